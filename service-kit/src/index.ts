@@ -1,1 +1,72 @@
-export {};
+export { type BackoffOptions, backoffMs } from "./backoff.ts";
+export { type Clock, sleep, systemClock } from "./clock.ts";
+export {
+  type Config,
+  choiceSetting,
+  integerSetting,
+  type LoadedConfig,
+  listSetting,
+  loadConfig,
+  portSetting,
+  type Setting,
+  type Settings,
+  textSetting,
+} from "./config.ts";
+export {
+  BerthError,
+  ERROR_TABLE,
+  type ErrorBody,
+  isBerthError,
+  type Reason,
+  toBerthError,
+  toConnectError,
+  toErrorBody,
+} from "./errors.ts";
+export { createHttp2Server, type Http2Server } from "./http/http2-server.ts";
+export { type OriginRules, originRefusal } from "./http/origin.ts";
+export {
+  bodyObject,
+  createHttpServer,
+  type HttpServerOptions,
+  type ListenAddress,
+  listenError,
+  listening,
+  MAX_BODY_BYTES,
+} from "./http/server.ts";
+export {
+  isJsonObject,
+  isRawNumber,
+  jsonDepth,
+  parseClientJson,
+  parseLossless,
+  type RawNumber,
+  toNumber,
+} from "./json.ts";
+export { type Part, startAll, stopAll } from "./lifecycle.ts";
+export {
+  createLogger,
+  LOG_LEVELS,
+  type LogFields,
+  type Logger,
+  type LogLevel,
+  silentLogger,
+} from "./log.ts";
+export {
+  type Authenticate,
+  type Credentials,
+  loopbackAuthenticator,
+  type Principal,
+  tokenAuthenticator,
+} from "./principal.ts";
+export { type ProcessLike, type Program, runProgram } from "./program.ts";
+export { compileFilter, type DocumentFilter, linearPattern } from "./query/filter.ts";
+export { applyUpdate } from "./query/update.ts";
+export type {
+  ApplyOutcome,
+  DocumentKey,
+  DocumentStore,
+  StoredDocument,
+  Write,
+} from "./store/document-store.ts";
+export { openSqliteDocumentStore } from "./store/sqlite-document-store.ts";
+export { parse, typeName, type Validation, validate } from "./validate.ts";

@@ -1,0 +1,140 @@
+import Fastify, { type FastifyInstance, type FastifyRequest } from "fastify";
+import { BerthError, toBerthError, toErrorBody } from "../errors.ts";
+import { parseClientJson } from "../json.ts";
+import type { Part } from "../lifecycle.ts";
+import type { Logger } from "../log.ts";
+import type { Authenticate, Principal } from "../principal.ts";
+import { typeName } from "../validate.ts";
+import { type OriginRules, originRefusal } from "./origin.ts";
+
+declare module "fastify" {
+  interface FastifyRequest {
+    /** Who asks; set before any handler runs. */
+    principal: Principal;
+    /** The body's text as the client sent it; empty without a body. */
+    bodyText: string;
+  }
+}
+
+/** Largest request body: 16 MiB, as for a WebSocket frame. */
+export const MAX_BODY_BYTES = 16 * 1024 * 1024;
+
+/** How {@link createHttpServer} builds a server. */
+export interface HttpServerOptions {
+  readonly origins: OriginRules;
+  readonly authenticate: Authenticate;
+  readonly logger: Logger;
+}
+
+/**
+ * An HTTP/1.1 server (fastify) with Berth's manners: Host and Origin are checked, every request gets
+ * a principal, bodies are JSON and need a JSON content type, and every failure answers with the
+ * error body of the error table. Routes validate their own bodies with `parse`.
+ */
+export function createHttpServer(options: HttpServerOptions): FastifyInstance {
+  const server = Fastify({
+    bodyLimit: MAX_BODY_BYTES,
+    exposeHeadRoutes: true,
+    forceCloseConnections: true,
+    requestTimeout: 30_000,
+    routerOptions: { maxParamLength: 512, ignoreTrailingSlash: true },
+  });
+  server.decorateRequest("bodyText", "");
+  server.decorateRequest("principal");
+  server.removeAllContentTypeParsers();
+  server.addContentTypeParser("application/json", { parseAs: "string" }, (request, body, done) => {
+    readJsonBody(request, String(body), done);
+  });
+  server.addHook("onRequest", async (request) => {
+    const refusal = originRefusal(request.headers, options.origins);
+    if (refusal !== undefined) throw new BerthError("PERMISSION_DENIED", refusal);
+    request.principal = options.authenticate(request.headers);
+  });
+  server.setNotFoundHandler((request, reply) => {
+    const message = `no route ${request.method} ${request.url.split("?")[0]}`;
+    return reply.status(404).send(toErrorBody(new BerthError("NOT_FOUND", message)));
+  });
+  server.setErrorHandler((thrown, request, reply) => {
+    const error = fromFastify(thrown);
+    if (error.httpStatus >= 500) {
+      const { method, url } = request;
+      options.logger.error("request failed", { method, url: url.split("?")[0], err: thrown });
+    }
+    return reply.status(error.httpStatus).send(toErrorBody(error));
+  });
+  return server;
+}
+
+/** Where a server listens; `setting` is the environment variable to name when the port is taken. */
+export interface ListenAddress {
+  readonly host: string;
+  readonly port: number;
+  readonly setting: string;
+}
+
+/** The {@link Part} that makes a fastify server listen, and closes it. */
+export function listening(server: FastifyInstance, address: ListenAddress, name: string): Part {
+  return {
+    name,
+    async start() {
+      try {
+        await server.listen({ host: address.host, port: address.port });
+      } catch (cause) {
+        throw listenError(cause, address);
+      }
+    },
+    async stop() {
+      await server.close();
+    },
+  };
+}
+
+/** Turns an error of `listen` into one that names the address and the setting to change. */
+export function listenError(cause: unknown, { host, port, setting }: ListenAddress): BerthError {
+  const code = (cause as { code?: unknown }).code;
+  const why =
+    code === "EADDRINUSE"
+      ? "is taken by another program"
+      : `cannot be opened: ${cause instanceof Error ? cause.message : String(cause)}`;
+  const message = `port ${port} on ${host} ${why}; set ${setting} to another port`;
+  return new BerthError("UNAVAILABLE", message, { cause });
+}
+
+function readJsonBody(
+  request: FastifyRequest,
+  text: string,
+  done: (error: Error | null, body?: unknown) => void,
+): void {
+  try {
+    request.bodyText = text;
+    done(null, text === "" ? undefined : parseClientJson(text));
+  } catch (thrown) {
+    done(thrown as Error);
+  }
+}
+
+/** The body as a JSON object; INVALID_ARGUMENT when it is missing or of another type. */
+export function bodyObject(request: FastifyRequest): Record<string, unknown> {
+  const body = request.body;
+  if (typeof body === "object" && body !== null && !Array.isArray(body)) {
+    return body as Record<string, unknown>;
+  }
+  const got = body === undefined ? "nothing" : typeName(body);
+  throw new BerthError("INVALID_ARGUMENT", `the request body: expected a JSON object, got ${got}`);
+}
+
+function fromFastify(thrown: unknown): BerthError {
+  const { code, statusCode, message } = thrown as Partial<Record<string, unknown>>;
+  if (code === "FST_ERR_CTP_INVALID_MEDIA_TYPE") {
+    const text = "the request body needs the header content-type: application/json";
+    return new BerthError("UNSUPPORTED_MEDIA_TYPE", text, { cause: thrown });
+  }
+  if (code === "FST_ERR_CTP_BODY_TOO_LARGE") {
+    const text = `the request body is larger than ${MAX_BODY_BYTES} bytes`;
+    return new BerthError("PAYLOAD_TOO_LARGE", text, { cause: thrown });
+  }
+  if (typeof code === "string" && typeof statusCode === "number" && statusCode < 500) {
+    return new BerthError("INVALID_ARGUMENT", String(message), { cause: thrown });
+  }
+  return toBerthError(thrown);
+}

@@ -1,0 +1,61 @@
+/** Names one document. */
+export interface DocumentKey {
+  readonly orgId: string;
+  /** Kind of document: "policies", "clusters". */
+  readonly collection: string;
+  readonly id: string;
+}
+
+/** A document as the store holds it. */
+export interface StoredDocument<T = unknown> extends DocumentKey {
+  /** 1 when inserted, then one more at each replacement: the optimistic lock. */
+  readonly revision: number;
+  readonly body: T;
+  /** ISO 8601, for people. */
+  readonly createdAt: string;
+  /** ISO 8601, for people. */
+  readonly updatedAt: string;
+}
+
+/** One change. `insert` needs the document absent, `replace` and `delete` need it present. */
+export type Write =
+  | { readonly kind: "insert"; readonly key: DocumentKey; readonly body: unknown }
+  | {
+      readonly kind: "replace";
+      readonly key: DocumentKey;
+      readonly body: unknown;
+      /** Revision that must still be the newest one; absent = any. */
+      readonly ifRevision?: number;
+    }
+  | { readonly kind: "delete"; readonly key: DocumentKey; readonly ifRevision?: number };
+
+/** Result of {@link DocumentStore.apply}: all writes or none. */
+export type ApplyOutcome =
+  | { readonly kind: "applied" }
+  | {
+      readonly kind: "refused";
+      /** Key of the write that did not hold. */
+      readonly key: DocumentKey;
+      readonly why: "exists" | "missing" | "revision";
+    };
+
+/**
+ * Durable JSON documents by (org, collection, id). Every driver passes the suite
+ * `documentStoreContract`. Methods reject only when the store itself fails.
+ */
+export interface DocumentStore {
+  /** UUID minted when the store was created; another one means another history. */
+  storeId(): Promise<string>;
+  /** One document, undefined when absent. */
+  get<T>(key: DocumentKey): Promise<StoredDocument<T> | undefined>;
+  /** Documents of a collection in id order, those after `after`, at most `limit` (default all). */
+  list<T>(
+    collection: Omit<DocumentKey, "id">,
+    page?: { readonly after?: string; readonly limit?: number },
+  ): Promise<readonly StoredDocument<T>[]>;
+  /** Applies all writes in one transaction, durable when it resolves, or none. */
+  apply(writes: readonly Write[]): Promise<ApplyOutcome>;
+  /** Raises a durable counter by one and gives the new value, 1 at first. */
+  raise(counter: string): Promise<number>;
+  close(): Promise<void>;
+}

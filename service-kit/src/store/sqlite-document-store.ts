@@ -1,0 +1,177 @@
+import { randomUUID } from "node:crypto";
+import { mkdirSync } from "node:fs";
+import path from "node:path";
+import { DatabaseSync, type SQLOutputValue } from "node:sqlite";
+import type { Clock } from "../clock.ts";
+import { BerthError } from "../errors.ts";
+import type {
+  ApplyOutcome,
+  DocumentKey,
+  DocumentStore,
+  StoredDocument,
+  Write,
+} from "./document-store.ts";
+
+const SCHEMA_VERSION = 1;
+const SCHEMA = `
+  CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+  CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
+  CREATE TABLE IF NOT EXISTS documents (
+    org_id TEXT NOT NULL, collection TEXT NOT NULL, id TEXT NOT NULL,
+    revision INTEGER NOT NULL, body TEXT NOT NULL,
+    created_at TEXT NOT NULL, updated_at TEXT NOT NULL,
+    PRIMARY KEY (org_id, collection, id)
+  ) STRICT, WITHOUT ROWID;
+`;
+
+type Row = Record<string, SQLOutputValue>;
+
+/**
+ * Opens (and creates) a document store in one SQLite file: WAL, synchronous FULL, and an exclusive
+ * lock, so a second program on the same file fails at start instead of corrupting the first's view.
+ * Throws UNAVAILABLE with a message that names the file when it cannot be used.
+ */
+export function openSqliteDocumentStore(file: string, clock: Clock): DocumentStore {
+  try {
+    mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
+    const database = new DatabaseSync(file, { timeout: 2_000 });
+    try {
+      prepareFile(database);
+    } catch (thrown) {
+      database.close();
+      throw thrown;
+    }
+    return new SqliteDocumentStore(database, clock);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    const hint = /locked/.test(why) ? "another program has it open" : why;
+    throw new BerthError("UNAVAILABLE", `cannot open the database ${file}: ${hint}`, { cause });
+  }
+}
+
+function prepareFile(database: DatabaseSync): void {
+  database.exec("PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;");
+  const version = Number(database.prepare("PRAGMA user_version").get()?.user_version);
+  if (version > SCHEMA_VERSION) {
+    throw new Error(
+      `its schema version ${version} is newer than ${SCHEMA_VERSION}: upgrade Berth, or use another data directory`,
+    );
+  }
+  database.exec(`BEGIN IMMEDIATE; ${SCHEMA} PRAGMA user_version=${SCHEMA_VERSION}; COMMIT;`);
+  database
+    .prepare("INSERT INTO meta (key, value) VALUES ('store_id', ?) ON CONFLICT DO NOTHING")
+    .run(randomUUID());
+}
+
+class SqliteDocumentStore implements DocumentStore {
+  readonly #database: DatabaseSync;
+  readonly #clock: Clock;
+  readonly #statements = new Map<string, ReturnType<DatabaseSync["prepare"]>>();
+
+  constructor(database: DatabaseSync, clock: Clock) {
+    this.#database = database;
+    this.#clock = clock;
+  }
+
+  async storeId(): Promise<string> {
+    return String(this.#sql("SELECT value FROM meta WHERE key = 'store_id'").get()?.value);
+  }
+
+  async get<T>(key: DocumentKey): Promise<StoredDocument<T> | undefined> {
+    const row = this.#sql(
+      "SELECT * FROM documents WHERE org_id = ? AND collection = ? AND id = ?",
+    ).get(key.orgId, key.collection, key.id);
+    return row === undefined ? undefined : toDocument<T>(row);
+  }
+
+  async list<T>(
+    collection: Omit<DocumentKey, "id">,
+    page: { readonly after?: string; readonly limit?: number } = {},
+  ): Promise<readonly StoredDocument<T>[]> {
+    const rows = this.#sql(
+      "SELECT * FROM documents WHERE org_id = ? AND collection = ? AND id > ? ORDER BY id LIMIT ?",
+    ).all(collection.orgId, collection.collection, page.after ?? "", page.limit ?? -1);
+    return rows.map((row) => toDocument<T>(row));
+  }
+
+  async apply(writes: readonly Write[]): Promise<ApplyOutcome> {
+    this.#database.exec("BEGIN IMMEDIATE");
+    try {
+      for (const write of writes) {
+        const why = this.#write(write);
+        if (why === undefined) continue;
+        this.#database.exec("ROLLBACK");
+        return { kind: "refused", key: write.key, why };
+      }
+      this.#database.exec("COMMIT");
+      return { kind: "applied" };
+    } catch (thrown) {
+      if (this.#database.isTransaction) this.#database.exec("ROLLBACK");
+      throw thrown;
+    }
+  }
+
+  async raise(counter: string): Promise<number> {
+    const row = this.#sql(
+      `INSERT INTO counters (name, value) VALUES (?, 1)
+       ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value`,
+    ).get(counter);
+    return Number(row?.value);
+  }
+
+  async close(): Promise<void> {
+    if (this.#database.isOpen) this.#database.close();
+  }
+
+  #write(write: Write): "exists" | "missing" | "revision" | undefined {
+    const { orgId, collection, id } = write.key;
+    const now = this.#clock.timestamp();
+    if (write.kind === "insert") {
+      const { changes } = this.#sql(
+        "INSERT INTO documents VALUES (?, ?, ?, 1, ?, ?, ?) ON CONFLICT DO NOTHING",
+      ).run(orgId, collection, id, JSON.stringify(write.body), now, now);
+      return changes === 1 ? undefined : "exists";
+    }
+    const current = this.#sql(
+      "SELECT revision FROM documents WHERE org_id = ? AND collection = ? AND id = ?",
+    ).get(orgId, collection, id);
+    if (current === undefined) return "missing";
+    if (write.ifRevision !== undefined && write.ifRevision !== current.revision) {
+      return "revision";
+    }
+    if (write.kind === "delete") {
+      this.#sql("DELETE FROM documents WHERE org_id = ? AND collection = ? AND id = ?").run(
+        orgId,
+        collection,
+        id,
+      );
+    } else {
+      this.#sql(
+        `UPDATE documents SET revision = revision + 1, body = ?, updated_at = ?
+         WHERE org_id = ? AND collection = ? AND id = ?`,
+      ).run(JSON.stringify(write.body), now, orgId, collection, id);
+    }
+    return undefined;
+  }
+
+  #sql(text: string): ReturnType<DatabaseSync["prepare"]> {
+    let statement = this.#statements.get(text);
+    if (statement === undefined) {
+      statement = this.#database.prepare(text);
+      this.#statements.set(text, statement);
+    }
+    return statement;
+  }
+}
+
+function toDocument<T>(row: Row): StoredDocument<T> {
+  return {
+    orgId: String(row.org_id),
+    collection: String(row.collection),
+    id: String(row.id),
+    revision: Number(row.revision),
+    body: JSON.parse(String(row.body)) as T,
+    createdAt: String(row.created_at),
+    updatedAt: String(row.updated_at),
+  };
+}
