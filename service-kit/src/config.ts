@@ -6,6 +6,8 @@ export interface Setting<T> {
   readonly doc: string;
   /** Value when the variable is absent or empty. */
   readonly fallback: T;
+  /** The variable must be set. */
+  readonly required?: boolean;
   /** Reads the variable's text; throws an Error that says what was expected. */
   readonly read: (text: string) => T;
 }
@@ -44,7 +46,9 @@ export function integerSetting(
     ...described,
     read: (text) => {
       const value = Number(text);
-      if (Number.isInteger(value) && value >= described.min && value <= described.max) return value;
+      // Number("  ") is 0 and Number("0x10") is 16: neither is what somebody meant by a setting.
+      if (/^-?\d{1,16}$/.test(text.trim()) && value >= described.min && value <= described.max)
+        return value;
       throw new Error(`expected a whole number from ${described.min} to ${described.max}`);
     },
   };
@@ -53,6 +57,30 @@ export function integerSetting(
 /** A TCP port; 0 lets the system choose. */
 export function portSetting(described: Described<number>): Setting<number> {
   return integerSetting({ ...described, min: 0, max: 65_535 });
+}
+
+/** Text that must be set: a token. Its value never shows in a message. */
+export function requiredTextSetting(
+  described: Omit<Described<string>, "fallback">,
+): Setting<string> {
+  return { ...textSetting({ ...described, fallback: "" }), required: true };
+}
+
+/** Address to listen on, a loopback one: others need TLS and an admin token. */
+export function loopbackHostSetting(
+  described: Described<string> = {
+    env: "BERTH_HOST",
+    doc: "address to listen on; a loopback one",
+    fallback: "127.0.0.1",
+  },
+): Setting<string> {
+  return {
+    ...described,
+    read: (text) => {
+      if (/^(localhost|127(\.\d{1,3}){3}|::1)$/.test(text)) return text;
+      throw new Error("expected a loopback address; others are refused until TLS is set up");
+    },
+  };
 }
 
 /** Comma-separated words. */
@@ -81,6 +109,10 @@ export function loadConfig<S extends Settings>(
   const problems: string[] = [];
   for (const [name, setting] of Object.entries(settings)) {
     const text = env[setting.env];
+    if (setting.required === true && (text === undefined || text === "")) {
+      problems.push(`${setting.env} is not set: ${setting.doc}`);
+      continue;
+    }
     try {
       config[name] = text === undefined || text === "" ? setting.fallback : setting.read(text);
     } catch (thrown) {

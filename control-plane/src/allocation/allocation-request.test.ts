@@ -1,0 +1,91 @@
+import { describe, expect, it } from "vitest";
+import { parseAllocationRequest, requestIdOf } from "./allocation-request.ts";
+
+const base = { adhoc: true, policy_rule_uri: "p:1-s", inputs: {} };
+const parse = (message: object) => parseAllocationRequest(JSON.stringify(message));
+
+describe("parseAllocationRequest", () => {
+  it("reads the seed's message, in which empty fields mean nothing", () => {
+    const sample = { ...base, clusters: [], filter: {}, search: {}, parameters: {}, settings: {} };
+    expect(parse(sample)).toEqual({
+      policyRuleUri: "p:1-s",
+      clusters: [],
+      inputsJson: "{}",
+      requestCount: undefined,
+      parameters: {},
+      settings: {},
+    });
+  });
+
+  it.each([
+    ["missing", {}],
+    ["null", { clusters: null, filter: null, search: null, parameters: null, settings: null }],
+    ["empty text", { clusters: "", filter: "", search: "", parameters: "", settings: "" }],
+  ])("reads %s fields as empty ones", (_name, fields) => {
+    expect(parse({ ...base, ...fields })).toEqual(parse(base));
+  });
+
+  it("keeps the numbers of inputs as the client wrote them", () => {
+    const text = '{"policy_rule_uri":"p:1-s","inputs":{"a":10.0,"b":9007199254740993,"c":1e3}}';
+    expect(parseAllocationRequest(text).inputsJson).toBe('{"a":10.0,"b":9007199254740993,"c":1e3}');
+  });
+
+  it("drops repeated cluster ids and accepts one id as text", () => {
+    expect(parse({ ...base, clusters: ["a", "b", "a"] }).clusters).toEqual(["a", "b"]);
+    expect(parse({ ...base, clusters: "a" }).clusters).toEqual(["a"]);
+  });
+
+  it.each([
+    ["requests of the inputs", { requests: [{}, {}] }, 2],
+    ["inputs that are a list", [{}], 1],
+    ["null inputs", null, undefined],
+  ])("counts %s", (_name, inputs, count) => {
+    expect(parse({ ...base, inputs }).requestCount).toBe(count);
+  });
+
+  it.each([
+    ["not json", "the request is not JSON"],
+    ["[]", "the request: expected a JSON object, got array"],
+    ["null", "the request: expected a JSON object, got null"],
+    ['"x"', "the request: expected a JSON object, got string"],
+    ["{}", "Missing required fields: policy_rule_uri"],
+    ['{"adhoc":true,"policy_rule_uri":"","inputs":{}}', "Missing required fields: policy_rule_uri"],
+    ['{"adhoc":true,"policy_rule_uri":"p:1-s"}', "Missing required fields: inputs"],
+    ['{"policy_rule_uri":3,"inputs":{}}', "policy_rule_uri: expected a string, got number"],
+    [
+      '{"policy_rule_uri":"p","inputs":{},"clusters":{}}',
+      "clusters: expected an array, got object",
+    ],
+    [
+      '{"policy_rule_uri":"p","inputs":{},"clusters":[1]}',
+      "clusters[0]: expected a string, got number",
+    ],
+    [
+      '{"policy_rule_uri":"p","inputs":{},"parameters":[]}',
+      "parameters: expected an object, got array",
+    ],
+    ['{"policy_rule_uri":"p","inputs":{},"settings":1.50}', "settings: expected an object, got"],
+    ['{"input":{},"mode":"dry_run"}', "block mode"],
+    ['{"adhoc":false,"input":{}}', "block mode"],
+    [`${"[".repeat(100_000)}`, "the request is not JSON"],
+  ])("refuses %s and says what is wrong", (text, message) => {
+    expect(() => parseAllocationRequest(text)).toThrow(message);
+  });
+
+  it("survives 100,000 closed nesting levels", () => {
+    const text = `{"policy_rule_uri":"p","inputs":${"[".repeat(100_000)}${"]".repeat(100_000)}}`;
+    expect(() => parseAllocationRequest(text)).toThrow(/nested too deeply|nested/);
+  });
+});
+
+describe("requestIdOf", () => {
+  it.each([
+    ['{"request_id":"a"}', "a"],
+    ['{"request_id":7}', 7],
+    ['{"request_id":{}}', undefined],
+    ["null", undefined],
+    ["not json", undefined],
+  ])("finds in %s the id %s", (text, id) => {
+    expect(requestIdOf(text)).toBe(id);
+  });
+});

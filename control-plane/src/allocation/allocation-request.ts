@@ -1,0 +1,110 @@
+import { BerthError, isJsonObject, parseLossless, typeName } from "@berth/service-kit";
+
+/** One request for a placement, as WebSocket and HTTP clients send it (seed "Resource Allocator"). */
+export interface AllocationRequest {
+  readonly policyRuleUri: string;
+  /** Cluster ids that the client chose; empty when it chose none. */
+  readonly clusters: readonly string[];
+  /** `inputs` as JSON text, passed to the policy unchanged. */
+  readonly inputsJson: string;
+  /** Number of placements that the inputs ask for, when they hold a list of requests. */
+  readonly requestCount: number | undefined;
+  /** Parameters and settings with their numbers as written; override the policy's defaults. */
+  readonly parameters: Readonly<Record<string, unknown>>;
+  readonly settings: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * Reads a request from the text that the client sent. Empty, null and missing are the same for every
+ * optional field. Throws INVALID_ARGUMENT that names the field; the texts for missing fields are those
+ * of the existing deployment.
+ */
+export function parseAllocationRequest(text: string): AllocationRequest {
+  const message = parseMessage(text);
+  refuseBlockMode(message);
+  for (const field of ["policy_rule_uri", "inputs"]) {
+    if (field in message && message[field] !== "") continue;
+    throw new BerthError("INVALID_ARGUMENT", `Missing required fields: ${field}`);
+  }
+  const uri = message.policy_rule_uri;
+  if (typeof uri !== "string") {
+    const got = typeName(uri);
+    throw new BerthError("INVALID_ARGUMENT", `policy_rule_uri: expected a string, got ${got}`);
+  }
+  for (const field of ["filter", "search"] as const) refuseSelection(field, message[field]);
+  return {
+    policyRuleUri: uri,
+    clusters: clusterIds(message.clusters),
+    inputsJson: JSON.stringify(message.inputs),
+    requestCount: requestCount(message.inputs),
+    parameters: optionalObject("parameters", message.parameters),
+    settings: optionalObject("settings", message.settings),
+  };
+}
+
+/** The client's `request_id`, when the text is JSON and has one; echoed in the reply. */
+export function requestIdOf(text: string): string | number | undefined {
+  try {
+    const id: unknown = JSON.parse(text)?.request_id;
+    return typeof id === "string" || typeof id === "number" ? id : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function parseMessage(text: string): Record<string, unknown> {
+  let message: unknown;
+  try {
+    message = parseLossless(text);
+  } catch (cause) {
+    const why =
+      cause instanceof RangeError ? "it is nested too deeply" : (cause as SyntaxError).message;
+    throw new BerthError("INVALID_ARGUMENT", `the request is not JSON: ${why}`, { cause });
+  }
+  if (!isJsonObject(message)) {
+    const got = typeName(message);
+    throw new BerthError("INVALID_ARGUMENT", `the request: expected a JSON object, got ${got}`);
+  }
+  return message;
+}
+
+function refuseBlockMode(message: Record<string, unknown>): void {
+  if (message.adhoc || !("input" in message) || "policy_rule_uri" in message) return;
+  throw new BerthError(
+    "UNIMPLEMENTED",
+    'block mode ({"input", "mode"}) is not served; send {"adhoc": true, "policy_rule_uri", "inputs"}',
+  );
+}
+
+function refuseSelection(field: "filter" | "search", value: unknown): void {
+  if (Object.keys(optionalObject(field, value)).length === 0) return;
+  const message = `${field}: selecting clusters by query is not served; name them in clusters`;
+  throw new BerthError("UNIMPLEMENTED", message);
+}
+
+function clusterIds(value: unknown): readonly string[] {
+  if (value === undefined || value === null || value === "") return [];
+  const ids = typeof value === "string" ? [value] : value;
+  if (!Array.isArray(ids)) {
+    const got = typeName(value);
+    throw new BerthError("INVALID_ARGUMENT", `clusters: expected an array, got ${got}`);
+  }
+  for (const [index, id] of ids.entries()) {
+    if (typeof id === "string") continue;
+    const message = `clusters[${index}]: expected a string, got ${typeName(id)}`;
+    throw new BerthError("INVALID_ARGUMENT", message);
+  }
+  return [...new Set<string>(ids)];
+}
+
+function optionalObject(field: string, value: unknown): Readonly<Record<string, unknown>> {
+  if (value === undefined || value === null || value === "") return {};
+  if (isJsonObject(value)) return value;
+  const message = `${field}: expected an object, got ${typeName(value)}`;
+  throw new BerthError("INVALID_ARGUMENT", message);
+}
+
+function requestCount(inputs: unknown): number | undefined {
+  const requests = isJsonObject(inputs) ? inputs.requests : inputs;
+  return Array.isArray(requests) ? requests.length : undefined;
+}

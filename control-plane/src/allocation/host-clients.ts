@@ -1,0 +1,87 @@
+import type { HostClient, HostReply } from "@berth/policy-sandbox";
+import { compileFilter, isBerthError } from "@berth/service-kit";
+import type { FleetSnapshot } from "../fleet/cluster-view.ts";
+
+/**
+ * The clients that the allocator puts into a policy's settings, with the conventions of the existing
+ * deployment: `cluster_client` answers a tuple (ok, data) and never raises, `cluster_metrics_client`
+ * answers the data or raises. Both answer from the snapshot that the policy's input was made from, so
+ * a decision sees one state of the fleet. Writing is refused: policies decide, they do not register.
+ */
+export function hostClients(snapshot: FleetSnapshot): Readonly<Record<string, HostClient>> {
+  return {
+    cluster_client: clusterClient(snapshot),
+    cluster_metrics_client: clusterMetricsClient(snapshot),
+  };
+}
+
+const READ_ONLY = "policies cannot change the cluster registry";
+
+function clusterClient(snapshot: FleetSnapshot): HostClient {
+  const refuseWrite = () => tuple(false, JSON.stringify(`Error occurred: ${READ_ONLY}`));
+  return {
+    methods: {
+      read_cluster: (args, kwargs) => {
+        const id = args[0] ?? kwargs.cluster_id;
+        const view = snapshot.get(String(id));
+        if (view !== undefined) return tuple(true, view.documentJson);
+        const why = `HTTP error occurred: 404 Client Error: Cluster not found: ${id}`;
+        return tuple(false, JSON.stringify(why));
+      },
+      execute_query: (args, kwargs) => {
+        try {
+          const matches = compileFilter(args[0] ?? kwargs.query ?? {});
+          const found = [...snapshot.values()].filter((view) => matches(view.document));
+          return tuple(true, `[${found.map((view) => view.documentJson).join(",")}]`);
+        } catch (thrown) {
+          return tuple(false, JSON.stringify(`Error occurred: ${messageOf(thrown)}`));
+        }
+      },
+      create_cluster: refuseWrite,
+      update_cluster: refuseWrite,
+      delete_cluster: refuseWrite,
+    },
+  };
+}
+
+function clusterMetricsClient(snapshot: FleetSnapshot): HostClient {
+  const refuseWrite = () => raise("PermissionError", READ_ONLY);
+  return {
+    methods: {
+      get_cluster: (args, kwargs) => {
+        const id = String(args[0] ?? kwargs.cluster_id);
+        const metrics = snapshot.get(id)?.metricsJson;
+        if (metrics !== undefined && metrics !== null) return { kind: "value", json: metrics };
+        return raise("APIError", `cluster not found: ${id}`);
+      },
+      query_clusters: (args, kwargs) => {
+        try {
+          const matches = compileFilter(args[0] ?? kwargs.query_params ?? {}, "query_params");
+          const found = [...snapshot.values()]
+            .map((view) => view.metricsJson)
+            .filter((json) => json !== null)
+            .filter((json) => matches(JSON.parse(json)));
+          return { kind: "value", json: `[${found.join(",")}]` };
+        } catch (thrown) {
+          return raise("ValueError", messageOf(thrown));
+        }
+      },
+      create_cluster: refuseWrite,
+      update_cluster: refuseWrite,
+      delete_cluster: refuseWrite,
+    },
+  };
+}
+
+function tuple(ok: boolean, json: string): HostReply {
+  return { kind: "tuple", items: [String(ok), json] };
+}
+
+function raise(type: string, message: string): HostReply {
+  return { kind: "raise", type, message };
+}
+
+function messageOf(thrown: unknown): string {
+  if (isBerthError(thrown)) return thrown.message;
+  throw thrown;
+}

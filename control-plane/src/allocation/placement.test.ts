@@ -1,0 +1,164 @@
+import { parseLossless } from "@berth/service-kit";
+import { describe, expect, it } from "vitest";
+import { aGpu, aView, someMetrics } from "../testing/documents.ts";
+import { checkPlacement } from "./placement.ts";
+
+const cluster = aView("c1", {
+  gpus: [aGpu("0"), aGpu("1"), aGpu("2", { state: "unhealthy" }), aGpu("3", { state: "cordoned" })],
+});
+const context = {
+  candidates: new Map([
+    ["c1", cluster],
+    ["gone", aView("gone", { health: "unreachable" })],
+    ["sick", aView("sick", { node: someMetrics({ status: "unhealthy" }) })],
+    ["bare", aView("bare", { health: "unknown" })],
+  ]),
+  requestCount: undefined,
+};
+
+describe("checkPlacement", () => {
+  it.each([
+    ["a cluster alone", { cluster_id: "c1" }, { cluster_id: "c1" }],
+    ["a node", { cluster_id: "c1", node_id: "node-1" }, { cluster_id: "c1", node_id: "node-1" }],
+    [
+      "GPU slots as strings",
+      { cluster_id: "c1", node_id: "node-1", gpus: ["0", "1"] },
+      { cluster_id: "c1", node_id: "node-1", gpus: ["0", "1"] },
+    ],
+    [
+      "GPU slots as numbers and as UUIDs, turned into slots",
+      { cluster_id: "c1", node_id: "node-1", gpus: [1, "GPU-0"] },
+      { cluster_id: "c1", node_id: "node-1", gpus: ["1", "0"] },
+    ],
+    ["extra keys", { cluster_id: "c1", score: 0.5 }, { cluster_id: "c1", score: 0.5 }],
+    [
+      "null in optional fields",
+      { cluster_id: "c1", node_id: null, gpus: null },
+      { cluster_id: "c1", node_id: null, gpus: null },
+    ],
+    [
+      "a node of a cluster without an agent",
+      { cluster_id: "bare", node_id: "node-1" },
+      { cluster_id: "bare", node_id: "node-1" },
+    ],
+  ])("accepts %s", (_name, result, data) => {
+    expect(checkPlacement(result, context)).toEqual({ kind: "placed", data });
+  });
+
+  it.each([
+    ["a number", 3, "result: expected an object, a list or null, got number"],
+    ["a text", "c1", "result: expected an object, a list or null, got string"],
+    [
+      "another shape",
+      { cluster: "c1" },
+      "result.cluster_id: it is missing; use null when nothing fits",
+    ],
+    [
+      "a cluster id of another type",
+      { cluster_id: 1 },
+      "result.cluster_id: expected a string, got number",
+    ],
+    [
+      "an unknown cluster",
+      { cluster_id: "x" },
+      "result.cluster_id: x is not one of the candidate clusters",
+    ],
+    ["an unreachable cluster", { cluster_id: "gone" }, "result.cluster_id: gone is unreachable"],
+    [
+      "an unknown node",
+      { cluster_id: "c1", node_id: "n" },
+      "result.node_id: cluster c1 has no node n",
+    ],
+    [
+      "an unhealthy node",
+      { cluster_id: "sick", node_id: "node-1" },
+      "result.node_id: node node-1 of cluster sick is not healthy",
+    ],
+    [
+      "GPUs without a node",
+      { cluster_id: "c1", gpus: ["0"] },
+      "result.node_id: gpus need the node that they are on",
+    ],
+    [
+      "GPUs of another type",
+      { cluster_id: "c1", node_id: "node-1", gpus: "0" },
+      "result.gpus: expected an array, got string",
+    ],
+    [
+      "an unknown GPU",
+      { cluster_id: "c1", node_id: "node-1", gpus: ["9"] },
+      "result.gpus[0]: node c1/node-1 has no GPU 9",
+    ],
+    [
+      "an unhealthy GPU",
+      { cluster_id: "c1", node_id: "node-1", gpus: ["2"] },
+      "result.gpus[0]: GPU 2 of node c1/node-1 is unhealthy",
+    ],
+    [
+      "a cordoned GPU",
+      { cluster_id: "c1", node_id: "node-1", gpus: ["3"] },
+      "result.gpus[0]: GPU 3 of node c1/node-1 is cordoned",
+    ],
+    [
+      "a GPU under two names",
+      { cluster_id: "c1", node_id: "node-1", gpus: ["0", "GPU-0"] },
+      "result.gpus[1]: GPU GPU-0 of node c1/node-1 is given twice",
+    ],
+    [
+      "a GPU that is an object",
+      { cluster_id: "c1", node_id: "node-1", gpus: [{}] },
+      "result.gpus[0]: expected a GPU id, got object",
+    ],
+  ])("refuses %s and names it", (_name, result, message) => {
+    expect(checkPlacement(result, context)).toEqual({ kind: "invalid", message });
+  });
+
+  it.each([
+    ["null", null, ["the policy chose none of 4 candidate clusters"]],
+    ["an empty object", {}, ["the policy chose none of 4 candidate clusters"]],
+    ["a null cluster", { cluster_id: null }, ["the policy chose none of 4 candidate clusters"]],
+    ["its own reasons", { cluster_id: null, reasons: ["c1: full"] }, ["c1: full"]],
+    ["one reason", { reason: "full" }, ["full"]],
+  ])("reads %s as unschedulable with reasons", (_name, result, reasons) => {
+    const check = checkPlacement(result, context);
+    expect(check.kind).toBe("unschedulable");
+    expect(check).toMatchObject({ data: { cluster_id: null, unschedulable: true, reasons } });
+  });
+
+  it("says so when there was no candidate at all", () => {
+    const none = { candidates: new Map(), requestCount: undefined };
+    expect(checkPlacement(null, none)).toMatchObject({
+      data: { reasons: ["there is no candidate cluster"] },
+    });
+  });
+
+  it("checks each placement of a list and keeps the ones that do not fit in their place", () => {
+    const one = { cluster_id: "c1", node_id: "node-1", gpus: ["0"] };
+    const check = checkPlacement([one, null], { ...context, requestCount: 2 });
+    expect(check).toMatchObject({ kind: "placed", data: [one, { unschedulable: true }] });
+  });
+
+  it("refuses a GPU that two placements of a list share", () => {
+    const one = { cluster_id: "c1", node_id: "node-1", gpus: ["0"] };
+    expect(checkPlacement([one, one], context)).toEqual({
+      kind: "invalid",
+      message: "result[1].gpus: c1/node-1/0 is given twice",
+    });
+  });
+
+  it("refuses a list of another length than the requests", () => {
+    const check = checkPlacement([{ cluster_id: "c1" }], { ...context, requestCount: 2 });
+    expect(check).toEqual({
+      kind: "invalid",
+      message: "result: expected 2 placements, one per request, got 1",
+    });
+  });
+
+  it("keeps numbers of extra keys as the policy wrote them", () => {
+    const result = parseLossless('{"cluster_id":"c1","score":10.0,"big":9007199254740993}');
+    const check = checkPlacement(result, context);
+    expect(JSON.stringify("data" in check && check.data)).toBe(
+      '{"cluster_id":"c1","score":10.0,"big":9007199254740993}',
+    );
+  });
+});

@@ -1,0 +1,184 @@
+import type { GpuState } from "@berth/proto";
+import { isJsonObject, isRawNumber, toNumber, typeName } from "@berth/service-kit";
+import type { ClusterView } from "../fleet/cluster-view.ts";
+
+/** A policy's answer held against the fleet. */
+export type PlacementCheck =
+  | { readonly kind: "placed"; readonly data: unknown }
+  | { readonly kind: "unschedulable"; readonly data: unknown }
+  | { readonly kind: "invalid"; readonly message: string };
+
+/** What a policy's answer is held against. */
+export interface PlacementContext {
+  /** Clusters that the policy could choose from. */
+  readonly candidates: ReadonlyMap<string, ClusterView>;
+  /** Number of placements asked for, when the inputs held a list. */
+  readonly requestCount: number | undefined;
+}
+
+type ItemCheck =
+  | { readonly kind: "placed"; readonly data: object; readonly taken: readonly string[] }
+  | { readonly kind: "unschedulable"; readonly data: object }
+  | { readonly kind: "invalid"; readonly message: string };
+
+/**
+ * Holds the result of an allocator policy against what exists: cluster, node and GPUs must be there
+ * and alive. A result is one placement or a list of them, one per request. null, `{}` and
+ * `cluster_id: null` mean that nothing fits: unschedulable, with the policy's own `reasons` if it gave
+ * any. GPU ids become slot strings; ints and UUIDs are accepted. Extra keys are kept.
+ */
+export function checkPlacement(result: unknown, context: PlacementContext): PlacementCheck {
+  if (!Array.isArray(result)) {
+    const item = checkItem(result, "result", context.candidates);
+    return item.kind === "invalid" ? item : { kind: item.kind, data: item.data };
+  }
+  const { requestCount } = context;
+  if (requestCount !== undefined && result.length !== requestCount) {
+    const message = `result: expected ${requestCount} placements, one per request, got ${result.length}`;
+    return { kind: "invalid", message };
+  }
+  return checkList(result, context.candidates);
+}
+
+function checkList(result: readonly unknown[], candidates: PlacementContext["candidates"]) {
+  const data: object[] = [];
+  const taken = new Set<string>();
+  for (const [index, value] of result.entries()) {
+    const item = checkItem(value, `result[${index}]`, candidates);
+    if (item.kind === "invalid") return item;
+    data.push(item.data);
+    for (const gpu of item.kind === "placed" ? item.taken : []) {
+      if (taken.has(gpu)) {
+        return {
+          kind: "invalid",
+          message: `result[${index}].gpus: ${gpu} is given twice`,
+        } as const;
+      }
+      taken.add(gpu);
+    }
+  }
+  const none = data.length === 0 || data.every((item) => "unschedulable" in item);
+  return { kind: none ? "unschedulable" : "placed", data } as const;
+}
+
+function checkItem(
+  value: unknown,
+  path: string,
+  candidates: PlacementContext["candidates"],
+): ItemCheck {
+  if (value === null) return unschedulable({}, candidates);
+  if (!isJsonObject(value)) {
+    return invalid(path, `expected an object, a list or null, got ${nameOf(value)}`);
+  }
+  const clusterId = value.cluster_id;
+  if (clusterId === undefined || clusterId === null) {
+    if (clusterId === undefined && Object.keys(value).some((key) => !key.startsWith("reason"))) {
+      return invalid(`${path}.cluster_id`, "it is missing; use null when nothing fits");
+    }
+    return unschedulable(value, candidates);
+  }
+  if (typeof clusterId !== "string") {
+    return invalid(`${path}.cluster_id`, `expected a string, got ${nameOf(clusterId)}`);
+  }
+  const cluster = candidates.get(clusterId);
+  if (cluster === undefined) {
+    return invalid(`${path}.cluster_id`, `${clusterId} is not one of the candidate clusters`);
+  }
+  if (cluster.health === "unreachable") {
+    return invalid(`${path}.cluster_id`, `${clusterId} is unreachable`);
+  }
+  return checkNode(value, path, cluster);
+}
+
+function checkNode(value: Record<string, unknown>, path: string, cluster: ClusterView): ItemCheck {
+  const { node_id: nodeId, gpus } = value;
+  if (nodeId === undefined || nodeId === null) {
+    if (gpus === undefined || gpus === null || (Array.isArray(gpus) && gpus.length === 0)) {
+      return { kind: "placed", data: value, taken: [] };
+    }
+    return invalid(`${path}.node_id`, "gpus need the node that they are on");
+  }
+  if (typeof nodeId !== "string") {
+    return invalid(`${path}.node_id`, `expected a string, got ${nameOf(nodeId)}`);
+  }
+  const entry = cluster.document.nodes.nodeData.find((node) => node.id === nodeId);
+  if (entry === undefined) {
+    return invalid(`${path}.node_id`, `cluster ${cluster.id} has no node ${nodeId}`);
+  }
+  if (cluster.health === "live" && cluster.nodes.get(nodeId)?.status !== "healthy") {
+    return invalid(`${path}.node_id`, `node ${nodeId} of cluster ${cluster.id} is not healthy`);
+  }
+  if (gpus === undefined || gpus === null) return { kind: "placed", data: value, taken: [] };
+  if (!Array.isArray(gpus)) {
+    return invalid(`${path}.gpus`, `expected an array, got ${nameOf(gpus)}`);
+  }
+  const slots = slotsOf(entry.gpus?.gpus ?? []);
+  return checkGpus({ value, path, gpus, slots, where: `${cluster.id}/${nodeId}` });
+}
+
+interface Slot {
+  readonly id: string;
+  readonly state: GpuState | undefined;
+}
+
+function checkGpus(check: {
+  readonly value: Record<string, unknown>;
+  readonly path: string;
+  readonly gpus: readonly unknown[];
+  readonly slots: ReadonlyMap<string, Slot>;
+  readonly where: string;
+}): ItemCheck {
+  const { value, path, gpus, slots, where } = check;
+  const ids = new Set<string>();
+  for (const [index, gpu] of gpus.entries()) {
+    const field = `${path}.gpus[${index}]`;
+    const id = typeof gpu === "string" ? gpu : String(toNumber(gpu) ?? "");
+    if (id === "") return invalid(field, `expected a GPU id, got ${nameOf(gpu)}`);
+    const slot = slots.get(id);
+    if (slot === undefined) return invalid(field, `node ${where} has no GPU ${id}`);
+    if (slot.state === "unhealthy" || slot.state === "cordoned") {
+      return invalid(field, `GPU ${id} of node ${where} is ${slot.state}`);
+    }
+    if (ids.has(slot.id)) return invalid(field, `GPU ${id} of node ${where} is given twice`);
+    ids.add(slot.id);
+  }
+  const taken = [...ids].map((id) => `${where}/${id}`);
+  return { kind: "placed", data: { ...value, gpus: [...ids] }, taken };
+}
+
+/** GPUs of a node by slot and by UUID; a document without ids numbers them by position. */
+function slotsOf(
+  gpus: readonly { readonly id?: string; readonly uuid?: string; readonly state?: GpuState }[],
+): ReadonlyMap<string, Slot> {
+  const slots = new Map<string, Slot>();
+  for (const [index, gpu] of gpus.entries()) {
+    const slot = { id: gpu.id ?? String(index), state: gpu.state };
+    slots.set(slot.id, slot);
+    if (gpu.uuid !== undefined && gpu.uuid !== "") slots.set(gpu.uuid, slot);
+  }
+  return slots;
+}
+
+function unschedulable(
+  value: Record<string, unknown>,
+  candidates: PlacementContext["candidates"],
+): ItemCheck {
+  const given = [value.reasons ?? value.reason ?? []].flat().map(String);
+  const counted =
+    candidates.size === 0
+      ? "there is no candidate cluster"
+      : `the policy chose none of ${candidates.size} candidate cluster${candidates.size === 1 ? "" : "s"}`;
+  const reasons = given.length > 0 ? given : [counted];
+  return {
+    kind: "unschedulable",
+    data: { ...value, cluster_id: null, unschedulable: true, reasons },
+  };
+}
+
+function invalid(path: string, why: string): ItemCheck {
+  return { kind: "invalid", message: `${path}: ${why}` };
+}
+
+function nameOf(value: unknown): string {
+  return isRawNumber(value) ? "number" : typeName(value);
+}

@@ -1,0 +1,91 @@
+import { BerthError, bodyObject } from "@berth/service-kit";
+import type { FastifyInstance, FastifyReply } from "fastify";
+import type { ClusterRegistry } from "../../fleet/cluster-registry.ts";
+import type { ClusterView } from "../../fleet/cluster-view.ts";
+
+interface IdParams {
+  readonly id: string;
+}
+
+/**
+ * The cluster registry (`/clusters…`, bare documents as existing clients read them) and the global
+ * cluster metrics (`/cluster/<id>`, in the envelope).
+ */
+export function clusterRoutes(server: FastifyInstance, clusters: ClusterRegistry): void {
+  registryRoutes(server, clusters);
+  const tags = ["metrics"];
+  server.get<{ Params: IdParams }>(
+    "/cluster/:id",
+    { schema: { tags, summary: "Metrics of one cluster" } },
+    async (request, reply) => {
+      const view = await clusters.get(request.principal.orgId, request.params.id);
+      if (view.metricsJson === null) {
+        throw new BerthError("NOT_FOUND", `cluster ${view.id} has reported no metrics`);
+      }
+      return sendJson(reply, `{"success":true,"data":${view.metricsJson}}`);
+    },
+  );
+}
+
+function registryRoutes(server: FastifyInstance, clusters: ClusterRegistry): void {
+  const tags = ["clusters"];
+  server.get(
+    "/clusters",
+    { schema: { tags, summary: "Documents of all clusters" } },
+    async (request, reply) => {
+      const views = await clusters.query(request.principal.orgId, {});
+      return sendJson(reply, documents(views));
+    },
+  );
+  server.get<{ Params: IdParams }>(
+    "/clusters/:id",
+    { schema: { tags, summary: "Document of one cluster" } },
+    async (request, reply) => {
+      const view = await clusters.get(request.principal.orgId, request.params.id);
+      return sendJson(reply, view.documentJson);
+    },
+  );
+  server.post(
+    "/clusters",
+    { schema: { tags, summary: "Register a cluster without an agent" } },
+    async (request, reply) => {
+      const view = await clusters.create(request.principal.orgId, bodyObject(request));
+      return sendJson(reply, view.documentJson);
+    },
+  );
+  server.put<{ Params: IdParams }>(
+    "/clusters/:id",
+    { schema: { tags, summary: "Update a registered cluster" } },
+    async (request, reply) => {
+      const { id } = request.params;
+      const view = await clusters.update(request.principal.orgId, id, bodyObject(request));
+      return sendJson(reply, view.documentJson);
+    },
+  );
+  server.delete<{ Params: IdParams }>(
+    "/clusters/:id",
+    { schema: { tags, summary: "Remove a cluster" } },
+    async (request) => {
+      await clusters.remove(request.principal.orgId, request.params.id);
+      return { message: "Cluster deleted" };
+    },
+  );
+  server.post(
+    "/clusters/query",
+    { schema: { tags, summary: "Documents that match a MongoDB-style filter" } },
+    async (request, reply) => {
+      const body = request.body === undefined ? {} : bodyObject(request);
+      const views = await clusters.query(request.principal.orgId, body.query);
+      return sendJson(reply, documents(views));
+    },
+  );
+}
+
+function documents(views: readonly ClusterView[]): string {
+  return `[${views.map((view) => view.documentJson).join(",")}]`;
+}
+
+/** Sends text that is JSON already, so that numbers stay as their owner wrote them. */
+function sendJson(reply: FastifyReply, json: string): FastifyReply {
+  return reply.type("application/json").send(json);
+}

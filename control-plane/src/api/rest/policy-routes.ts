@@ -1,0 +1,61 @@
+import { bodyObject } from "@berth/service-kit";
+import type { FastifyInstance } from "fastify";
+import type { PolicyRegistry } from "../../policies/policy-registry.ts";
+
+interface UriParams {
+  readonly uri: string;
+}
+
+/** The policy registry: publish, get, list, query, change, remove. */
+export function policyRoutes(server: FastifyInstance, policies: PolicyRegistry): void {
+  const tags = ["policies"];
+  server.post("/policy", { schema: { tags, summary: "Publish a policy" } }, async (request) => {
+    const { orgId } = request.principal;
+    const data = await policies.publish(orgId, bodyObject(request), request.bodyText);
+    return { success: true, data };
+  });
+  server.get("/policies", { schema: { tags, summary: "All policies" } }, async (request) => {
+    return { success: true, data: await policies.list(request.principal.orgId) };
+  });
+  server.post(
+    "/policy/query",
+    { schema: { tags, summary: "Policies that match a MongoDB-style filter" } },
+    async (request) => {
+      const data = await policies.query(request.principal.orgId, bodyObject(request));
+      return { success: true, data };
+    },
+  );
+  server.get<{ Params: UriParams }>(
+    "/policy/:uri",
+    { schema: { tags, summary: "One policy" } },
+    async (request) => {
+      const data = await policies.get(request.principal.orgId, request.params.uri);
+      return { success: true, data };
+    },
+  );
+  server.get<{ Params: UriParams }>(
+    "/policy/:uri/code",
+    { schema: { tags, summary: "The files of a policy" } },
+    async (request) => {
+      const { code } = await policies.runnable(request.principal.orgId, request.params.uri);
+      return { success: true, data: { digest: code.digest, files: code.files } };
+    },
+  );
+  server.put<{ Params: UriParams }>(
+    "/policy/:uri",
+    { schema: { tags, summary: "Change description, tags or metadata" } },
+    async (request) => {
+      const { uri } = request.params;
+      const data = await policies.change(request.principal.orgId, uri, bodyObject(request));
+      return { success: true, data };
+    },
+  );
+  server.delete<{ Params: UriParams }>(
+    "/policy/:uri",
+    { schema: { tags, summary: "Remove a policy version" } },
+    async (request) => {
+      await policies.remove(request.principal.orgId, request.params.uri);
+      return { success: true, data: "Policy deleted successfully." };
+    },
+  );
+}

@@ -1,0 +1,135 @@
+import http, { type IncomingMessage } from "node:http";
+import type { Duplex } from "node:stream";
+import {
+  type Authenticate,
+  BerthError,
+  type ListenAddress,
+  listenError,
+  MAX_BODY_BYTES,
+  type OriginRules,
+  originRefusal,
+  type Part,
+  type Principal,
+  toBerthError,
+  toErrorBody,
+} from "@berth/service-kit";
+import { type WebSocket, WebSocketServer } from "ws";
+import { type AllocatorSocketDeps, serveAllocatorSocket } from "./allocator-socket.ts";
+
+const PING_INTERVAL_MS = 20_000;
+const CLOSE_GRACE_MS = 500;
+
+/** What the WebSocket endpoints need. */
+export interface WsDeps extends AllocatorSocketDeps {
+  readonly authenticate: Authenticate;
+  readonly origins: OriginRules;
+}
+
+/**
+ * The allocator's WebSocket endpoints: every path of a port of its own ({@link WsEndpoints.part}), and
+ * one path of the REST port ({@link WsEndpoints.attach}). Frames hold up to 16 MiB; a larger one closes
+ * the socket with 1009. Sockets that do not answer a ping are terminated.
+ */
+export class WsEndpoints {
+  readonly #deps: WsDeps;
+  readonly #sockets: WebSocketServer;
+  readonly #answered = new WeakSet<WebSocket>();
+  #pings: NodeJS.Timeout | undefined;
+
+  constructor(deps: WsDeps) {
+    this.#deps = deps;
+    this.#sockets = new WebSocketServer({
+      noServer: true,
+      maxPayload: MAX_BODY_BYTES,
+      perMessageDeflate: false,
+    });
+  }
+
+  /** Serves `path` on an HTTP server that is somebody else's. */
+  attach(server: http.Server, path: string): void {
+    server.on("upgrade", (request, socket, head) => {
+      if (pathOf(request) === path) this.#upgrade(request, socket, head);
+      else refuseUpgrade(socket, new BerthError("NOT_FOUND", `no WebSocket at ${pathOf(request)}`));
+    });
+  }
+
+  /** A port of its own that takes any path, as the seeds' clients dial it. */
+  part(address: ListenAddress): Part {
+    const server = http.createServer((_request, response) => {
+      const error = new BerthError("INVALID_ARGUMENT", "this port speaks WebSocket");
+      response.writeHead(426, { "content-type": "application/json", upgrade: "websocket" });
+      response.end(JSON.stringify(toErrorBody(error)));
+    });
+    server.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head));
+    return {
+      name: "websocket",
+      start: () =>
+        new Promise((resolve, reject) => {
+          server.once("error", (cause) => reject(listenError(cause, address)));
+          server.listen(address.port, address.host, () => {
+            this.#pings = setInterval(() => this.#ping(), PING_INTERVAL_MS);
+            resolve();
+          });
+        }),
+      stop: async () => {
+        clearInterval(this.#pings);
+        await this.#closeSockets();
+        await new Promise((resolve) => {
+          server.close(resolve);
+          server.closeAllConnections();
+        });
+      },
+    };
+  }
+
+  #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    let principal: Principal;
+    try {
+      const refusal = originRefusal(request.headers, this.#deps.origins);
+      if (refusal !== undefined) throw new BerthError("PERMISSION_DENIED", refusal);
+      principal = this.#deps.authenticate(request.headers);
+    } catch (thrown) {
+      refuseUpgrade(socket, toBerthError(thrown));
+      return;
+    }
+    this.#sockets.handleUpgrade(request, socket, head, (webSocket) => {
+      this.#answered.add(webSocket);
+      webSocket.on("pong", () => this.#answered.add(webSocket));
+      serveAllocatorSocket(webSocket, principal, this.#deps);
+    });
+  }
+
+  #ping(): void {
+    for (const socket of this.#sockets.clients) {
+      // A paused socket reads no pong: its silence says nothing.
+      if (socket.isPaused) continue;
+      if (!this.#answered.delete(socket)) socket.terminate();
+      else socket.ping();
+    }
+  }
+
+  async #closeSockets(): Promise<void> {
+    const open = [...this.#sockets.clients];
+    const closed = open.map((socket) => new Promise((resolve) => socket.once("close", resolve)));
+    for (const socket of open) socket.close(1001, "the server is shutting down");
+    const late = setTimeout(() => {
+      for (const socket of open) socket.terminate();
+    }, CLOSE_GRACE_MS);
+    await Promise.all(closed);
+    clearTimeout(late);
+  }
+}
+
+function pathOf(request: IncomingMessage): string {
+  return (request.url ?? "/").split("?")[0] ?? "/";
+}
+
+function refuseUpgrade(socket: Duplex, error: BerthError): void {
+  const body = JSON.stringify(toErrorBody(error));
+  socket.on("error", () => socket.destroy());
+  socket.end(
+    `HTTP/1.1 ${error.httpStatus} ${http.STATUS_CODES[error.httpStatus]}\r\n` +
+      "connection: close\r\ncontent-type: application/json\r\n" +
+      `content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
+}

@@ -1,0 +1,134 @@
+import path from "node:path";
+import { createSandbox, type SandboxEvent } from "@berth/policy-sandbox";
+import {
+  type Config,
+  createHttp2Server,
+  type DocumentStore,
+  type Logger,
+  listening,
+  loopbackAuthenticator,
+  openSqliteDocumentStore,
+  type Part,
+  systemClock,
+  tokenAuthenticator,
+} from "@berth/service-kit";
+import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { Allocator } from "./allocation/allocator.ts";
+import { agentRoutes, errorInterceptor } from "./api/connect/agent-service.ts";
+import { createRestServer } from "./api/rest/rest-server.ts";
+import { WsEndpoints } from "./api/ws/ws-server.ts";
+import { AgentSessions } from "./fleet/agent-sessions.ts";
+import { ClusterRegistry } from "./fleet/cluster-registry.ts";
+import { PolicyRegistry } from "./policies/policy-registry.ts";
+import type { settings } from "./settings.ts";
+
+const VERSION = "0.1.0";
+const EXPIRY_INTERVAL_MS = 1_000;
+
+/** Puts a control-plane together. Opens its store; everything else starts with the parts, in order. */
+export async function composeControlPlane(
+  config: Config<typeof settings>,
+  logger: Logger,
+): Promise<readonly Part[]> {
+  const store = openSqliteDocumentStore(path.join(config.dataDir, "control-plane.db"), systemClock);
+  const fence = {
+    storeId: await store.storeId(),
+    controllerTerm: BigInt(await store.raise("controller_term")),
+  };
+  const sandbox = createSandbox({
+    stateDir: path.join(config.dataDir, "sandbox"),
+    onEvent: (event) => logSandboxEvent(logger, event),
+  });
+  const agents = new AgentSessions({ store, clock: systemClock, logger });
+  const clusters = new ClusterRegistry({ store, agents });
+  const policies = new PolicyRegistry({ store, sandbox });
+  const allocator = new Allocator({ clusters, policies, sandbox, logger });
+  const origins = { allowedHosts: config.allowedHosts, allowedOrigins: config.allowedOrigins };
+  const authenticate = loopbackAuthenticator(config.orgId);
+  const rest = createRestServer({
+    allocator,
+    clusters,
+    policies,
+    ready: () => readiness(sandbox.stats()),
+    authenticate,
+    origins,
+    logger: logger.child({ component: "rest" }),
+    version: VERSION,
+  });
+  const sockets = new WsEndpoints({
+    allocator,
+    authenticate,
+    origins,
+    logger: logger.child({ component: "websocket" }),
+  });
+  sockets.attach(rest.server, "/ws/allocate");
+  const { host } = config;
+  return [
+    storePart(store),
+    sandboxPart(sandbox, logger),
+    expiryPart(agents),
+    createHttp2Server({
+      name: "agent link",
+      address: { host, port: config.agentPort, setting: "BERTH_AGENT_PORT" },
+      logger: logger.child({ component: "agent link" }),
+      handler: connectNodeAdapter({
+        interceptors: [errorInterceptor],
+        routes: (router) =>
+          agentRoutes(router, {
+            agents,
+            authenticate: tokenAuthenticator(config.orgId, config.linkToken),
+            store: fence,
+          }),
+      }),
+    }),
+    listening(rest, { host, port: config.httpPort, setting: "BERTH_HTTP_PORT" }, "rest"),
+    sockets.part({ host, port: config.wsPort, setting: "BERTH_WS_PORT" }),
+  ];
+}
+
+type Sandbox = ReturnType<typeof createSandbox>;
+
+function readiness(stats: ReturnType<Sandbox["stats"]>) {
+  const { snapshot, workers, running, queued } = stats;
+  return {
+    ready: snapshot === "ready",
+    parts: { version: VERSION, sandbox: { snapshot, workers: workers.length, running, queued } },
+  };
+}
+
+function storePart(store: DocumentStore): Part {
+  return { name: "store", start: async () => {}, stop: () => store.close() };
+}
+
+/** Builds the snapshot and warms a worker beside start-up; the first evaluation waits for them. */
+function sandboxPart(sandbox: Sandbox, logger: Logger): Part {
+  return {
+    name: "policy sandbox",
+    async start() {
+      sandbox.ready().then(
+        () => logger.info("policy sandbox is ready"),
+        (err: unknown) => logger.error("policy sandbox is not ready", { err }),
+      );
+    },
+    stop: () => sandbox.close(),
+  };
+}
+
+function expiryPart(agents: AgentSessions): Part {
+  let timer: NodeJS.Timeout | undefined;
+  return {
+    name: "agent sessions",
+    async start() {
+      timer = setInterval(() => agents.expire(), EXPIRY_INTERVAL_MS);
+    },
+    async stop() {
+      clearInterval(timer);
+      agents.close();
+    },
+  };
+}
+
+function logSandboxEvent(logger: Logger, { kind, ...fields }: SandboxEvent): void {
+  const bad = kind === "snapshot_failed" || kind === "worker_failed_to_start";
+  logger[bad ? "error" : "info"](`sandbox: ${kind}`, fields);
+}

@@ -1,0 +1,107 @@
+import { EntrySchema } from "@berth/proto";
+import { create } from "@bufbuild/protobuf";
+import { describe, expect, it } from "vitest";
+import { aDocument, aGpu, someMetrics } from "../testing/documents.ts";
+import { AgentCluster } from "./agent-cluster.ts";
+
+const entry = (key: string, revision: number, value: unknown) =>
+  create(EntrySchema, { key, revision: BigInt(revision), json: JSON.stringify(value) });
+
+function aCluster(): AgentCluster {
+  const cluster = new AgentCluster("default_org", "c1");
+  cluster.replaceState([entry("cluster", 1, aDocument("c1"))]);
+  cluster.apply([entry("metrics", 1, {}), entry("node/node-1", 1, someMetrics())]);
+  cluster.setHealth("live");
+  return cluster;
+}
+
+describe("AgentCluster", () => {
+  it("has no view before its document", () => {
+    const cluster = new AgentCluster("default_org", "c1");
+    cluster.apply([entry("metrics", 1, {})]);
+    expect(cluster.view).toBeUndefined();
+  });
+
+  it("shows document, metrics and nodes together", () => {
+    const { view } = aCluster();
+    expect(view?.document).toEqual(aDocument("c1"));
+    expect(JSON.parse(view?.metricsJson ?? "")).toEqual({
+      clusterId: "c1",
+      cluster: {},
+      nodes: [someMetrics()],
+    });
+    expect(view?.nodes.get("node-1")?.status).toBe("healthy");
+  });
+
+  it("ignores older revisions and takes newer ones", () => {
+    const cluster = aCluster();
+    cluster.apply([entry("cluster", 1, aDocument("c1", [aGpu("0")]))]);
+    expect(cluster.view?.document.gpus.count).toBe(0);
+    cluster.apply([entry("cluster", 2, aDocument("c1", [aGpu("0")]))]);
+    expect(cluster.view?.document.gpus.count).toBe(1);
+  });
+
+  it("never changes a view that a decision holds", () => {
+    const cluster = aCluster();
+    const before = cluster.view;
+    cluster.apply([entry("node/node-1", 2, someMetrics({ status: "unhealthy" }))]);
+    expect(before?.nodes.get("node-1")?.status).toBe("healthy");
+    expect(cluster.view?.nodes.get("node-1")?.status).toBe("unhealthy");
+  });
+
+  it("forgets a deleted node, and nodes that a new stream does not carry", () => {
+    const cluster = aCluster();
+    const node = someMetrics({ id: "node-2", node_id: "node-2" });
+    cluster.apply([entry("node/node-2", 1, node)]);
+    cluster.keepOnly([entry("node/node-2", 1, node)]);
+    expect([...(cluster.view?.nodes.keys() ?? [])]).toEqual(["node-2"]);
+    const deleted = create(EntrySchema, { key: "node/node-2", revision: 2n, deleted: true });
+    cluster.apply([deleted]);
+    expect(cluster.view?.nodes.size).toBe(0);
+  });
+
+  it("says in the document that an unreachable cluster is unreachable", () => {
+    const cluster = aCluster();
+    cluster.setHealth("unreachable");
+    expect(JSON.parse(cluster.view?.documentJson ?? "").status).toBe("unreachable");
+  });
+
+  it("digests its state, so that an agent with the same state sends no snapshot", () => {
+    const [a, b] = [aCluster(), aCluster()];
+    expect(a.stateDigest).toBe(b.stateDigest);
+    b.apply([entry("cluster", 2, aDocument("c1"))]);
+    expect(a.stateDigest).not.toBe(b.stateDigest);
+  });
+
+  it.each([
+    ["another cluster's document", entry("cluster", 9, aDocument("other")), 'id: expected "c1"'],
+    [
+      "a document without nodes",
+      entry("cluster", 9, { id: "c1" }),
+      "nodes.nodeData: expected an array",
+    ],
+    [
+      "a node without GPUs",
+      entry("cluster", 9, { id: "c1", nodes: { nodeData: [{ id: "n" }] } }),
+      "nodes.nodeData[0].gpus.gpus",
+    ],
+    ["another node's metrics", entry("node/x", 9, someMetrics()), 'id: expected "x"'],
+    [
+      "an unknown status",
+      entry("node/node-1", 9, { ...someMetrics(), status: "ok" }),
+      "status: expected",
+    ],
+    ["an unknown key", entry("secrets", 9, {}), "unknown key"],
+    ["a value that is no object", entry("metrics", 9, []), "expected an object, got array"],
+    [
+      "a value that is not JSON",
+      create(EntrySchema, { key: "metrics", revision: 9n, json: "{" }),
+      "not JSON",
+    ],
+  ])("refuses %s and keeps what it had", (_name, bad, message) => {
+    const cluster = aCluster();
+    const before = cluster.view;
+    expect(() => cluster.apply([bad])).toThrow(message);
+    expect(cluster.view).toEqual(before);
+  });
+});

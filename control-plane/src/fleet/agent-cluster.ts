@@ -1,0 +1,127 @@
+import type { ClusterDocument, Entry, NodeMetrics } from "@berth/proto";
+import {
+  CLUSTER_KEY,
+  METRICS_KEY,
+  NODE_KEY_PREFIX,
+  parseEntry,
+  stateDigest,
+} from "./agent-entries.ts";
+import type { ClusterHealth, ClusterView } from "./cluster-view.ts";
+
+interface Held {
+  readonly revision: bigint;
+  readonly json: string;
+}
+
+interface HeldDocument extends Held {
+  readonly document: ClusterDocument;
+}
+
+/**
+ * The newest state and telemetry of one cluster with an agent, kept over the agent's reconnects, and
+ * the view made from it. Pure state: no I/O, no time.
+ */
+export class AgentCluster {
+  readonly id: string;
+  readonly orgId: string;
+  #health: ClusterHealth = "unreachable";
+  #document: HeldDocument | undefined;
+  #metrics: Held | undefined;
+  readonly #nodes = new Map<string, Held & { readonly metrics: NodeMetrics }>();
+  #revision = 0;
+  #view: ClusterView | undefined;
+
+  constructor(orgId: string, id: string) {
+    this.orgId = orgId;
+    this.id = id;
+  }
+
+  /** Digest of the acknowledged state, to compare with an agent's. */
+  get stateDigest(): string {
+    const held = this.#document;
+    return stateDigest(new Map(held === undefined ? [] : [[CLUSTER_KEY, held.revision]]));
+  }
+
+  /** Takes in entries of either stream; older revisions than the held ones change nothing. */
+  apply(entries: readonly Entry[]): void {
+    const parsed = entries.map((entry) => (entry.deleted ? entry : parseEntry(entry, this.id)));
+    for (const entry of parsed) {
+      if ("deleted" in entry) this.#delete(entry);
+      else if (entry.kind === "cluster") {
+        if (isNewer(entry.revision, this.#document)) this.#document = entry;
+      } else if (entry.kind === "metrics") {
+        if (isNewer(entry.revision, this.#metrics)) this.#metrics = entry;
+      } else if (isNewer(entry.revision, this.#nodes.get(entry.nodeId))) {
+        this.#nodes.set(entry.nodeId, entry);
+      }
+    }
+    this.#changed();
+  }
+
+  /** Replaces the acknowledged state by a whole snapshot. */
+  replaceState(entries: readonly Entry[]): void {
+    this.#document = undefined;
+    this.apply(entries);
+  }
+
+  /** Forgets telemetry of nodes that the first report of a new stream did not carry. */
+  keepOnly(entries: readonly Entry[]): void {
+    const carried = new Set(entries.map((entry) => entry.key));
+    for (const nodeId of this.#nodes.keys()) {
+      if (!carried.has(`${NODE_KEY_PREFIX}${nodeId}`)) this.#nodes.delete(nodeId);
+    }
+    this.#changed();
+  }
+
+  /** Sets what is known of the agent; gives whether it is a change. */
+  setHealth(health: ClusterHealth): boolean {
+    if (this.#health === health) return false;
+    this.#health = health;
+    this.#changed();
+    return true;
+  }
+
+  /** The view, or undefined before the agent's first cluster document. */
+  get view(): ClusterView | undefined {
+    if (this.#document === undefined) return undefined;
+    this.#view ??= this.#buildView(this.#document);
+    return this.#view;
+  }
+
+  #buildView(held: HeldDocument): ClusterView {
+    const reachable = this.#health === "live";
+    const document = reachable ? held.document : { ...held.document, status: this.#health };
+    return {
+      id: this.id,
+      orgId: this.orgId,
+      health: this.#health,
+      document,
+      documentJson: reachable ? held.json : JSON.stringify(document),
+      metricsJson: this.#metricsJson(),
+      nodes: new Map([...this.#nodes].map(([id, { metrics }]) => [id, metrics])),
+      revision: this.#revision,
+    };
+  }
+
+  #metricsJson(): string | null {
+    if (this.#metrics === undefined) return null;
+    const nodes = [...this.#nodes.keys()].sort().map((id) => this.#nodes.get(id)?.json);
+    return `{"clusterId":${JSON.stringify(this.id)},"cluster":${this.#metrics.json},"nodes":[${nodes.join(",")}]}`;
+  }
+
+  #delete({ key, revision }: Entry): void {
+    if (key === METRICS_KEY && isNewer(revision, this.#metrics)) this.#metrics = undefined;
+    if (!key.startsWith(NODE_KEY_PREFIX)) return;
+    const nodeId = key.slice(NODE_KEY_PREFIX.length);
+    if (isNewer(revision, this.#nodes.get(nodeId))) this.#nodes.delete(nodeId);
+  }
+
+  #changed(): void {
+    this.#revision += 1;
+    this.#view = undefined;
+  }
+}
+
+function isNewer(revision: bigint, held: Held | undefined): boolean {
+  return held === undefined || revision > held.revision;
+}

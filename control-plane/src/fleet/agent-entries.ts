@@ -1,0 +1,88 @@
+import { createHash } from "node:crypto";
+import type { ClusterDocument, Entry, NodeMetrics } from "@berth/proto";
+import { BerthError, isJsonObject, typeName } from "@berth/service-kit";
+
+/** Key of the entry that holds the cluster document. */
+export const CLUSTER_KEY = "cluster";
+/** Key of the entry that holds the aggregated metrics. */
+export const METRICS_KEY = "metrics";
+/** Prefix of the keys that hold one node's metrics. */
+export const NODE_KEY_PREFIX = "node/";
+
+const MAX_ENTRY_CHARACTERS = 16 * 1024 * 1024;
+
+/** The newest value of one key, checked and parsed. */
+export type ParsedEntry = { readonly revision: bigint; readonly json: string } & (
+  | { readonly kind: "cluster"; readonly document: ClusterDocument }
+  | { readonly kind: "metrics" }
+  | { readonly kind: "node"; readonly nodeId: string; readonly metrics: NodeMetrics }
+);
+
+/**
+ * Parses an entry of an agent. An agent is trusted with its own cluster and nothing more, so every
+ * value is checked: INVALID_ARGUMENT names the key and the field.
+ */
+export function parseEntry(entry: Entry, clusterId: string): ParsedEntry {
+  const { key, revision, json } = entry;
+  if (json.length > MAX_ENTRY_CHARACTERS) refuse(key, "the value is too large");
+  const value = parseJson(key, json);
+  if (key === CLUSTER_KEY) {
+    return { kind: "cluster", revision, json, document: checkDocument(value, clusterId) };
+  }
+  if (key === METRICS_KEY) return { kind: "metrics", revision, json };
+  if (key.startsWith(NODE_KEY_PREFIX)) {
+    const nodeId = key.slice(NODE_KEY_PREFIX.length);
+    return { kind: "node", nodeId, revision, json, metrics: checkNode(key, value, nodeId) };
+  }
+  return refuse(key, "unknown key");
+}
+
+/** SHA-256 in hex over `key\trevision\n` in key order: equal digests mean equal state. */
+export function stateDigest(revisions: ReadonlyMap<string, bigint>): string {
+  const hash = createHash("sha256");
+  for (const key of [...revisions.keys()].sort()) hash.update(`${key}\t${revisions.get(key)}\n`);
+  return hash.digest("hex");
+}
+
+function checkDocument(value: Record<string, unknown>, clusterId: string): ClusterDocument {
+  if (value.id !== clusterId) refuse(CLUSTER_KEY, `id: expected ${JSON.stringify(clusterId)}`);
+  const nodes = value.nodes;
+  const nodeData = isJsonObject(nodes) ? nodes.nodeData : undefined;
+  if (!Array.isArray(nodeData)) refuse(CLUSTER_KEY, "nodes.nodeData: expected an array");
+  for (const [index, node] of (nodeData as unknown[]).entries()) {
+    const path = `nodes.nodeData[${index}]`;
+    if (!isJsonObject(node) || typeof node.id !== "string") {
+      refuse(CLUSTER_KEY, `${path}.id: expected a string`);
+    }
+    const { gpus } = node as Record<string, unknown>;
+    if (!isJsonObject(gpus) || !Array.isArray(gpus.gpus) || !gpus.gpus.every(isJsonObject)) {
+      refuse(CLUSTER_KEY, `${path}.gpus.gpus: expected an array of objects`);
+    }
+  }
+  return value as unknown as ClusterDocument;
+}
+
+function checkNode(key: string, value: Record<string, unknown>, nodeId: string): NodeMetrics {
+  if (value.id !== nodeId) refuse(key, `id: expected ${JSON.stringify(nodeId)}`);
+  if (value.status !== "healthy" && value.status !== "unhealthy") {
+    refuse(key, 'status: expected "healthy" or "unhealthy"');
+  }
+  if (!Array.isArray(value.gpus) || !value.gpus.every(isJsonObject)) {
+    refuse(key, "gpus: expected an array of objects");
+  }
+  return value as unknown as NodeMetrics;
+}
+
+function parseJson(key: string, json: string): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(json);
+  } catch {
+    return refuse(key, "the value is not JSON");
+  }
+  return isJsonObject(value) ? value : refuse(key, `expected an object, got ${typeName(value)}`);
+}
+
+function refuse(key: string, why: string): never {
+  throw new BerthError("INVALID_ARGUMENT", `entry ${JSON.stringify(key)}: ${why}`);
+}

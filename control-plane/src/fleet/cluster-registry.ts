@@ -1,0 +1,163 @@
+import type { ClusterDocument } from "@berth/proto";
+import {
+  applyUpdate,
+  BerthError,
+  compileFilter,
+  type DocumentStore,
+  parse,
+} from "@berth/service-kit";
+import { Type } from "typebox";
+import type { AgentSessions } from "./agent-sessions.ts";
+import type { ClusterView, FleetSnapshot } from "./cluster-view.ts";
+
+const COLLECTION = "clusters";
+
+/**
+ * What a registered document must hold. The existing registry demanded more; here only what decisions
+ * need, and every other key is kept as it came.
+ */
+export const RegisteredCluster = Type.Object({
+  id: Type.String({ pattern: "^[a-zA-Z0-9][a-zA-Z0-9._-]{0,252}$" }),
+  regionId: Type.Optional(Type.String()),
+  status: Type.Optional(Type.String()),
+  nodes: Type.Optional(
+    Type.Object({
+      count: Type.Optional(Type.Number()),
+      nodeData: Type.Optional(
+        Type.Array(
+          Type.Object({
+            id: Type.String(),
+            gpus: Type.Optional(Type.Object({ gpus: Type.Optional(Type.Array(Type.Object({}))) })),
+          }),
+        ),
+      ),
+    }),
+  ),
+  tags: Type.Optional(Type.Array(Type.String())),
+  config: Type.Optional(Type.Object({})),
+  clusterMetadata: Type.Optional(Type.Object({})),
+  reputation: Type.Optional(Type.Number()),
+});
+
+/** What {@link ClusterRegistry} needs. */
+export interface ClusterRegistryDeps {
+  readonly store: DocumentStore;
+  readonly agents: AgentSessions;
+}
+
+/**
+ * Every cluster of an org: those with an agent, as the agent describes them, and those registered by
+ * REST, whose documents live in the store. An agent's description hides a registered document of the
+ * same id.
+ */
+export class ClusterRegistry {
+  readonly #deps: ClusterRegistryDeps;
+
+  constructor(deps: ClusterRegistryDeps) {
+    this.#deps = deps;
+  }
+
+  /** All clusters of an org by id, as they are now; the views never change afterwards. */
+  async snapshot(orgId: string): Promise<FleetSnapshot> {
+    const registered = await this.#deps.store.list<ClusterDocument>({
+      orgId,
+      collection: COLLECTION,
+    });
+    const views = new Map<string, ClusterView>();
+    for (const { id, body, revision } of registered) {
+      views.set(id, registeredView(orgId, body, revision));
+    }
+    for (const view of this.#deps.agents.views(orgId)) views.set(view.id, view);
+    return new Map([...views].sort(([a], [b]) => (a < b ? -1 : 1)));
+  }
+
+  /** One cluster; NOT_FOUND when there is none. */
+  async get(orgId: string, id: string): Promise<ClusterView> {
+    const view = (await this.snapshot(orgId)).get(id);
+    if (view === undefined) throw notFound(id);
+    return view;
+  }
+
+  /** Clusters whose documents match a MongoDB-style filter; all without one. */
+  async query(orgId: string, filter: unknown): Promise<readonly ClusterView[]> {
+    const matches = compileFilter(filter ?? {});
+    const snapshot = await this.snapshot(orgId);
+    return [...snapshot.values()].filter((view) => matches(view.document));
+  }
+
+  /** Registers a cluster without an agent; ALREADY_EXISTS when the id is taken. */
+  async create(orgId: string, body: unknown): Promise<ClusterView> {
+    const document = normalized(parse(RegisteredCluster, body));
+    const taken = this.#agentView(orgId, document.id) !== undefined;
+    const key = { orgId, collection: COLLECTION, id: document.id };
+    const outcome = taken
+      ? undefined
+      : await this.#deps.store.apply([{ kind: "insert", key, body: document }]);
+    if (outcome?.kind !== "applied") {
+      throw new BerthError("ALREADY_EXISTS", `id: cluster ${document.id} exists already`);
+    }
+    return registeredView(orgId, document, 1);
+  }
+
+  /** Updates a registered cluster (`$set`… or plain fields); an agent's cluster is changed at its agent. */
+  async update(orgId: string, id: string, update: unknown): Promise<ClusterView> {
+    const agentView = this.#agentView(orgId, id);
+    if (agentView !== undefined) throw ownedByAgent(agentView);
+    const key = { orgId, collection: COLLECTION, id };
+    const current = await this.#deps.store.get<ClusterDocument>(key);
+    if (current === undefined) throw notFound(id);
+    const changed = applyUpdate(current.body, update, ["id"]);
+    const document = normalized(parse(RegisteredCluster, changed));
+    const outcome = await this.#deps.store.apply([
+      { kind: "replace", key, body: document, ifRevision: current.revision },
+    ]);
+    if (outcome.kind === "refused") {
+      throw new BerthError("CONFLICT", `cluster ${id} changed at the same time; try again`);
+    }
+    return registeredView(orgId, document, current.revision + 1);
+  }
+
+  /** Removes a registered cluster, or forgets an agent's cluster whose agent has gone. */
+  async remove(orgId: string, id: string): Promise<void> {
+    const forgotten = await this.#deps.agents.forget(orgId, id);
+    const key = { orgId, collection: COLLECTION, id };
+    const outcome = await this.#deps.store.apply([{ kind: "delete", key }]);
+    if (outcome.kind === "refused" && !forgotten) throw notFound(id);
+  }
+
+  #agentView(orgId: string, id: string): ClusterView | undefined {
+    return this.#deps.agents.views(orgId).find((view) => view.id === id);
+  }
+}
+
+/** Fills in the parts of a registered document that decisions rely on, and keeps all other keys. */
+function normalized(body: Record<string, unknown>): ClusterDocument {
+  const document = body as unknown as Partial<ClusterDocument> & { id: string };
+  const nodeData = document.nodes?.nodeData ?? [];
+  const nodes = { ...document.nodes, count: document.nodes?.count ?? nodeData.length, nodeData };
+  return { status: "live", tags: [], ...document, nodes } as unknown as ClusterDocument;
+}
+
+function registeredView(orgId: string, document: ClusterDocument, revision: number): ClusterView {
+  return {
+    id: document.id,
+    orgId,
+    health: "unknown",
+    document,
+    documentJson: JSON.stringify(document),
+    metricsJson: null,
+    nodes: new Map(),
+    revision,
+  };
+}
+
+function notFound(id: string): BerthError {
+  return new BerthError("NOT_FOUND", "Cluster not found", { details: { cluster_id: id } });
+}
+
+function ownedByAgent(view: ClusterView): BerthError {
+  const { urlMap } = view.document.config as { urlMap?: { controllerService?: string } };
+  const where = urlMap?.controllerService ?? "its cluster-agent";
+  const message = `cluster ${view.id} is described by its agent; change it with PATCH ${where}/cluster-actions/update-cluster`;
+  return new BerthError("PRECONDITION_FAILED", message);
+}

@@ -1,0 +1,27 @@
+import type { ClusterDocument, NodeMetrics } from "@berth/proto";
+
+/**
+ * What the control-plane knows of a cluster's agent: "live" reports, "unreachable" has been silent for
+ * its TTL, "unknown" was registered by REST and has no agent.
+ */
+export type ClusterHealth = "live" | "unreachable" | "unknown";
+
+/** One cluster at one moment. Immutable: a change makes a new view, so a decision can keep its own. */
+export interface ClusterView {
+  readonly id: string;
+  readonly orgId: string;
+  readonly health: ClusterHealth;
+  /** The cluster document; free keys of agentless clusters are kept. */
+  readonly document: ClusterDocument;
+  /** The document as JSON text, numbers as its owner wrote them. */
+  readonly documentJson: string;
+  /** `ClusterMetrics` as JSON text; null when no agent has reported any. */
+  readonly metricsJson: string | null;
+  /** Nodes that report, by id. */
+  readonly nodes: ReadonlyMap<string, NodeMetrics>;
+  /** Raised at each change of this view in this process. */
+  readonly revision: number;
+}
+
+/** All clusters of an org that a decision may look at, at one moment. */
+export type FleetSnapshot = ReadonlyMap<string, ClusterView>;
