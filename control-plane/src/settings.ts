@@ -1,4 +1,10 @@
-import { listSetting, portSetting, type Setting, textSetting } from "@berth/service-kit";
+import {
+  listSetting,
+  loopbackHostSetting,
+  portSetting,
+  requiredTextSetting,
+  textSetting,
+} from "@berth/service-kit";
 
 /** Settings of the control-plane; the README's table is made from these. */
 export const settings = {
@@ -28,7 +34,10 @@ export const settings = {
     doc: "organization that records belong to",
     fallback: "default_org",
   }),
-  linkToken: requiredText("BERTH_LINK_TOKEN", "token that cluster-agents must present"),
+  linkToken: requiredTextSetting({
+    env: "BERTH_LINK_TOKEN",
+    doc: "token that cluster-agents must present",
+  }),
   allowedHosts: listSetting({
     env: "BERTH_ALLOWED_HOSTS",
     doc: "host names beyond loopback that the Host header may carry",
@@ -40,19 +49,3 @@ export const settings = {
     fallback: [],
   }),
 };
-
-function loopbackHostSetting(): Setting<string> {
-  return {
-    env: "BERTH_HOST",
-    doc: "address to listen on; a loopback one",
-    fallback: "127.0.0.1",
-    read: (text) => {
-      if (/^(localhost|127(\.\d{1,3}){3}|::1)$/.test(text)) return text;
-      throw new Error("expected a loopback address (other addresses need TLS)");
-    },
-  };
-}
-
-function requiredText(env: string, doc: string): Setting<string> {
-  return { ...textSetting({ env, doc, fallback: "" }), required: true };
-}

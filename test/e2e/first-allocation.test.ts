@@ -1,0 +1,352 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { cpus, hostname, tmpdir, totalmem } from "node:os";
+import path from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { WebSocket as WsClient } from "ws";
+import { parse as parseYaml } from "yaml";
+import { hasExternal, pythonWithWebsockets } from "../support/external.ts";
+import { berth, type Fleet, run, startFleet } from "../support/fleet.ts";
+
+const POLICY = "least-loaded:1.0.0-stable";
+const NODE = hostname().toLowerCase();
+
+let fleet: Fleet;
+let rest: string;
+
+beforeAll(async () => {
+  fleet = await startFleet();
+  rest = `http://127.0.0.1:${fleet.ports.http}`;
+});
+
+afterAll(() => fleet.stop());
+
+/** Sends frames on one WebSocket and gives as many replies. */
+function exchange(url: string, frames: readonly string[], headers = {}): Promise<unknown[]> {
+  return new Promise((resolve, reject) => {
+    const socket = new WsClient(url, { headers });
+    const replies: unknown[] = [];
+    socket.on("open", () => {
+      for (const frame of frames) socket.send(frame);
+    });
+    socket.on("message", (data) => {
+      replies.push(JSON.parse(String(data)));
+      if (replies.length < frames.length) return;
+      socket.close();
+      resolve(replies);
+    });
+    socket.on("error", reject);
+    socket.on("close", (code) => reject(new Error(`closed with ${code}`)));
+  });
+}
+
+/** The JSON of an answer, loosely typed: the assertions say what it must hold. */
+async function answerOf(response: Response | Promise<Response>): Promise<{
+  success: boolean;
+  message: string;
+  error: string;
+  data: Record<string, unknown> & { reasons: string[] };
+  nodes_status: unknown[];
+  nodes: { nodeData: { memory: number }[] };
+}> {
+  return JSON.parse(await (await response).text());
+}
+
+const post = (route: string, body: string, headers: Record<string, string> = {}) =>
+  fetch(rest + route, {
+    method: "POST",
+    body,
+    headers: { "content-type": "application/json", ...headers },
+  });
+
+describe("berth up", () => {
+  it("prints the URLs, the cluster, the node with what it really has, and the next command", () => {
+    const output = fleet.output();
+    for (const port of [fleet.ports.http, fleet.ports.ws, fleet.ports.cluster]) {
+      expect(output).toContain(`:${port}`);
+    }
+    expect(output).toContain("local");
+    expect(output).toContain(NODE);
+    expect(output).toContain(String(cpus().length));
+    expect(output).toMatch(/GPUs?\W+none/i);
+    expect(output).toContain("berth policy publish examples/policies/least-loaded");
+  });
+
+  it("shows the node in the cluster document and on the cluster-agent", async () => {
+    const document = await answerOf(fetch(`${rest}/clusters/local`));
+    const [node] = document.nodes.nodeData;
+    expect(node).toMatchObject({ id: NODE, vcpus: { count: cpus().length } });
+    expect(Math.abs((node?.memory ?? 0) - totalmem() / 1024 / 1024)).toBeLessThan(16);
+    const agent = `http://127.0.0.1:${fleet.ports.cluster}`;
+    const healthy = await answerOf(fetch(`${agent}/healthy_nodes`));
+    expect(healthy).toEqual({ success: true, nodes: [NODE] });
+    const status = await answerOf(fetch(`${agent}/nodes_status`));
+    expect(status.nodes_status).toMatchObject([{ node_id: NODE, status: "healthy" }]);
+    const own = await answerOf(fetch(`${agent}/cluster-actions/get-cluster`));
+    expect(own).toMatchObject({ success: true, data: { id: "local", nodes: { count: 1 } } });
+  });
+});
+
+describe("publishing and allocating", () => {
+  it("publishes the example policy, twice with the same answer", async () => {
+    for (const _time of [1, 2]) {
+      const result = await berth(fleet, "policy", "publish", "examples/policies/least-loaded");
+      expect(result).toMatchObject({ code: 0, stderr: "" });
+      expect(result.stdout).toContain(POLICY);
+    }
+  });
+
+  it.each([
+    ["json", (text: string) => JSON.parse(text)],
+    ["yaml", (text: string) => parseYaml(text)],
+  ])("prints the placement as %s", async (format, read) => {
+    const result = await berth(fleet, "allocate", "--policy", POLICY, "-o", format);
+    expect(result).toMatchObject({ code: 0, stderr: "" });
+    expect(read(result.stdout)).toMatchObject({ cluster_id: "local", node_id: NODE });
+  });
+
+  it("prints the placement as a table", async () => {
+    const result = await berth(fleet, "allocate", "--policy", POLICY);
+    expect(result.stdout).toMatch(/CLUSTER\s+NODE\s+GPUS/);
+    expect(result.stdout).toContain(NODE);
+  });
+
+  it("answers unschedulable with reasons when the GPUs are not there", async () => {
+    const reply = await post(
+      "/allocate",
+      JSON.stringify({ policy_rule_uri: POLICY, inputs: { gpus: 4 } }),
+    );
+    expect(reply.status).toBe(200);
+    const { success, data } = await answerOf(reply);
+    expect(success).toBe(true);
+    expect(data).toMatchObject({ cluster_id: null, unschedulable: true });
+    expect(data.reasons.length).toBeGreaterThan(0);
+  });
+
+  it("answers curl on POST /allocate", async () => {
+    const body = JSON.stringify({ adhoc: true, policy_rule_uri: POLICY, inputs: {} });
+    const args = [
+      "-sS",
+      "-X",
+      "POST",
+      `${rest}/allocate`,
+      "-H",
+      "content-type: application/json",
+      "-d",
+      body,
+    ];
+    const { stdout } = await run("curl", args);
+    expect(JSON.parse(stdout)).toMatchObject({ success: true, data: { cluster_id: "local" } });
+  });
+
+  it.each([
+    [
+      "zip",
+      "import zipfile,sys; z=zipfile.ZipFile(sys.argv[2],'w'); z.write(sys.argv[1],'code/function.py'); z.close()",
+    ],
+    [
+      "tar.xz",
+      "import tarfile,sys; t=tarfile.open(sys.argv[2],'w:xz'); t.add(sys.argv[1],'code/function.py'); t.close()",
+    ],
+  ])("publishes a %s of nothing but code/function.py, with flags", async (suffix, script) => {
+    const directory = mkdtempSync(path.join(tmpdir(), "berth-archive-"));
+    const archive = path.join(directory, `policy.${suffix}`);
+    const source = "examples/policies/least-loaded/code/function.py";
+    expect((await run("python3", ["-c", script, source, archive])).code).toBe(0);
+    const name = `from-${suffix.replace(".", "-")}`;
+    const flags = ["--name", name, "--version", "2.0", "--tag", "beta"];
+    const published = await berth(fleet, "policy", "publish", archive, ...flags);
+    expect(published).toMatchObject({ code: 0, stderr: "" });
+    const result = await berth(fleet, "allocate", "--policy", `${name}:2.0-beta`, "-o", "json");
+    expect(JSON.parse(result.stdout)).toMatchObject({ cluster_id: "local" });
+    rmSync(directory, { recursive: true });
+  });
+});
+
+describe("the seed's clients", () => {
+  it.skipIf(!hasExternal(pythonWithWebsockets(), ["-c", "import websockets"]))(
+    "the Python example works as printed, given the two URIs",
+    async () => {
+      const printed = readFileSync(path.join(import.meta.dirname, "seed-client.py"), "utf8");
+      const program = printed
+        .replace("ws://<server-url>:8765", `ws://127.0.0.1:${fleet.ports.ws}`)
+        .replace('"policy_rule_uri": ""', `"policy_rule_uri": "${POLICY}"`);
+      const { stderr } = await run(pythonWithWebsockets(), ["-c", program]);
+      const response = /Response received: (.*)/.exec(stderr)?.[1];
+      expect(JSON.parse(response ?? stderr)).toMatchObject({
+        success: true,
+        data: { cluster_id: "local", node_id: NODE },
+      });
+    },
+  );
+
+  it.skipIf(!hasExternal("chromium", ["--version"]))(
+    "a browser's WebSocket works from a page on this machine",
+    async () => {
+      const message = JSON.stringify({ adhoc: true, policy_rule_uri: POLICY, inputs: {} });
+      const script = `
+        const socket = new WebSocket("ws://127.0.0.1:${fleet.ports.ws}");
+        socket.onopen = () => socket.send(${JSON.stringify(message)});
+        socket.onmessage = (event) => { document.body.textContent = "reply " + event.data; };
+        socket.onerror = () => { document.body.textContent = "refused"; };`;
+      const page = createServer((_request, response) => {
+        response.setHeader("content-type", "text/html");
+        response.end(`<body>waiting<script>${script}</script></body>`);
+      });
+      await new Promise<void>((resolve) => page.listen(0, "127.0.0.1", resolve));
+      const profile = mkdtempSync(path.join(tmpdir(), "berth-chromium-"));
+      const { stdout } = await run("chromium", [
+        ...["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],
+        ...["--disable-background-networking", "--disable-component-update", "--disable-sync"],
+        `--user-data-dir=${profile}`,
+        ...["--virtual-time-budget=20000", "--dump-dom"],
+        `http://127.0.0.1:${(page.address() as AddressInfo).port}/`,
+      ]);
+      page.close();
+      rmSync(profile, { recursive: true, force: true });
+      expect(stdout).toMatch(/reply \{"success":true,"data":\{"cluster_id":"local"/);
+    },
+  );
+
+  it("Node's own WebSocket works on port 8765 and on /ws/allocate", async () => {
+    const message = JSON.stringify({ adhoc: true, policy_rule_uri: POLICY, inputs: {} });
+    for (const url of [
+      `ws://localhost:${fleet.ports.ws}/any/path`,
+      `${rest.replace("http", "ws")}/ws/allocate`,
+    ]) {
+      const socket = new WebSocket(url);
+      const reply = await new Promise((resolve, reject) => {
+        socket.onopen = () => socket.send(message);
+        socket.onmessage = (event) => resolve(JSON.parse(String(event.data)));
+        socket.onerror = () => reject(new Error(`cannot connect to ${url}`));
+      });
+      socket.close();
+      expect(reply).toMatchObject({ success: true, data: { cluster_id: "local" } });
+    }
+  });
+});
+
+describe("bad input", () => {
+  const good = JSON.stringify({ adhoc: true, policy_rule_uri: POLICY, inputs: {} });
+  const table: readonly [string, string, string][] = [
+    ["text that is not JSON", "not json", "not JSON"],
+    ["an array", "[]", "expected a JSON object, got array"],
+    ["no policy", '{"adhoc":true,"inputs":{}}', "Missing required fields: policy_rule_uri"],
+    [
+      "no inputs",
+      `{"adhoc":true,"policy_rule_uri":"${POLICY}"}`,
+      "Missing required fields: inputs",
+    ],
+    [
+      "an unknown policy",
+      '{"adhoc":true,"policy_rule_uri":"nope:1.0-stable","inputs":{}}',
+      "Policy rule with URI 'nope:1.0-stable' not found.",
+    ],
+    [
+      "a near miss",
+      '{"adhoc":true,"policy_rule_uri":"least-loaded:1.0-stable","inputs":{}}',
+      `Did you mean ${POLICY}?`,
+    ],
+    [
+      "clusters of a wrong type",
+      `{"policy_rule_uri":"${POLICY}","inputs":{},"clusters":7}`,
+      "clusters: expected an array, got number",
+    ],
+    ["block mode", '{"input":{},"mode":"dry_run"}', "policy_rule_uri"],
+    [
+      "10,000 nested levels",
+      `{"policy_rule_uri":"${POLICY}","inputs":${"[".repeat(10_000)}${"]".repeat(10_000)}}`,
+      "nest",
+    ],
+  ];
+
+  it.each(table)("%s gets an answer that names it, on HTTP", async (_name, body, message) => {
+    const reply = await post("/allocate", body);
+    expect(reply.status).toBeGreaterThanOrEqual(400);
+    const answer = await answerOf(reply);
+    expect(answer.success).toBe(false);
+    expect(answer.message).toContain(message);
+    expect(answer.error).toBe(answer.message);
+  });
+
+  it("gets answers on WebSocket in order, and the socket stays usable", async () => {
+    const frames = [...table.map(([, body]) => body), good];
+    const replies = await exchange(`ws://127.0.0.1:${fleet.ports.ws}`, frames);
+    for (const [index, [, , message]] of table.entries()) {
+      expect(replies[index]).toMatchObject({
+        success: false,
+        message: expect.stringContaining(message),
+      });
+    }
+    expect(replies.at(-1)).toMatchObject({ success: true, data: { cluster_id: "local" } });
+  });
+
+  it("names unknown clusters in warnings and still runs the policy on an empty pool", async () => {
+    const body = { policy_rule_uri: POLICY, inputs: {}, clusters: ["ghost"] };
+    const answer = await answerOf(post("/allocate", JSON.stringify(body)));
+    expect(answer).toMatchObject({
+      success: true,
+      data: { unschedulable: true },
+      warnings: ["clusters: there is no cluster ghost"],
+    });
+  });
+
+  it("refuses foreign origins and hosts on every transport", async () => {
+    const foreign = { origin: "https://evil.example" };
+    expect((await post("/allocate", good, foreign)).status).toBe(403);
+    const url = `ws://127.0.0.1:${fleet.ports.ws}`;
+    await expect(exchange(url, [good], foreign)).rejects.toThrow("403");
+    await expect(exchange(url, [good], { host: "evil.example" })).rejects.toThrow("403");
+    await expect(exchange(url, [good], { origin: "http://localhost:5173" })).resolves.toHaveLength(
+      1,
+    );
+  });
+
+  it("closes a socket with 1009 when a frame is larger than 16 MiB", async () => {
+    const frame = `"${"x".repeat(16 * 1024 * 1024)}"`;
+    const sent = exchange(`ws://127.0.0.1:${fleet.ports.ws}`, [frame]);
+    await expect(sent).rejects.toThrow("closed with 1009");
+  });
+
+  it("asks for a JSON content type", async () => {
+    const reply = await post("/allocate", good, { "content-type": "text/plain" });
+    expect(reply.status).toBe(415);
+    expect((await answerOf(reply)).message).toContain("content-type: application/json");
+  });
+
+  it.each([
+    ["raises", "raise Exception('no capacity')", "raised Exception: no capacity (function.py:5)"],
+    [
+      "names a cluster that is not there",
+      "return {'cluster_id': 'x'}",
+      "x is not one of the candidate clusters",
+    ],
+    [
+      "names a node that is not there",
+      "return {'cluster_id': 'local', 'node_id': 'n'}",
+      "cluster local has no node n",
+    ],
+    [
+      "names a GPU that is not there",
+      `return {'cluster_id': 'local', 'node_id': '${NODE}', 'gpus': ['7']}`,
+      "has no GPU 7",
+    ],
+    ["returns NaN", "return {'cluster_id': float('nan')}", "NaN"],
+    ["calls out", "import requests; requests.get('http://example.com')", "egress denied"],
+  ])("a policy that %s gets an error that says so", async (what, line, message) => {
+    const source = `class AIOSv1PolicyRule:
+    def __init__(self, rule_id, settings, parameters):
+        pass
+    def eval(self, parameters, input_data, context):
+        ${line}
+`;
+    const name = what.replaceAll(/\W/g, "-");
+    const body = { name, version: "1", release_tag: "t", files: { "code/function.py": source } };
+    expect((await post("/policy", JSON.stringify(body))).status).toBe(200);
+    const request = { policy_rule_uri: `${name}:1-t`, inputs: {} };
+    const reply = await post("/allocate", JSON.stringify(request));
+    expect(reply.status).toBe(400);
+    expect((await answerOf(reply)).message).toContain(message);
+  });
+});
