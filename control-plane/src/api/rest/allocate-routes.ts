@@ -11,9 +11,6 @@ export function allocateRoutes(server: FastifyInstance, allocator: Allocator): v
   };
   server.post("/allocate", { schema }, async (request, reply) => {
     const gone = new AbortController();
-    request.raw.once("close", () => {
-      if (!reply.raw.writableEnded) gone.abort();
-    });
     reply.raw.once("close", () => gone.abort());
     if (request.bodyText === "") {
       const message = "the request body: expected a JSON object, got nothing";
