@@ -9,11 +9,15 @@ export interface BackoffOptions {
 }
 
 /**
- * Delay before attempt `failures + 1`, in ms: "full jitter" over a doubling cap, at least a quarter of
- * it, so that 1,000 agents that lost the same server do not come back in the same instant.
+ * Delay before attempt `failures + 1` (1 or more failures in a row), in ms: jitter over a doubling cap,
+ * at least a quarter of it, so that 1,000 agents that lost the same server do not come back in the
+ * same instant.
  */
 export function backoffMs(failures: number, options: BackoffOptions): number {
-  const cap = Math.min(options.capMs, options.firstMs * 2 ** Math.min(failures - 1, 30));
+  const cap = Math.min(
+    options.capMs,
+    options.firstMs * 2 ** Math.min(Math.max(failures - 1, 0), 30),
+  );
   const random = options.random ?? Math.random;
   return cap * (0.25 + 0.75 * random());
 }

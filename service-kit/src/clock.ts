@@ -14,11 +14,17 @@ export const systemClock: Clock = {
   timestamp: () => new Date().toISOString(),
 };
 
-/** Waits `ms` milliseconds or until the signal is aborted, whichever comes first. Never rejects. */
+/** Longest wait of a Node timer (2^31 - 1 ms, 24.8 days); it fires at once when asked for more. */
+const LONGEST_TIMER_MS = 2_147_483_647;
+
+/**
+ * Waits `ms` milliseconds (at most 24.8 days) or until the signal is aborted, whichever comes first.
+ * Never rejects.
+ */
 export async function sleep(ms: number, signal: AbortSignal): Promise<void> {
   if (signal.aborted) return;
   try {
-    await delay(ms, undefined, { signal });
+    await delay(Math.min(ms, LONGEST_TIMER_MS), undefined, { signal });
   } catch (thrown) {
     if (!signal.aborted) throw thrown;
   }

@@ -57,7 +57,12 @@ export class BerthError extends Error {
 
 /** Whether a value is a {@link BerthError}, also one of another copy of this package. */
 export function isBerthError(value: unknown): value is BerthError {
-  return value instanceof Error && value.name === "BerthError" && "reason" in value;
+  return (
+    value instanceof Error &&
+    value.name === "BerthError" &&
+    "reason" in value &&
+    isReason(value.reason)
+  );
 }
 
 /** The body that every failed request answers with, on REST and WebSocket alike. */
@@ -70,31 +75,65 @@ export interface ErrorBody {
   readonly [detail: string]: unknown;
 }
 
-/** Turns anything thrown into a {@link BerthError}: unknown ones become INTERNAL and keep the cause. */
+/**
+ * Turns anything thrown into a {@link BerthError}. A Connect error keeps its reason when its other end
+ * sent one in `berth-reason`, else gets the plain reason of its code; unknown ones become INTERNAL and
+ * keep the cause.
+ */
 export function toBerthError(thrown: unknown): BerthError {
   if (isBerthError(thrown)) return thrown;
   if (thrown instanceof ConnectError) {
-    const reason = reasonOfCode(thrown.code);
+    const sent = thrown.metadata.get(REASON_HEADER);
+    const known = isReason(sent) && ERROR_TABLE[sent].code === thrown.code;
+    const reason = known ? sent : (REASON_OF_CODE.get(thrown.code) ?? "INTERNAL");
     return new BerthError(reason, thrown.rawMessage, { cause: thrown });
   }
-  return new BerthError("INTERNAL", "internal error", { cause: thrown });
+  return new BerthError("INTERNAL", INTERNAL_MESSAGE, { cause: thrown });
 }
 
-/** The error body of anything thrown. Details come first, so they never hide the standard keys. */
+/**
+ * The error body of anything thrown. Details come first, so they never hide the standard keys. An
+ * INTERNAL error shows neither its message nor its details: they are for the log.
+ */
 export function toErrorBody(thrown: unknown): ErrorBody {
-  const { message, reason, details } = toBerthError(thrown);
+  const { message, reason, details } = withoutSecrets(toBerthError(thrown));
   return { ...details, success: false, error: message, message, reason };
 }
 
-/** The Connect error of anything thrown; the reason travels in the metadata key `berth-reason`. */
+/**
+ * The Connect error of anything thrown; the reason travels in the metadata key `berth-reason`, and an
+ * INTERNAL error hides its message as in {@link toErrorBody}.
+ */
 export function toConnectError(thrown: unknown): ConnectError {
-  if (thrown instanceof ConnectError) return thrown;
-  const error = toBerthError(thrown);
-  const metadata = new Headers({ "berth-reason": error.reason });
-  return new ConnectError(error.message, ERROR_TABLE[error.reason].code, metadata, [], thrown);
+  const { message, reason } = withoutSecrets(toBerthError(thrown));
+  const metadata = new Headers({ [REASON_HEADER]: reason });
+  return new ConnectError(message, ERROR_TABLE[reason].code, metadata, [], thrown);
 }
 
-function reasonOfCode(code: Code): Reason {
-  const found = Object.entries(ERROR_TABLE).find(([, row]) => row.code === code);
-  return (found?.[0] as Reason | undefined) ?? "INTERNAL";
+const REASON_HEADER = "berth-reason";
+const INTERNAL_MESSAGE = "internal error";
+
+/** What a Connect code means when the other end sent no reason of ours. */
+const REASON_OF_CODE: ReadonlyMap<Code, Reason> = new Map([
+  [Code.InvalidArgument, "INVALID_ARGUMENT"],
+  [Code.OutOfRange, "INVALID_ARGUMENT"],
+  [Code.FailedPrecondition, "PRECONDITION_FAILED"],
+  [Code.Unauthenticated, "UNAUTHENTICATED"],
+  [Code.PermissionDenied, "PERMISSION_DENIED"],
+  [Code.NotFound, "NOT_FOUND"],
+  [Code.AlreadyExists, "ALREADY_EXISTS"],
+  [Code.Aborted, "CONFLICT"],
+  [Code.ResourceExhausted, "OVERLOADED"],
+  [Code.Canceled, "CANCELED"],
+  [Code.Unimplemented, "UNIMPLEMENTED"],
+  [Code.Unavailable, "UNAVAILABLE"],
+  [Code.DeadlineExceeded, "DEADLINE_EXCEEDED"],
+]);
+
+function isReason(value: unknown): value is Reason {
+  return typeof value === "string" && Object.hasOwn(ERROR_TABLE, value);
+}
+
+function withoutSecrets(error: BerthError): BerthError {
+  return error.reason === "INTERNAL" ? new BerthError("INTERNAL", INTERNAL_MESSAGE) : error;
 }

@@ -7,7 +7,9 @@ export {
   type LoadedConfig,
   listSetting,
   loadConfig,
+  loopbackHostSetting,
   portSetting,
+  requiredTextSetting,
   type Setting,
   type Settings,
   textSetting,
@@ -34,9 +36,11 @@ export {
   MAX_BODY_BYTES,
 } from "./http/server.ts";
 export {
+  cloneJson,
   isJsonObject,
   isRawNumber,
   jsonDepth,
+  MAX_JSON_DEPTH,
   parseClientJson,
   parseLossless,
   type RawNumber,

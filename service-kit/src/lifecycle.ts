@@ -10,11 +10,22 @@ export interface Part {
   stop(): Promise<void>;
 }
 
-/** Starts parts in order; when one fails, stops the ones before it (and itself) and rethrows. */
-export async function startAll(parts: readonly Part[], logger: Logger): Promise<void> {
+/** Longest wait for one part to stop, in ms; the next one is stopped after that all the same. */
+export const PART_STOP_LIMIT_MS = 5_000;
+
+/**
+ * Starts parts in order and gives the ones that were started: all, or fewer when `signal` is aborted
+ * on the way. When one fails, stops the ones before it (and itself) and rethrows.
+ */
+export async function startAll(
+  parts: readonly Part[],
+  logger: Logger,
+  signal?: AbortSignal,
+): Promise<readonly Part[]> {
   const begun: Part[] = [];
   try {
     for (const part of parts) {
+      if (signal?.aborted === true) break;
       begun.push(part);
       await part.start();
     }
@@ -22,15 +33,35 @@ export async function startAll(parts: readonly Part[], logger: Logger): Promise<
     await stopAll(begun, logger);
     throw thrown;
   }
+  return begun;
 }
 
-/** Stops parts in reverse order; one that fails is logged and does not hold up the rest. */
-export async function stopAll(parts: readonly Part[], logger: Logger): Promise<void> {
+/**
+ * Stops parts in reverse order. One that fails, or takes longer than `limitMs`, is logged and does not
+ * hold up the rest. Never rejects.
+ */
+export async function stopAll(
+  parts: readonly Part[],
+  logger: Logger,
+  limitMs: number = PART_STOP_LIMIT_MS,
+): Promise<void> {
   for (const part of [...parts].reverse()) {
     try {
-      await part.stop();
+      await within(limitMs, () => part.stop());
     } catch (err) {
       logger.error("a part did not stop in order", { part: part.name, err });
     }
+  }
+}
+
+async function within(limitMs: number, work: () => Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const limit = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`not stopped after ${limitMs} ms`)), limitMs);
+  });
+  try {
+    await Promise.race([work(), limit]);
+  } finally {
+    clearTimeout(timer);
   }
 }

@@ -29,7 +29,7 @@ export function createLogger(
     base: { program: options.program },
     timestamp: () => `,"time":"${new Date().toISOString()}"`,
     formatters: { level: (label: string) => ({ level: label }) },
-    serializers: { err: stdSerializers.errWithCause },
+    serializers: { err: serializeError },
   };
   return wrap(destination ? pino(settings, destination) : pino(settings));
 }
@@ -42,6 +42,15 @@ export const silentLogger: Logger = {
   error() {},
   child: () => silentLogger,
 };
+
+/** A logger never throws, whatever was thrown: getters that throw, causes nested too deep. */
+function serializeError(err: unknown): unknown {
+  try {
+    return stdSerializers.errWithCause(err as Error);
+  } catch (why) {
+    return { type: "Unserializable", message: why instanceof Error ? why.message : "unknown" };
+  }
+}
 
 function wrap(inner: PinoLogger): Logger {
   return {

@@ -23,8 +23,12 @@ export function loopbackAuthenticator(orgId: string): Authenticate {
   return () => ({ orgId, role: "admin" });
 }
 
-/** Lets in callers with `authorization: Bearer <token>`, as agents of one org. */
+/**
+ * Lets in callers with `authorization: Bearer <token>`, as agents of one org. Throws INVALID_ARGUMENT
+ * for an empty token, which every caller would hold.
+ */
 export function tokenAuthenticator(orgId: string, token: string): Authenticate {
+  if (token === "") throw new BerthError("INVALID_ARGUMENT", "token: expected a non-empty text");
   const wanted = Buffer.from(`Bearer ${token}`);
   return ({ authorization }) => {
     const given = Buffer.from(authorization ?? "");

@@ -1,7 +1,7 @@
-import { type Config, loadConfig, type Settings } from "./config.ts";
+import { type Config, choiceSetting, loadConfig, type Settings } from "./config.ts";
 import { isBerthError } from "./errors.ts";
 import { type Part, startAll, stopAll } from "./lifecycle.ts";
-import { createLogger, LOG_LEVELS, type Logger, type LogLevel } from "./log.ts";
+import { createLogger, LOG_LEVELS, type Logger } from "./log.ts";
 
 /** The parts of `node:process` that a program needs; `main.ts` passes the real one. */
 export interface ProcessLike {
@@ -9,7 +9,7 @@ export interface ProcessLike {
   readonly stdin: NodeJS.ReadableStream;
   readonly stderr: { write(text: string): unknown };
   on(event: "SIGTERM" | "SIGINT" | "SIGHUP", listener: () => void): unknown;
-  on(event: "uncaughtException", listener: (error: Error) => void): unknown;
+  on(event: "uncaughtException", listener: (thrown: unknown) => void): unknown;
   exit(code: number): never;
 }
 
@@ -22,64 +22,83 @@ export interface Program<S extends Settings> {
 
 const STOP_LIMIT_MS = 10_000;
 
+const LOG_LEVEL = choiceSetting({
+  env: "BERTH_LOG_LEVEL",
+  doc: "least severe log lines that are written",
+  fallback: "info",
+  choices: LOG_LEVELS,
+});
+
 /**
- * Runs a program until SIGTERM, SIGINT or, with BERTH_SUPERVISED=1, until standard input closes (the
- * supervisor holds the other end, so a program never outlives it). A second signal is the same
- * request. Exit code 0 after an orderly stop, 1 after a failed start, a bug, or a stop that took
- * longer than 10 s; a failed start prints one clear line on standard error.
+ * Runs a program until SIGTERM, SIGINT, SIGHUP or, with BERTH_SUPERVISED=1, until standard input
+ * closes (the supervisor holds the other end, so a program never outlives it). A second signal is the
+ * same request, and one during the start ends it at the next part. Exit code 0 after an orderly stop,
+ * 1 after a failed start, a bug, or a stop that took longer than 10 s; bad settings and a failed
+ * start print one clear line on standard error.
  */
 export async function runProgram<S extends Settings>(
   program: Program<S>,
   process: ProcessLike,
 ): Promise<void> {
   const loaded = loadConfig(program.settings, process.env);
-  if (loaded.kind === "invalid") {
-    process.stderr.write(`${program.name}: bad settings: ${loaded.problems.join("; ")}\n`);
+  const level = loadConfig({ level: LOG_LEVEL }, process.env);
+  if (loaded.kind === "invalid" || level.kind === "invalid") {
+    const problems = [loaded, level].flatMap((one) => (one.kind === "invalid" ? one.problems : []));
+    process.stderr.write(`${program.name}: bad settings: ${problems.join("; ")}\n`);
     process.exit(1);
   }
-  const logger = createLogger({ program: program.name, level: logLevelOf(process.env) });
+  const logger = createLogger({ program: program.name, level: level.config.level });
   process.on("uncaughtException", (err) => {
     logger.error("uncaught exception", { err });
-    process.stderr.write(`${program.name}: uncaught exception: ${err.stack ?? err.message}\n`);
+    process.stderr.write(`${program.name}: uncaught exception: ${describe(err)}\n`);
     process.exit(1);
   });
-  const stopRequested = whenStopRequested(process);
+  const stop = stopRequests(process);
   let parts: readonly Part[] = [];
   try {
-    parts = await program.compose(loaded.config, logger);
-    await startAll(parts, logger);
+    parts = await startAll(await program.compose(loaded.config, logger), logger, stop.signal);
   } catch (err) {
     logger.error("start failed", { err });
-    process.stderr.write(`${program.name}: ${startFailure(err)}\n`);
+    process.stderr.write(`${program.name}: ${isBerthError(err) ? err.message : describe(err)}\n`);
     process.exit(1);
   }
-  logger.info("started");
-  await stopRequested;
+  if (!stop.signal.aborted) logger.info("started");
+  await stop.requested;
   logger.info("stopping");
-  const limit = setTimeout(() => process.exit(1), STOP_LIMIT_MS);
   await stopAll(parts, logger);
-  clearTimeout(limit);
+  stop.limit.clear();
   process.exit(0);
 }
 
-function whenStopRequested(process: ProcessLike): Promise<void> {
-  return new Promise((resolve) => {
-    for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
-      process.on(signal as "SIGTERM", resolve);
-    }
+interface StopRequests {
+  /** Aborted by the first request. */
+  readonly signal: AbortSignal;
+  readonly requested: Promise<void>;
+  /** The time that a stop may take; it runs from the first request, also while the program starts. */
+  readonly limit: { clear(): void };
+}
+
+function stopRequests(process: ProcessLike): StopRequests {
+  const controller = new AbortController();
+  let timer: NodeJS.Timeout | undefined;
+  const requested = new Promise<void>((resolve) => {
+    const request = (): void => {
+      if (controller.signal.aborted) return;
+      timer = setTimeout(() => process.exit(1), STOP_LIMIT_MS);
+      controller.abort();
+      resolve();
+    };
+    process.on("SIGTERM", request);
+    process.on("SIGINT", request);
+    process.on("SIGHUP", request);
     if (process.env.BERTH_SUPERVISED !== "1") return;
-    process.stdin.on("end", resolve);
-    process.stdin.on("error", resolve);
+    for (const event of ["end", "close", "error"]) process.stdin.on(event, request);
     process.stdin.resume();
   });
+  return { signal: controller.signal, requested, limit: { clear: () => clearTimeout(timer) } };
 }
 
-function logLevelOf(env: ProcessLike["env"]): LogLevel {
-  const level = env.BERTH_LOG_LEVEL;
-  return LOG_LEVELS.find((known) => known === level) ?? "info";
-}
-
-function startFailure(thrown: unknown): string {
-  if (isBerthError(thrown)) return thrown.message;
+/** Anything can be thrown, null too. */
+function describe(thrown: unknown): string {
   return thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
 }

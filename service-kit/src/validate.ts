@@ -11,6 +11,7 @@ export type Validation<T> = { kind: "valid"; value: T } | { kind: "invalid"; mes
 /**
  * Checks a value against a TypeBox (JSON) schema. The message of an invalid one names the field by
  * its path and says what was expected and what was found: `inputs: expected object, got string`.
+ * Schemas are the program's own constants: each is compiled to code once and kept.
  */
 export function validate<S extends TSchema>(schema: S, value: unknown): Validation<Static<S>> {
   let check = compiled.get(schema);
@@ -19,8 +20,7 @@ export function validate<S extends TSchema>(schema: S, value: unknown): Validati
     compiled.set(schema, check);
   }
   if (check(value)) return { kind: "valid", value: value as Static<S> };
-  const [error] = check.errors ?? [];
-  return { kind: "invalid", message: error ? describeError(error, value) : "invalid value" };
+  return { kind: "invalid", message: describeErrors(check.errors ?? [], value) };
 }
 
 /** {@link validate} for callers that let INVALID_ARGUMENT travel to the client. */
@@ -36,31 +36,77 @@ export function typeName(value: unknown): string {
   return Array.isArray(value) ? "array" : typeof value;
 }
 
+/**
+ * One sentence for the errors of one value. Of a union there is an error per branch: the branches'
+ * expectations of the same place are joined, and an error deeper inside (a branch that nearly held)
+ * says more than the place itself.
+ */
+function describeErrors(errors: readonly ErrorObject[], root: unknown): string {
+  const branches = errors.filter(({ keyword }) => keyword !== "anyOf" && keyword !== "oneOf");
+  const depth = Math.max(...branches.map(depthOf));
+  const deepest = branches.filter((error) => depthOf(error) === depth);
+  const [first] = deepest;
+  if (first === undefined) return errors[0] ? describeError(errors[0], root) : "invalid value";
+  const expected = deepest.map(expectation);
+  if (deepest.length === 1 || expected.includes(undefined)) return describeError(first, root);
+  const path = pathOf(first);
+  const choices = [...new Set(expected)].join(" or ");
+  const got = deepest.every(({ keyword }) => keyword === "type") ? `, ${found(root, path)}` : "";
+  return `${fieldOf(path)}: expected ${choices}${got}`;
+}
+
 function describeError(error: ErrorObject, root: unknown): string {
-  const path = error.instancePath.slice(1).split("/").map(unescapePointer);
+  const path = pathOf(error);
   const params: Record<string, unknown> = error.params;
-  const field = error.instancePath === "" ? "the request" : path.join(".");
-  const prefix = error.instancePath === "" ? "" : `${path.join(".")}.`;
-  switch (error.keyword) {
-    case "type":
-      return `${field}: expected ${[params.type].flat().join(" or ")}, got ${typeName(at(root, path))}`;
-    case "required":
-      return `${prefix}${params.missingProperty}: required field is missing`;
-    case "additionalProperties":
-      return `${prefix}${params.additionalProperty}: unknown field`;
-    case "enum":
-      return `${field}: expected one of ${JSON.stringify(params.allowedValues)}`;
-    default:
-      return `${field}: ${error.message ?? error.keyword}`;
+  const expected = expectation(error);
+  if (error.keyword === "type") {
+    return `${fieldOf(path)}: expected ${expected}, ${found(root, path)}`;
   }
+  if (expected !== undefined) return `${fieldOf(path)}: expected ${expected}`;
+  switch (error.keyword) {
+    case "required":
+      return `${[...path, params.missingProperty].join(".")}: required field is missing`;
+    case "additionalProperties":
+      return `${[...path, params.additionalProperty].join(".")}: unknown field`;
+    default:
+      return `${fieldOf(path)}: ${error.message ?? error.keyword}`;
+  }
+}
+
+/** What a type-like keyword wants: "string", "one of …", a constant. Undefined for other keywords. */
+function expectation({ keyword, params }: ErrorObject): string | undefined {
+  switch (keyword) {
+    case "type":
+      return [params.type].flat().join(" or ");
+    case "enum":
+      return `one of ${JSON.stringify(params.allowedValues)}`;
+    case "const":
+      return JSON.stringify(params.allowedValue);
+    default:
+      return undefined;
+  }
+}
+
+/** What was found instead: the type only, as a value may be a secret or 16 MiB long. */
+function found(root: unknown, path: readonly string[]): string {
+  return `got ${typeName(at(root, path))}`;
+}
+
+function fieldOf(path: readonly string[]): string {
+  return path.length === 0 ? "the request" : path.join(".");
+}
+
+function depthOf(error: ErrorObject): number {
+  return pathOf(error).length;
+}
+
+function pathOf({ instancePath }: ErrorObject): readonly string[] {
+  return instancePath === "" ? [] : instancePath.slice(1).split("/").map(unescapePointer);
 }
 
 function at(root: unknown, path: readonly string[]): unknown {
   let value = root;
-  for (const key of path) {
-    if (key === "" && path.length === 1) return root;
-    value = (value as Record<string, unknown> | null | undefined)?.[key];
-  }
+  for (const key of path) value = (value as Record<string, unknown> | null | undefined)?.[key];
   return value;
 }
 

@@ -12,7 +12,10 @@ export interface Http2ServerOptions {
   ) => void;
   readonly address: ListenAddress;
   readonly logger: Logger;
-  /** Time between two pings of a connection, in ms; a connection that misses two is destroyed. */
+  /**
+   * Time between two pings of a connection, in ms (3,000 by default). A connection whose last two are
+   * unanswered when the third is due is destroyed.
+   */
   readonly pingIntervalMs?: number;
 }
 
@@ -21,12 +24,13 @@ export interface Http2Server extends Part {
   readonly port: number;
 }
 
-const PING_INTERVAL_MS = 4_000;
+// Three intervals stay below the 10 s in which a half-open link must be found.
+const PING_INTERVAL_MS = 3_000;
 const MAX_STREAMS_PER_CONNECTION = 256;
 
 /**
  * Serves gRPC and Connect. connect-node has no server-side keepalive, so each session is pinged here:
- * a half-open connection is found within two intervals (8 s by default) and destroyed, which aborts
+ * a half-open connection is found within three intervals (9 s by default) and destroyed, which aborts
  * the streams on it.
  */
 export function createHttp2Server(options: Http2ServerOptions): Http2Server {
@@ -49,7 +53,11 @@ export function createHttp2Server(options: Http2ServerOptions): Http2Server {
       const address = server.address();
       return typeof address === "object" && address !== null ? address.port : 0;
     },
-    start: () => listen(server, options.address),
+    async start() {
+      await listen(server, options.address);
+      // Without a listener an accept that fails (no file descriptors left) would end the process.
+      server.on("error", (err) => options.logger.error("http2 server error", { err }));
+    },
     async stop() {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       for (const session of sessions) session.destroy();
@@ -60,8 +68,12 @@ export function createHttp2Server(options: Http2ServerOptions): Http2Server {
 
 function listen(server: http2.Http2Server, address: ListenAddress): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once("error", (cause) => reject(listenError(cause, address)));
-    server.listen(address.port, address.host, resolve);
+    const refused = (cause: Error): void => reject(listenError(cause, address));
+    server.once("error", refused);
+    server.listen(address.port, address.host, () => {
+      server.off("error", refused);
+      resolve();
+    });
   });
 }
 

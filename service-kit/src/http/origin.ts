@@ -21,14 +21,23 @@ const LOOPBACK = /^(localhost|[a-z0-9-]+\.localhost|127(\.\d{1,3}){3}|\[::1\])$/
  */
 export function originRefusal(headers: OriginHeaders, rules: OriginRules): string | undefined {
   const host = hostName(headers.host ?? "");
-  if (host === undefined || !(LOOPBACK.test(host) || rules.allowedHosts.includes(host))) {
+  if (host === undefined || !(LOOPBACK.test(host) || isListed(host, rules.allowedHosts))) {
     return `host ${JSON.stringify(headers.host ?? "")} is not allowed; add it to BERTH_ALLOWED_HOSTS`;
   }
   if (headers.origin === undefined) return undefined;
-  if (rules.allowedOrigins.includes(headers.origin)) return undefined;
+  if (isListed(headers.origin, rules.allowedOrigins.map(withoutSlash))) return undefined;
   const originHost = originHostName(headers.origin);
   if (originHost !== undefined && LOOPBACK.test(originHost)) return undefined;
   return `origin ${JSON.stringify(headers.origin)} is not allowed; add it to BERTH_ALLOWED_ORIGINS`;
+}
+
+function isListed(value: string, list: readonly string[]): boolean {
+  return list.some((item) => item.toLowerCase() === value.toLowerCase());
+}
+
+/** People paste "https://ops.example.com/"; browsers never send the slash. */
+function withoutSlash(origin: string): string {
+  return origin.endsWith("/") ? origin.slice(0, -1) : origin;
 }
 
 function hostName(host: string): string | undefined {

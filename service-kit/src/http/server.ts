@@ -1,6 +1,6 @@
-import Fastify, { type FastifyInstance, type FastifyRequest } from "fastify";
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { BerthError, toBerthError, toErrorBody } from "../errors.ts";
-import { parseClientJson } from "../json.ts";
+import { isJsonObject, parseClientJson } from "../json.ts";
 import type { Part } from "../lifecycle.ts";
 import type { Logger } from "../log.ts";
 import type { Authenticate, Principal } from "../principal.ts";
@@ -38,7 +38,11 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     forceCloseConnections: true,
     requestTimeout: 30_000,
     routerOptions: { maxParamLength: 512, ignoreTrailingSlash: true },
+    // URLs that the router cannot read come past every hook.
+    frameworkErrors: (thrown, _request, reply) => sendError(reply, fromFastify(thrown)),
   });
+  // Without a listener an accept that fails (no file descriptors left) would end the process.
+  server.server.on("error", (err) => options.logger.error("http server error", { err }));
   server.decorateRequest("bodyText", "");
   server.decorateRequest("principal");
   server.removeAllContentTypeParsers();
@@ -52,7 +56,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   });
   server.setNotFoundHandler((request, reply) => {
     const message = `no route ${request.method} ${request.url.split("?")[0]}`;
-    return reply.status(404).send(toErrorBody(new BerthError("NOT_FOUND", message)));
+    return sendError(reply, new BerthError("NOT_FOUND", message));
   });
   server.setErrorHandler((thrown, request, reply) => {
     const error = fromFastify(thrown);
@@ -60,9 +64,13 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
       const { method, url } = request;
       options.logger.error("request failed", { method, url: url.split("?")[0], err: thrown });
     }
-    return reply.status(error.httpStatus).send(toErrorBody(error));
+    return sendError(reply, error);
   });
   return server;
+}
+
+function sendError(reply: FastifyReply, error: BerthError): FastifyReply {
+  return reply.status(error.httpStatus).send(toErrorBody(error));
 }
 
 /** Where a server listens; `setting` is the environment variable to name when the port is taken. */
@@ -109,22 +117,21 @@ function readJsonBody(
     request.bodyText = text;
     done(null, text === "" ? undefined : parseClientJson(text));
   } catch (thrown) {
-    done(thrown as Error);
+    done(toBerthError(thrown));
   }
 }
 
 /** The body as a JSON object; INVALID_ARGUMENT when it is missing or of another type. */
 export function bodyObject(request: FastifyRequest): Record<string, unknown> {
   const body = request.body;
-  if (typeof body === "object" && body !== null && !Array.isArray(body)) {
-    return body as Record<string, unknown>;
-  }
+  if (isJsonObject(body)) return body;
   const got = body === undefined ? "nothing" : typeName(body);
   throw new BerthError("INVALID_ARGUMENT", `the request body: expected a JSON object, got ${got}`);
 }
 
 function fromFastify(thrown: unknown): BerthError {
-  const { code, statusCode, message } = thrown as Partial<Record<string, unknown>>;
+  if (!(thrown instanceof Error)) return toBerthError(thrown);
+  const { code, statusCode, message }: Error & { code?: unknown; statusCode?: unknown } = thrown;
   if (code === "FST_ERR_CTP_INVALID_MEDIA_TYPE") {
     const text = "the request body needs the header content-type: application/json";
     return new BerthError("UNSUPPORTED_MEDIA_TYPE", text, { cause: thrown });
@@ -134,7 +141,7 @@ function fromFastify(thrown: unknown): BerthError {
     return new BerthError("PAYLOAD_TOO_LARGE", text, { cause: thrown });
   }
   if (typeof code === "string" && typeof statusCode === "number" && statusCode < 500) {
-    return new BerthError("INVALID_ARGUMENT", String(message), { cause: thrown });
+    return new BerthError("INVALID_ARGUMENT", message, { cause: thrown });
   }
   return toBerthError(thrown);
 }

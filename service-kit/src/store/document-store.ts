@@ -40,15 +40,20 @@ export type ApplyOutcome =
     };
 
 /**
- * Durable JSON documents by (org, collection, id). Every driver passes the suite
- * `documentStoreContract`. Methods reject only when the store itself fails.
+ * Durable JSON documents by (org, collection, id). Bodies are plain JSON values; numbers come back as
+ * doubles, so text whose numbers must stay as written is stored as a string. Every driver passes the
+ * suite `documentStoreContract`. Methods reject only when the store itself fails, or a body is not
+ * JSON.
  */
 export interface DocumentStore {
   /** UUID minted when the store was created; another one means another history. */
   storeId(): Promise<string>;
   /** One document, undefined when absent. */
   get<T>(key: DocumentKey): Promise<StoredDocument<T> | undefined>;
-  /** Documents of a collection in id order, those after `after`, at most `limit` (default all). */
+  /**
+   * Documents of a collection in the order of their ids' UTF-8 bytes, those after the id `after`, at
+   * most `limit` (a whole number from 0; default all).
+   */
   list<T>(
     collection: Omit<DocumentKey, "id">,
     page?: { readonly after?: string; readonly limit?: number },

@@ -13,6 +13,7 @@ import type {
 } from "./document-store.ts";
 
 const SCHEMA_VERSION = 1;
+const SQLITE_BUSY = 5;
 const SCHEMA = `
   CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
   CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
@@ -44,7 +45,8 @@ export function openSqliteDocumentStore(file: string, clock: Clock): DocumentSto
     return new SqliteDocumentStore(database, clock);
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
-    const hint = /locked/.test(why) ? "another program has it open" : why;
+    const busy = (cause as { errcode?: unknown }).errcode === SQLITE_BUSY;
+    const hint = busy ? "another program has it open" : why;
     throw new BerthError("UNAVAILABLE", `cannot open the database ${file}: ${hint}`, { cause });
   }
 }
@@ -88,9 +90,13 @@ class SqliteDocumentStore implements DocumentStore {
     collection: Omit<DocumentKey, "id">,
     page: { readonly after?: string; readonly limit?: number } = {},
   ): Promise<readonly StoredDocument<T>[]> {
-    const rows = this.#sql(
-      "SELECT * FROM documents WHERE org_id = ? AND collection = ? AND id > ? ORDER BY id LIMIT ?",
-    ).all(collection.orgId, collection.collection, page.after ?? "", page.limit ?? -1);
+    const { orgId, collection: name } = collection;
+    const limit = page.limit ?? -1;
+    const select = "SELECT * FROM documents WHERE org_id = ? AND collection = ?";
+    const rows =
+      page.after === undefined
+        ? this.#sql(`${select} ORDER BY id LIMIT ?`).all(orgId, name, limit)
+        : this.#sql(`${select} AND id > ? ORDER BY id LIMIT ?`).all(orgId, name, page.after, limit);
     return rows.map((row) => toDocument<T>(row));
   }
 

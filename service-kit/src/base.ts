@@ -1,0 +1,31 @@
+/**
+ * The light half of this package: everything without an HTTP server, a store or a query engine. For
+ * programs that run on every node and have to stay small.
+ */
+export { type BackoffOptions, backoffMs } from "./backoff.ts";
+export { type Clock, sleep, systemClock } from "./clock.ts";
+export {
+  type Config,
+  choiceSetting,
+  integerSetting,
+  type LoadedConfig,
+  listSetting,
+  loadConfig,
+  loopbackHostSetting,
+  portSetting,
+  requiredTextSetting,
+  type Setting,
+  type Settings,
+  textSetting,
+} from "./config.ts";
+export { BerthError, isBerthError, type Reason, toBerthError } from "./errors.ts";
+export { type Part, startAll, stopAll } from "./lifecycle.ts";
+export {
+  createLogger,
+  LOG_LEVELS,
+  type LogFields,
+  type Logger,
+  type LogLevel,
+  silentLogger,
+} from "./log.ts";
+export { type ProcessLike, type Program, runProgram } from "./program.ts";

@@ -1,0 +1,1 @@
+export { documentStoreContract, type StoreHarness } from "./document-store-contract.ts";
