@@ -1,0 +1,220 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
+import { Quality } from "@berth/proto";
+import { type Part, startAll, stopAll } from "@berth/service-kit/base";
+import { status } from "@grpc/grpc-js";
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { composeNodeAgent, type NodeAgentReplacements } from "./compose.ts";
+import { GPU_TIMINGS } from "./gpu/gpu-monitor.ts";
+import { LINK_TIMINGS } from "./report/node-link.ts";
+import { collectingLogger, type LogLine } from "./testing/collecting-logger.ts";
+import { type FakeSmiRun, fakeSmiRun } from "./testing/fake-smi-run.ts";
+import { type NodeServer, startNodeServer } from "./testing/node-server.ts";
+
+const TOKEN = "node-token";
+const WAIT = { timeout: 8_000, interval: 20 };
+const FAST: NodeAgentReplacements = {
+  gpuTimings: { ...GPU_TIMINGS, restartFirstMs: 20, relistMs: 200 },
+  linkTimings: { ...LINK_TIMINGS, backoff: { firstMs: 20, capMs: 100 } },
+};
+
+let fake: FakeSmiRun;
+let dataDir = "";
+let server: NodeServer;
+let servers: NodeServer[] = [];
+let parts: readonly Part[] = [];
+let lines: LogLine[] = [];
+const logger = () => collectingLogger(lines);
+
+async function serve(options: { port?: number; hostIntervalMs?: number } = {}) {
+  server = await startNodeServer({ token: TOKEN, ...options });
+  servers.push(server);
+}
+
+function config(overrides: { token?: string; port?: number } = {}) {
+  return {
+    dataDir,
+    clusterAgentTarget: `127.0.0.1:${overrides.port ?? server.port}`,
+    token: overrides.token ?? TOKEN,
+    nodeId: "node-1",
+    nvidiaSmi: "nvidia-smi",
+  };
+}
+
+async function begin(overrides: { token?: string; port?: number } = {}) {
+  parts = composeNodeAgent(config(overrides), logger(), { ...FAST, smi: fake.smi });
+  await startAll(parts, logger());
+}
+
+beforeEach(async () => {
+  lines = [];
+  servers = [];
+  parts = [];
+  dataDir = await mkdtemp(path.join(os.tmpdir(), "berth-node-agent-"));
+  fake = await fakeSmiRun("h100");
+  await serve();
+});
+
+afterEach(async () => {
+  await stopAll(parts, logger());
+  for (const one of servers) one.kill();
+  expect(await fake.alive()).toEqual([]);
+  await fake.dispose();
+  await rm(dataDir, { recursive: true, force: true });
+});
+
+it("registers with its fingerprint and streams host and GPU samples, numbered", async () => {
+  await begin();
+  await vi.waitFor(() => expect(server.reports.length).toBeGreaterThan(6), WAIT);
+  const [request] = server.registrations;
+  expect(request).toMatchObject({ nodeId: "node-1", nodeIncarnation: 1n, agentVersion: "0.1.0" });
+  expect(request?.fingerprint?.gpus).toHaveLength(8);
+  expect(request?.fingerprint?.identity?.machineId).not.toBe("");
+  expect(request?.fingerprint?.memoryMib).toBeGreaterThan(0n);
+  await vi.waitFor(() => expect(server.reports.some((report) => report.host)).toBe(true), WAIT);
+  expect(server.reports.map((report) => Number(report.streamSeq))).toEqual(
+    server.reports.map((_report, index) => index + 1),
+  );
+  expect(new Set(server.reports.map((report) => report.registrationId))).toEqual(
+    new Set(["registration-1"]),
+  );
+  const measured = server.reports.findLast((report) => report.gpus.length > 0)?.gpus ?? [];
+  expect(measured).toHaveLength(8);
+  expect(measured.every((sample) => sample.quality === Quality.MEASURED)).toBe(true);
+  expect(server.reports.slice(1).every((report) => report.fingerprint === undefined)).toBe(true);
+});
+
+it("registers again, without a new incarnation, when the server ends the stream", async () => {
+  await begin();
+  await vi.waitFor(() => expect(server.reports.length).toBeGreaterThan(1), WAIT);
+  server.endStreams("the test wants it");
+  await vi.waitFor(() => expect(server.registrations).toHaveLength(2), WAIT);
+  await vi.waitFor(() => {
+    const last = server.reports.at(-1);
+    expect(last?.registrationId).toBe("registration-2");
+  }, WAIT);
+  const again = server.reports.filter((report) => report.registrationId === "registration-2");
+  expect(again[0]?.streamSeq).toBe(1n);
+  expect(server.registrations[1]?.nodeIncarnation).toBe(1n);
+});
+
+it("comes back when the server was killed and is there again", async () => {
+  await begin();
+  await vi.waitFor(() => expect(server.reports.length).toBeGreaterThan(1), WAIT);
+  const { port } = server;
+  server.kill();
+  await vi.waitFor(() => expect(lines.some(isLinkWarning)).toBe(true), WAIT);
+  await serve({ port });
+  await vi.waitFor(() => expect(server.reports.length).toBeGreaterThan(1), WAIT);
+  // The cut stream and the refused connection after it may have two codes; each is told once.
+  const codes = lines.filter(isLinkWarning).map((line) => line.fields.code);
+  expect(new Set(codes).size).toBe(codes.length);
+});
+
+it("starts before its server does", async () => {
+  const { port } = server;
+  server.kill();
+  await begin({ port });
+  await vi.waitFor(() => expect(lines.some(isLinkWarning)).toBe(true), WAIT);
+  await serve({ port });
+  await vi.waitFor(() => expect(server.reports.length).toBeGreaterThan(1), WAIT);
+});
+
+it("counts its starts: the next one registers with a higher incarnation", async () => {
+  await begin();
+  await vi.waitFor(() => expect(server.registrations).toHaveLength(1), WAIT);
+  await stopAll(parts, logger());
+  await begin();
+  await vi.waitFor(() => expect(server.registrations).toHaveLength(2), WAIT);
+  expect(server.registrations[1]?.nodeIncarnation).toBe(2n);
+});
+
+it.each([
+  [status.UNAUTHENTICATED, /BERTH_NODE_TOKEN/],
+  [status.ALREADY_EXISTS, /BERTH_NODE_ID/],
+  [status.INVALID_ARGUMENT, /fingerprint/],
+])(
+  "logs refusal %i once with a hint, and goes on trying until it is lifted",
+  async (code, hint) => {
+    server.refuse(code);
+    await begin();
+    await vi.waitFor(() => expect(server.registrations.length).toBeGreaterThan(4), WAIT);
+    const errors = lines.filter((line) => line.level === "error");
+    expect(errors).toHaveLength(1);
+    expect(errors[0]?.fields.hint).toMatch(hint);
+    server.refuse(undefined);
+    await vi.waitFor(() => expect(server.reports.length).toBeGreaterThan(1), WAIT);
+  },
+);
+
+it("never logs its token", async () => {
+  await begin({ token: "a-wrong-token" });
+  await vi.waitFor(() => expect(lines.some((line) => line.level === "error")).toBe(true), WAIT);
+  expect(JSON.stringify(lines)).not.toContain("a-wrong-token");
+});
+
+it("sends the new fingerprint when the GPU set changes", async () => {
+  await begin();
+  await vi.waitFor(() => expect(server.reports.length).toBeGreaterThan(1), WAIT);
+  await fake.play("h100-7");
+  await vi.waitFor(() => {
+    const sent = server.reports.filter((report) => report.fingerprint !== undefined);
+    expect(sent.at(-1)?.fingerprint?.gpus).toHaveLength(7);
+  }, WAIT);
+  await vi.waitFor(() => expect(server.reports.at(-1)?.gpus.length ?? 0).toBeLessThan(8), WAIT);
+});
+
+it("joins as a node without GPUs where there is no nvidia-smi", async () => {
+  parts = composeNodeAgent(config(), logger(), {
+    ...FAST,
+    smi: { command: "/nonexistent/nvidia-smi" },
+  });
+  await startAll(parts, logger());
+  await vi.waitFor(() => expect(server.reports.length).toBeGreaterThan(1), WAIT);
+  expect(server.registrations[0]?.fingerprint).toMatchObject({ gpus: [], gpuError: "" });
+  expect(server.reports.every((report) => report.gpus.length === 0)).toBe(true);
+  expect(server.reports.some((report) => report.host !== undefined)).toBe(true);
+});
+
+it("goes on after a server that did not read, without gaps in the numbers", async () => {
+  server.setReading(false);
+  await begin();
+  await vi.waitFor(() => expect(server.openStreams()).toBe(1), WAIT);
+  expect(server.reports).toEqual([]);
+  server.setReading(true);
+  await vi.waitFor(() => expect(server.reports.length).toBeGreaterThan(3), WAIT);
+  expect(server.reports.map((report) => Number(report.streamSeq))).toEqual(
+    server.reports.map((_report, index) => index + 1),
+  );
+});
+
+it("composes several agents in one process that know nothing of each other", async () => {
+  const folders = ["a", "b", "c"].map((name) => path.join(dataDir, name));
+  const agents = folders.map((folder, index) =>
+    composeNodeAgent({ ...config(), dataDir: folder, nodeId: `node-${index}` }, logger(), {
+      ...FAST,
+      smi: { command: "/nonexistent/nvidia-smi" },
+      identity: { machineId: `machine-${index}`, bootId: "boot" },
+    }),
+  );
+  parts = agents.flat();
+  await startAll(parts, logger());
+  await vi.waitFor(() => expect(server.openStreams()).toBe(3), WAIT);
+  const ids = server.registrations.map((request) => request.fingerprint?.identity?.machineId);
+  expect(new Set(ids)).toEqual(new Set(["machine-0", "machine-1", "machine-2"]));
+  await stopAll(parts, logger());
+  await vi.waitFor(() => expect(server.openStreams()).toBe(0), WAIT);
+});
+
+it("refuses to start in a data directory that it cannot write", async () => {
+  parts = composeNodeAgent({ ...config(), dataDir: "/dev/null/x" }, logger(), {
+    ...FAST,
+    smi: fake.smi,
+  });
+  await expect(startAll(parts, logger())).rejects.toThrow(/^BERTH_DATA_DIR: /);
+});
+
+function isLinkWarning(line: LogLine): boolean {
+  return line.level === "warn" && line.message.startsWith("no link");
+}

@@ -1,0 +1,90 @@
+import { randomUUID } from "node:crypto";
+import { mkdir, open, readFile, rename } from "node:fs/promises";
+import path from "node:path";
+import { BerthError, type Logger } from "@berth/service-kit/base";
+
+/** What the agent keeps in its data directory. */
+export interface AgentState {
+  /** Counts the starts of this data directory: 1 for the first. */
+  readonly incarnation: number;
+  /** Identity of the machine for where /etc/machine-id is missing; a UUID minted at first start. */
+  readonly fallbackMachineId: string;
+}
+
+const FILE_NAME = "node-agent.json";
+
+/**
+ * Counts this start in the data directory and returns the new state, after it is durable: written to a
+ * second file, synced, renamed, directory synced. A damaged file is set aside; the count then goes on
+ * from the seconds since 1970, which is more than any number of starts, so that it still rises.
+ * Throws BerthError UNAVAILABLE when the directory cannot be written.
+ */
+export async function countStart(dataDir: string, logger: Logger): Promise<AgentState> {
+  try {
+    await mkdir(dataDir, { recursive: true, mode: 0o700 });
+    const before = await readState(path.join(dataDir, FILE_NAME), logger);
+    const next = { ...before, incarnation: before.incarnation + 1 };
+    await writeDurably(dataDir, `${JSON.stringify(next)}\n`);
+    return next;
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    const message = `BERTH_DATA_DIR: expected a directory that can be written: ${why}`;
+    throw new BerthError("UNAVAILABLE", message, { cause });
+  }
+}
+
+/** Reads the text of a state file; undefined when it is not one. Pure. */
+export function parseState(text: string): AgentState | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (typeof value !== "object" || value === null) return undefined;
+  const { incarnation, fallbackMachineId } = value as Partial<Record<keyof AgentState, unknown>>;
+  if (typeof incarnation !== "number" || !Number.isSafeInteger(incarnation) || incarnation < 0) {
+    return undefined;
+  }
+  if (typeof fallbackMachineId !== "string" || fallbackMachineId === "") return undefined;
+  return { incarnation, fallbackMachineId };
+}
+
+async function readState(file: string, logger: Logger): Promise<AgentState> {
+  const text = await readIfThere(file);
+  if (text === undefined) return { incarnation: 0, fallbackMachineId: randomUUID() };
+  const state = parseState(text);
+  if (state !== undefined) return state;
+  const aside = `${file}.damaged`;
+  await rename(file, aside);
+  logger.warn("the state file is damaged and was set aside", { aside });
+  const incarnation = Math.floor(Date.now() / 1_000);
+  return { incarnation, fallbackMachineId: randomUUID() };
+}
+
+async function readIfThere(file: string): Promise<string | undefined> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (thrown) {
+    if (thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT") return undefined;
+    throw thrown;
+  }
+}
+
+async function writeDurably(dataDir: string, text: string): Promise<void> {
+  const file = path.join(dataDir, FILE_NAME);
+  const fresh = await open(`${file}.new`, "w", 0o600);
+  try {
+    await fresh.writeFile(text);
+    await fresh.sync();
+  } finally {
+    await fresh.close();
+  }
+  await rename(`${file}.new`, file);
+  const folder = await open(dataDir, "r");
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}

@@ -1,0 +1,193 @@
+import { type Fingerprint, FingerprintSchema, NodeRegisterRequestSchema } from "@berth/proto";
+import {
+  type BackoffOptions,
+  backoffMs,
+  type Clock,
+  type Logger,
+  type Part,
+  sleep,
+} from "@berth/service-kit/base";
+import { create } from "@bufbuild/protobuf";
+import type { GpuSource } from "../gpu/gpu-source.ts";
+import type { HostSource } from "../host/host-source.ts";
+import type { Identity } from "../host/node-identity.ts";
+import { type LinkFailure, linkFailure } from "./link-failure.ts";
+import type { NodeServiceClient } from "./node-service-client.ts";
+import { type Registration, readRegistration } from "./registration.ts";
+import { ReportSender } from "./report-sender.ts";
+
+/** Who the agent says it is. */
+export interface NodeCard {
+  readonly nodeId: string;
+  readonly incarnation: number;
+  readonly identity: Identity;
+  readonly agentVersion: string;
+}
+
+/** What a {@link NodeLink} works with. */
+export interface NodeLinkOptions {
+  /** Reads the card at start; rejects when the agent cannot have one. */
+  readonly card: () => Promise<NodeCard>;
+  /** Opens a connection; a new one per session. */
+  readonly dial: () => NodeServiceClient;
+  readonly gpu: GpuSource;
+  readonly host: HostSource;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly timings?: LinkTimings;
+}
+
+/** Times of {@link NodeLink}. */
+export interface LinkTimings {
+  readonly registerTimeoutMs: number;
+  /** A session that lasts this long counts as a success: the back-off begins anew after it. */
+  readonly steadyMs: number;
+  readonly backoff: BackoffOptions;
+}
+
+/** Times for use in production. */
+export const LINK_TIMINGS: LinkTimings = {
+  registerTimeoutMs: 10_000,
+  steadyMs: 5_000,
+  backoff: { firstMs: 200, capMs: 10_000 },
+};
+
+/** The link to the cluster-agent: register, report until the stream ends, wait, again. */
+export class NodeLink implements Part {
+  readonly name = "cluster link";
+  readonly #options: NodeLinkOptions;
+  readonly #timings: LinkTimings;
+  readonly #stopping = new AbortController();
+  #running: Promise<void> = Promise.resolve();
+  #lastProblem = "";
+
+  constructor(options: NodeLinkOptions) {
+    this.#options = options;
+    this.#timings = options.timings ?? LINK_TIMINGS;
+  }
+
+  /** Resolves when the agent knows who it is and dials; rejects when its state cannot be written. */
+  async start(): Promise<void> {
+    const card = await this.#options.card();
+    this.#running = this.#run(card, this.#stopping.signal);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#running;
+  }
+
+  async #run(card: NodeCard, signal: AbortSignal): Promise<void> {
+    const { gpu, host, clock } = this.#options;
+    await Promise.race([Promise.all([gpu.ready, host.ready]), whenAborted(signal)]);
+    let failures = 0;
+    while (!signal.aborted) {
+      const beganMs = clock.nowMs();
+      const failure = await this.#session(card, signal);
+      if (signal.aborted) return;
+      const steady = clock.nowMs() - beganMs >= this.#timings.steadyMs;
+      failures = steady && !failure?.refused ? 1 : failures + 1;
+      const { firstMs, capMs } = this.#timings.backoff;
+      // What a person has to mend is not tried more often than at the cap.
+      const first = failure?.refused ? capMs : firstMs;
+      const delayMs = backoffMs(failures, { ...this.#timings.backoff, firstMs: first });
+      await sleep(delayMs, signal);
+    }
+  }
+
+  async #session(card: NodeCard, signal: AbortSignal): Promise<LinkFailure | undefined> {
+    const client = this.#options.dial();
+    try {
+      const reason = await this.#registerAndReport(card, client, signal);
+      this.#options.logger.info("the cluster-agent asks to register again", { reason });
+      return undefined;
+    } catch (thrown) {
+      if (signal.aborted) return undefined;
+      const failure = linkFailure(thrown);
+      this.#tell(failure);
+      return failure;
+    } finally {
+      client.close();
+    }
+  }
+
+  async #registerAndReport(
+    card: NodeCard,
+    client: NodeServiceClient,
+    signal: AbortSignal,
+  ): Promise<string> {
+    const { gpu, host } = this.#options;
+    const registered = this.#fingerprint(card);
+    const request = create(NodeRegisterRequestSchema, {
+      nodeId: card.nodeId,
+      nodeIncarnation: BigInt(card.incarnation),
+      fingerprint: registered,
+      agentVersion: card.agentVersion,
+    });
+    const timeoutMs = this.#timings.registerTimeoutMs;
+    const registration = readRegistration(await client.register(request, { timeoutMs, signal }));
+    if (registration === undefined) throw new Error("the cluster-agent gave no registration_id");
+    this.#tellRegistered(registration);
+    const call = client.report();
+    const sender = new ReportSender({
+      registrationId: registration.registrationId,
+      registered,
+      content: {
+        fingerprint: () => this.#fingerprint(card),
+        host: () => host.sample(),
+        gpus: () => gpu.samples(),
+      },
+      write: (message, sent) => call.write(message, sent),
+    });
+    const unsubscribe = [
+      gpu.subscribe((event) => sender.mark(event === "samples" ? "gpus" : "fingerprint")),
+      host.subscribe(() => sender.mark("host")),
+    ];
+    const cancel = () => call.cancel();
+    signal.addEventListener("abort", cancel, { once: true });
+    try {
+      gpu.setIntervalMs(registration.gpuIntervalMs);
+      host.setIntervalMs(registration.hostIntervalMs);
+      sender.mark("fingerprint", "host", "gpus");
+      if (signal.aborted) cancel();
+      return (await call.ended).reason.slice(0, 300);
+    } finally {
+      signal.removeEventListener("abort", cancel);
+      for (const end of unsubscribe) end();
+    }
+  }
+
+  #fingerprint(card: NodeCard): Fingerprint {
+    const { gpus, error } = this.#options.gpu.inventory();
+    return create(FingerprintSchema, {
+      ...this.#options.host.facts(),
+      identity: card.identity,
+      gpus: [...gpus],
+      gpuError: error,
+    });
+  }
+
+  #tellRegistered(registration: Registration): void {
+    this.#lastProblem = "";
+    const { nodeId, clusterId, gpuIntervalMs, hostIntervalMs } = registration;
+    const fields = { nodeId, clusterId, gpuIntervalMs, hostIntervalMs };
+    this.#options.logger.info("registered with the cluster-agent", fields);
+  }
+
+  /** Logs a failure once until another one, or a registration, comes between. */
+  #tell(failure: LinkFailure): void {
+    const { code, message, hint, refused } = failure;
+    if (this.#lastProblem === code) return;
+    this.#lastProblem = code;
+    const { logger } = this.#options;
+    if (refused) logger.error("the cluster-agent refuses this node", { code, message, hint });
+    else logger.warn("no link to the cluster-agent, trying again", { code, message });
+  }
+}
+
+function whenAborted(signal: AbortSignal): Promise<void> {
+  const aborted = Promise.withResolvers<void>();
+  signal.addEventListener("abort", () => aborted.resolve(), { once: true });
+  if (signal.aborted) aborted.resolve();
+  return aborted.promise;
+}

@@ -1,0 +1,80 @@
+import {
+  FingerprintSchema,
+  GpuSampleSchema,
+  HostSampleSchema,
+  type NodeReportRequest,
+} from "@berth/proto";
+import { create } from "@bufbuild/protobuf";
+import { beforeEach, expect, it } from "vitest";
+import { ReportSender } from "./report-sender.ts";
+
+let written: NodeReportRequest[] = [];
+let release: () => void = () => undefined;
+let temperatureC = 40;
+let hostname = "a";
+
+function sender(): ReportSender {
+  return new ReportSender({
+    registrationId: "r1",
+    registered: create(FingerprintSchema, { hostname: "a" }),
+    content: {
+      fingerprint: () => create(FingerprintSchema, { hostname }),
+      host: () => create(HostSampleSchema, { load1m: 1 }),
+      gpus: () => [create(GpuSampleSchema, { uuid: "g", temperatureC })],
+    },
+    write: (message, sent) => {
+      written.push(message);
+      release = sent;
+    },
+  });
+}
+
+beforeEach(() => {
+  written = [];
+  temperatureC = 40;
+  hostname = "a";
+});
+
+it("numbers its messages from 1 and names its registration", () => {
+  const one = sender();
+  one.mark("host");
+  release();
+  one.mark("gpus");
+  expect(written.map((message) => message.streamSeq)).toEqual([1n, 2n]);
+  expect(written.map((message) => message.registrationId)).toEqual(["r1", "r1"]);
+  expect(written[0]?.gpus).toEqual([]);
+  expect(written[1]?.host).toBeUndefined();
+});
+
+it("holds one message on a slow link and then sends only the newest values", () => {
+  const one = sender();
+  one.mark("gpus");
+  for (temperatureC = 41; temperatureC < 1_000; temperatureC += 1) one.mark("gpus");
+  one.mark("host");
+  expect(written).toHaveLength(1);
+  release();
+  expect(written).toHaveLength(2);
+  expect(written[1]?.gpus[0]?.temperatureC).toBe(1_000);
+  expect(written[1]?.host?.load1m).toBe(1);
+  release();
+  expect(written).toHaveLength(2);
+});
+
+it("sends a fingerprint only when it differs from the one before", () => {
+  const one = sender();
+  one.mark("fingerprint");
+  expect(written).toHaveLength(0);
+  hostname = "b";
+  one.mark("fingerprint");
+  release();
+  one.mark("fingerprint");
+  expect(written.map((message) => message.fingerprint?.hostname)).toEqual(["b"]);
+});
+
+it("sends a changed GPU set together with its first samples", () => {
+  const one = sender();
+  hostname = "b";
+  one.mark("gpus");
+  expect(written[0]?.fingerprint?.hostname).toBe("b");
+  expect(written[0]?.gpus).toHaveLength(1);
+});

@@ -1,0 +1,90 @@
+import {
+  type Fingerprint,
+  FingerprintSchema,
+  type GpuSample,
+  type HostSample,
+  type NodeReportRequest,
+  NodeReportRequestSchema,
+} from "@berth/proto";
+import { create, equals } from "@bufbuild/protobuf";
+
+/** The parts of a report, by what they say. */
+export type ReportPart = "fingerprint" | "host" | "gpus";
+
+/** Where the parts come from when a message is written. */
+export interface ReportContent {
+  fingerprint(): Fingerprint;
+  host(): HostSample | undefined;
+  gpus(): GpuSample[];
+}
+
+/** What a {@link ReportSender} works with. */
+export interface ReportSenderOptions {
+  readonly registrationId: string;
+  /** The fingerprint that the registration carried. */
+  readonly registered: Fingerprint;
+  readonly content: ReportContent;
+  /** Hands one message to the stream and calls `sent` when the transport has taken it. */
+  readonly write: (message: NodeReportRequest, sent: () => void) => void;
+}
+
+/**
+ * Sends what changed, newest values only. Nothing is queued: a part that changes while a message is
+ * on its way is only marked, and its value is read when the next message is written. So a slow link
+ * holds one message, and ages are those of the moment of writing.
+ */
+export class ReportSender {
+  readonly #options: ReportSenderOptions;
+  readonly #changed = new Set<ReportPart>();
+  #fingerprint: Fingerprint;
+  #busy = false;
+  #streamSeq = 0n;
+
+  constructor(options: ReportSenderOptions) {
+    this.#options = options;
+    this.#fingerprint = options.registered;
+  }
+
+  /** Says that parts have changed; they are sent now, or as soon as the stream takes more. */
+  mark(...parts: readonly ReportPart[]): void {
+    for (const part of parts) this.#changed.add(part);
+    this.#send();
+  }
+
+  #send(): void {
+    if (this.#busy || this.#changed.size === 0) return;
+    const message = this.#compose();
+    this.#changed.clear();
+    if (message === undefined) return;
+    this.#busy = true;
+    this.#options.write(message, () => {
+      this.#busy = false;
+      this.#send();
+    });
+  }
+
+  #compose(): NodeReportRequest | undefined {
+    const { content, registrationId } = this.#options;
+    // A round of GPUs is only understood together with the set it belongs to.
+    const looksAtGpus = this.#changed.has("gpus") || this.#changed.has("fingerprint");
+    const fingerprint = looksAtGpus ? this.#newFingerprint() : undefined;
+    const host = this.#changed.has("host") ? content.host() : undefined;
+    const gpus = this.#changed.has("gpus") ? content.gpus() : [];
+    if (fingerprint === undefined && host === undefined && gpus.length === 0) return undefined;
+    this.#streamSeq += 1n;
+    return create(NodeReportRequestSchema, {
+      registrationId,
+      streamSeq: this.#streamSeq,
+      gpus,
+      ...(fingerprint === undefined ? {} : { fingerprint }),
+      ...(host === undefined ? {} : { host }),
+    });
+  }
+
+  #newFingerprint(): Fingerprint | undefined {
+    const current = this.#options.content.fingerprint();
+    if (equals(FingerprintSchema, this.#fingerprint, current)) return undefined;
+    this.#fingerprint = current;
+    return current;
+  }
+}

@@ -1,0 +1,6 @@
+export { FAKE_NVIDIA_SMI_PATH } from "./fake-nvidia-smi-path.ts";
+export {
+  type NodeServer,
+  type NodeServerOptions,
+  startNodeServer,
+} from "./node-server.ts";
