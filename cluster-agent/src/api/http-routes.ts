@@ -1,0 +1,98 @@
+import { BerthError, bodyObject, type createHttpServer } from "@berth/service-kit";
+import type { Cluster } from "../cluster/cluster.ts";
+import type { NodeRegistry } from "../nodes/node-registry.ts";
+import { nodeMetrics } from "../telemetry/node-metrics.ts";
+import { nodeStatus } from "../telemetry/node-status.ts";
+
+type HttpServer = ReturnType<typeof createHttpServer>;
+
+/** What {@link addHttpRoutes} serves from. */
+export interface HttpRoutesOptions {
+  readonly cluster: Cluster;
+  readonly nodes: NodeRegistry;
+  /** State of the link to the control-plane, for `/readyz`. */
+  readonly link: () => object;
+  /** Whether node-agents can dial in. */
+  readonly nodePortOpen: () => boolean;
+  /** Resolves when the store answers. */
+  readonly checkStore: () => Promise<unknown>;
+}
+
+/** Where the controller's own routes answer: at the root and below `urlMap.controllerService`. */
+const CONTROLLER_PREFIXES = ["", "/controller"];
+
+/** Adds the routes of the cluster's REST surface to a server. */
+export function addHttpRoutes(server: HttpServer, options: HttpRoutesOptions): void {
+  for (const prefix of CONTROLLER_PREFIXES) addControllerRoutes(server, prefix, options);
+  addMetricsRoutes(server, options);
+  addHealthRoutes(server, options);
+}
+
+function addControllerRoutes(
+  server: HttpServer,
+  prefix: string,
+  { cluster, nodes }: HttpRoutesOptions,
+): void {
+  server.get(`${prefix}/healthy_nodes`, async () => ({
+    success: true,
+    nodes: nodes
+      .views()
+      .filter((node) => node.liveness === "live")
+      .map((node) => node.id),
+  }));
+  server.get(`${prefix}/nodes_status`, async () => ({
+    success: true,
+    nodes_status: nodes.views().map(nodeStatus),
+  }));
+  server.get(`${prefix}/cluster-actions/get-cluster`, async () => ({
+    success: true,
+    data: cluster.document(),
+  }));
+  server.patch(`${prefix}/cluster-actions/update-cluster`, async (request) => ({
+    success: true,
+    data: await cluster.update(bodyObject(request)),
+  }));
+}
+
+function addMetricsRoutes(server: HttpServer, { cluster, nodes }: HttpRoutesOptions): void {
+  server.get("/metrics/cluster", async () => {
+    const metrics = cluster.metrics();
+    return {
+      success: true,
+      data: { cluster_metrics: metrics.cluster, node_metrics: metrics.nodes },
+    };
+  });
+  server.get<{ Params: { id: string } }>("/metrics/node/:id", async (request) => {
+    const node = nodes.view(request.params.id);
+    // A list, empty for an unknown node: existing clients read it so.
+    return { success: true, data: node === undefined ? [] : [nodeMetricsDocument(cluster, node)] };
+  });
+}
+
+function nodeMetricsDocument(cluster: Cluster, node: Parameters<typeof nodeMetrics>[0]) {
+  return {
+    nodeId: node.id,
+    clusterId: cluster.id,
+    type: "hardware",
+    metrics: { resource: { node: nodeMetrics(node) } },
+  };
+}
+
+function addHealthRoutes(server: HttpServer, options: HttpRoutesOptions): void {
+  server.get("/healthz", async () => ({ success: true }));
+  server.get("/readyz", async () => {
+    const link = options.link();
+    if (!options.nodePortOpen()) {
+      throw new BerthError("UNAVAILABLE", "the node port is not open", { details: { link } });
+    }
+    try {
+      await options.checkStore();
+    } catch (cause) {
+      throw new BerthError("UNAVAILABLE", "the store does not answer", {
+        cause,
+        details: { link },
+      });
+    }
+    return { success: true, link };
+  });
+}

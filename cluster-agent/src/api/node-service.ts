@@ -1,0 +1,151 @@
+import {
+  type NodeRegisterRequest,
+  type NodeRegisterResponse,
+  NodeRegisterResponseSchema,
+  type NodeReportRequest,
+  type NodeReportResponse,
+  NodeReportResponseSchema,
+  NodeService,
+} from "@berth/proto";
+import {
+  type Authenticate,
+  BerthError,
+  type Logger,
+  toBerthError,
+  toConnectError,
+} from "@berth/service-kit";
+import { create } from "@bufbuild/protobuf";
+import type { ConnectRouter, HandlerContext, Interceptor } from "@connectrpc/connect";
+import {
+  checkFingerprint,
+  checkRegistration,
+  FINGERPRINT_LIMITS,
+} from "../nodes/check-fingerprint.ts";
+import type { NodeRegistry } from "../nodes/node-registry.ts";
+import { nextMessage, ReportSequence } from "./report-stream.ts";
+
+/** What {@link nodeRoutes} serves from. */
+export interface NodeServiceOptions {
+  readonly clusterId: string;
+  readonly nodes: NodeRegistry;
+  readonly logger: Logger;
+  /** What node-agents are told, in ms. */
+  readonly intervals: { readonly gpuMs: number; readonly hostMs: number; readonly ttlMs: number };
+  /** Aborted when the agent stops: streams then end in good order. */
+  readonly stopping: AbortSignal;
+}
+
+/** The routes of NodeService, for any Connect server or an in-memory transport. */
+export function nodeRoutes(options: NodeServiceOptions): (router: ConnectRouter) => void {
+  return (router) => {
+    router.service(NodeService, {
+      register: (request) => register(options, request),
+      report: (requests, context) => report(options, requests, context),
+    });
+  };
+}
+
+/**
+ * Refuses calls without the token before anything is read of them, as `requestGate` of a Connect
+ * server; the error carries the table's code.
+ */
+export function tokenGate(authenticate: Authenticate): (context: HandlerContext) => void {
+  return ({ requestHeader }) => {
+    try {
+      authenticate({ authorization: requestHeader.get("authorization") ?? undefined });
+    } catch (thrown) {
+      throw toConnectError(thrown);
+    }
+  };
+}
+
+/** Maps what handlers throw to the error table's codes; failures of our own are logged. */
+export function errorMapping(logger: Logger): Interceptor {
+  return (next) => async (request) => {
+    try {
+      return await next(request);
+    } catch (thrown) {
+      if (toBerthError(thrown).reason === "INTERNAL" && !request.signal.aborted) {
+        logger.error("a call failed", { method: request.method.name, err: thrown });
+      }
+      throw toConnectError(thrown);
+    }
+  };
+}
+
+async function register(
+  { clusterId, nodes, intervals, logger }: NodeServiceOptions,
+  request: NodeRegisterRequest,
+): Promise<NodeRegisterResponse> {
+  const asked = checkRegistration(request);
+  const outcome = await nodes.register(asked);
+  if (outcome.kind === "refused") {
+    logger.warn("a node was refused", { node: asked.nodeId, why: outcome.message });
+    throw new BerthError(outcome.reason, outcome.message);
+  }
+  const { nodeId, id } = outcome.registration;
+  logger.info("node registered", {
+    node: nodeId,
+    incarnation: asked.incarnation,
+    gpus: asked.inventory.gpus.length,
+  });
+  return create(NodeRegisterResponseSchema, {
+    nodeId,
+    clusterId,
+    registrationId: id,
+    gpuIntervalMs: intervals.gpuMs,
+    hostIntervalMs: intervals.hostMs,
+    ttlMs: intervals.ttlMs,
+  });
+}
+
+async function report(
+  options: NodeServiceOptions,
+  requests: AsyncIterable<NodeReportRequest>,
+  context: HandlerContext,
+): Promise<NodeReportResponse> {
+  const sequence = new ReportSequence((id) => options.nodes.registration(id));
+  const source = requests[Symbol.asyncIterator]();
+  // A stream that is silent for that long is of no use to either side; the agent registers again.
+  const silenceMs = 2 * options.intervals.ttlMs;
+  for (;;) {
+    const { registration } = sequence;
+    const signals = [
+      options.stopping,
+      context.signal,
+      ...(registration ? [registration.ended] : []),
+    ];
+    const step = await nextMessage(source, { silenceMs, signals });
+    if (step.kind === "end") return ended("the stream ended");
+    if (step.kind === "silent") return ended(`no report for ${silenceMs} ms`);
+    if (step.kind === "aborted") {
+      if (options.stopping.aborted) return ended("the cluster-agent is stopping");
+      if (registration?.ended.aborted) {
+        throw new BerthError("CONFLICT", "registration_id: the node has registered again");
+      }
+      throw new BerthError("CANCELED", "the stream was cut");
+    }
+    await take(options, sequence, step.message);
+  }
+}
+
+async function take(
+  { nodes }: NodeServiceOptions,
+  sequence: ReportSequence,
+  message: NodeReportRequest,
+): Promise<void> {
+  const registration = sequence.next(message);
+  if (message.gpus.length > FINGERPRINT_LIMITS.gpus) {
+    const limit = FINGERPRINT_LIMITS.gpus;
+    throw new BerthError("INVALID_ARGUMENT", `gpus: expected at most ${limit} samples`);
+  }
+  await nodes.report(registration, {
+    fingerprint: message.fingerprint && checkFingerprint(message.fingerprint),
+    host: message.host,
+    gpus: message.gpus,
+  });
+}
+
+function ended(reason: string): NodeReportResponse {
+  return create(NodeReportResponseSchema, { reason });
+}

@@ -1,0 +1,190 @@
+import type { AddressInfo } from "node:net";
+import path from "node:path";
+import {
+  type Clock,
+  type Config,
+  createHttpServer,
+  type DocumentStore,
+  type Logger,
+  listening,
+  loopbackAuthenticator,
+  openSqliteDocumentStore,
+  type Part,
+  tokenAuthenticator,
+} from "@berth/service-kit";
+import type { ConnectRouter } from "@connectrpc/connect";
+import { addHttpRoutes } from "./api/http-routes.ts";
+import { createNodeServer } from "./api/node-server.ts";
+import { nodeRoutes } from "./api/node-service.ts";
+import { type Cluster, openCluster } from "./cluster/cluster.ts";
+import { defaultDeclaredCluster } from "./cluster/declared-cluster.ts";
+import { MACHINE_ID_FILE, processIdentity } from "./link/cluster-identity.ts";
+import { ControlPlaneLink, type LinkStatus } from "./link/control-plane-link.ts";
+import { openFenceStore } from "./link/fence-store.ts";
+import { revisionBase } from "./link/revision.ts";
+import { StateBoard } from "./link/state-board.ts";
+import { telemetryEntries } from "./link/telemetry-entries.ts";
+import { type NodeRegistry, openNodeRegistry } from "./nodes/node-registry.ts";
+import { NodeStore } from "./nodes/node-store.ts";
+import { periodic } from "./periodic.ts";
+import { SAMPLING, type settings } from "./settings.ts";
+
+/** Everything a cluster-agent is made from. */
+export interface ClusterAgentOptions {
+  readonly config: Config<typeof settings>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** A composed agent: its parts in start order, and what a process that holds it may look at. */
+export interface ClusterAgent {
+  readonly parts: readonly Part[];
+  readonly cluster: Cluster;
+  readonly nodes: NodeRegistry;
+  /** NodeService without a port, for node-agents in the same process. */
+  readonly nodeRoutes: (router: ConnectRouter) => void;
+  readonly http: ReturnType<typeof createHttpServer>;
+  /** "http://127.0.0.1:32000", with the real port once it is open. */
+  readonly httpUrl: () => string;
+  /** Real port of node-agents, 0 while it is closed. */
+  readonly nodePort: () => number;
+  readonly link: () => LinkStatus;
+}
+
+/** Records of an agent belong to this org: one agent serves one cluster, whoever owns it. */
+const ORG_ID = "default_org";
+const AGENT_VERSION = "0.1.0";
+/** Changes of the cluster document are gathered for so long before they are sent. */
+const SWEEP_INTERVAL_MS = 250;
+
+/**
+ * Puts a cluster-agent together. Opens the store of its data directory and raises the agent's
+ * incarnation; rejects with a message that names the file when that fails. Listens when started.
+ */
+export async function composeClusterAgent(options: ClusterAgentOptions): Promise<ClusterAgent> {
+  const store = openSqliteDocumentStore(
+    path.join(options.config.dataDir, "cluster.db"),
+    options.clock,
+  );
+  try {
+    return await composeOn(store, options);
+  } catch (thrown) {
+    await store.close();
+    throw thrown;
+  }
+}
+
+/** The pieces that more than one part of the agent is made from. */
+interface Core extends ClusterAgentOptions {
+  readonly store: DocumentStore;
+  readonly agentIncarnation: bigint;
+  readonly intervals: { readonly gpuMs: number; readonly hostMs: number; readonly ttlMs: number };
+  readonly nodes: NodeRegistry;
+}
+
+async function composeOn(
+  store: DocumentStore,
+  options: ClusterAgentOptions,
+): Promise<ClusterAgent> {
+  const { config, clock, logger } = options;
+  const agentIncarnation = BigInt(await store.raise("agent_incarnation"));
+  const intervals = { ...SAMPLING, ttlMs: config.nodeTtlMs };
+  const nodeStore = new NodeStore(store, ORG_ID);
+  const nodes = await openNodeRegistry({ store: nodeStore, clock, logger, intervals });
+  const core: Core = { ...options, store, agentIncarnation, intervals, nodes };
+  const http = createHttpServer({
+    origins: { allowedHosts: config.allowedHosts, allowedOrigins: config.allowedOrigins },
+    authenticate: loopbackAuthenticator(ORG_ID),
+    logger,
+  });
+  const httpUrl = () => baseUrl(config.host, openPort(http.server.address()) ?? config.httpPort);
+  const cluster = await composeCluster(core, httpUrl);
+  const nodePort = composeNodePort(core);
+  const board = new StateBoard(agentIncarnation, clock);
+  const link = await composeLink(core, board);
+  addHttpRoutes(http, {
+    cluster,
+    nodes,
+    link: () => link.status(),
+    nodePortOpen: () => nodePort.server.port !== 0,
+    checkStore: () => store.storeId(),
+  });
+  const httpAddress = { host: config.host, port: config.httpPort, setting: "BERTH_HTTP_PORT" };
+  const task = sweepTask(nodes, cluster, board);
+  return {
+    parts: [
+      { name: "store", start: async () => {}, stop: () => store.close() },
+      nodePort.server,
+      listening(http, httpAddress, "http"),
+      periodic("sweep", { intervalMs: SWEEP_INTERVAL_MS, logger, task }),
+      link,
+    ],
+    cluster,
+    nodes,
+    nodeRoutes: nodePort.routes,
+    http,
+    httpUrl,
+    nodePort: () => nodePort.server.port,
+    link: () => link.status(),
+  };
+}
+
+function composeCluster({ config, store, nodes }: Core, httpUrl: () => string): Promise<Cluster> {
+  const { clusterId, regionId, clusterTags: tags } = config;
+  const defaults = defaultDeclaredCluster({ clusterId, regionId, tags });
+  return openCluster({ clusterId, orgId: ORG_ID, store, nodes, defaults, baseUrl: httpUrl });
+}
+
+function composeNodePort({ config, nodes, logger, intervals }: Core) {
+  const stopping = new AbortController();
+  const { clusterId } = config;
+  const routes = nodeRoutes({ clusterId, nodes, logger, intervals, stopping: stopping.signal });
+  const server = createNodeServer({
+    routes,
+    authenticate: tokenAuthenticator(ORG_ID, config.nodeToken),
+    address: { host: config.host, port: config.nodePort, setting: "BERTH_NODE_PORT" },
+    logger,
+    stopping,
+  });
+  return { routes, server };
+}
+
+async function composeLink(core: Core, board: StateBoard): Promise<ControlPlaneLink> {
+  const { config, clock, logger, store, nodes, agentIncarnation } = core;
+  const base = revisionBase(agentIncarnation);
+  return new ControlPlaneLink({
+    facts: {
+      clusterId: config.clusterId,
+      identity: await processIdentity(store, ORG_ID, MACHINE_ID_FILE),
+      agentIncarnation,
+      agentVersion: AGENT_VERSION,
+      board,
+      telemetry: () => telemetryEntries(nodes.views(), base),
+    },
+    fences: await openFenceStore(store, ORG_ID),
+    url: config.controlPlaneUrl,
+    token: config.linkToken,
+    clock,
+    logger,
+  });
+}
+
+/** Looks for nodes that fell silent and puts the cluster document on the board when it may have changed. */
+function sweepTask(nodes: NodeRegistry, cluster: Cluster, board: StateBoard): () => void {
+  let told = "";
+  return () => {
+    nodes.sweep();
+    const version = cluster.documentVersion;
+    if (version === told) return;
+    told = version;
+    board.set("cluster", JSON.stringify(cluster.document()));
+  };
+}
+
+function openPort(address: AddressInfo | string | null): number | undefined {
+  return typeof address === "object" && address !== null ? address.port : undefined;
+}
+
+function baseUrl(host: string, port: number): string {
+  return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+}

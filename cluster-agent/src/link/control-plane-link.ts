@@ -1,0 +1,150 @@
+import type { AgentRegisterResponse } from "@berth/proto";
+import {
+  BerthError,
+  backoffMs,
+  type Clock,
+  type Logger,
+  type Part,
+  sleep,
+  toBerthError,
+} from "@berth/service-kit";
+import { judgeFence, type LinkMode } from "./fence.ts";
+import type { FenceStore } from "./fence-store.ts";
+import { type LinkFacts, LinkSession } from "./link-session.ts";
+
+/** What {@link ControlPlaneLink} needs. */
+export interface ControlPlaneLinkOptions {
+  readonly facts: LinkFacts;
+  readonly fences: FenceStore;
+  /** "http://127.0.0.1:7443". */
+  readonly url: string;
+  readonly token: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** The link as `/readyz` shows it. */
+export interface LinkStatus {
+  readonly state: "up" | "down";
+  readonly mode: LinkMode;
+  readonly controlPlaneUrl: string;
+  readonly agentIncarnation: string;
+  /** Store and highest term that the agent obeys; absent until a control-plane was obeyed. */
+  readonly storeId?: string;
+  readonly controllerTerm?: string;
+  /** Why the link is or was last down. */
+  readonly lastError?: string;
+}
+
+const BACKOFF = { firstMs: 200, capMs: 10_000 } as const;
+/** A session that held for so long was a good one: the next failure starts from the first delay. */
+const GOOD_SESSION_MS = 5_000;
+
+/**
+ * Keeps the agent linked to its control-plane: registers, runs the streams, and begins anew after any
+ * failure with a jittered, capped delay. A control-plane that is not there is not a failure to start.
+ */
+export class ControlPlaneLink implements Part {
+  readonly name = "control-plane link";
+  readonly #options: ControlPlaneLinkOptions;
+  readonly #stop = new AbortController();
+  #loop: Promise<void> | undefined;
+  #up = false;
+  #mode: LinkMode = "obey";
+  #lastError: string | undefined;
+
+  constructor(options: ControlPlaneLinkOptions) {
+    this.#options = options;
+  }
+
+  async start(): Promise<void> {
+    this.#loop ??= this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#loop;
+  }
+
+  /** The link as it is now. */
+  status(): LinkStatus {
+    const known = this.#options.fences.known;
+    return {
+      state: this.#up ? "up" : "down",
+      mode: this.#mode,
+      controlPlaneUrl: this.#options.url,
+      agentIncarnation: String(this.#options.facts.agentIncarnation),
+      ...(known ? { storeId: known.storeId, controllerTerm: String(known.controllerTerm) } : {}),
+      ...(this.#lastError === undefined ? {} : { lastError: this.#lastError }),
+    };
+  }
+
+  async #run(): Promise<void> {
+    const { clock } = this.#options;
+    let failures = 0;
+    while (!this.#stop.signal.aborted) {
+      const begunAtMs = clock.nowMs();
+      const why = await this.#session();
+      if (this.#stop.signal.aborted) return;
+      failures = clock.nowMs() - begunAtMs >= GOOD_SESSION_MS && this.#up ? 1 : failures + 1;
+      this.#down(why);
+      await sleep(backoffMs(failures, BACKOFF), this.#stop.signal);
+    }
+  }
+
+  /** One session; gives why it ended and never rejects. */
+  async #session(): Promise<string> {
+    const { facts, url, token, clock } = this.#options;
+    const session = new LinkSession({ facts, url, token, clock });
+    const close = () => session.close();
+    this.#stop.signal.addEventListener("abort", close, { once: true });
+    try {
+      const registered = await session.register(this.#options.fences.known);
+      await this.#obey(registered);
+      this.#nowUp(registered);
+      return await session.run(registered);
+    } catch (thrown) {
+      const { reason, message, cause } = toBerthError(thrown);
+      const inner = cause instanceof Error && reason === "INTERNAL" ? `: ${cause.message}` : "";
+      return `${reason}: ${message}${inner}`;
+    } finally {
+      this.#stop.signal.removeEventListener("abort", close);
+      session.close();
+    }
+  }
+
+  async #obey({ fence }: AgentRegisterResponse): Promise<void> {
+    const { fences, logger } = this.#options;
+    const storeId = fence?.storeId ?? "";
+    const controllerTerm = fence?.controllerTerm ?? 0n;
+    const verdict = judgeFence(fences.known, { storeId, controllerTerm });
+    if (verdict.kind === "refuse") throw new BerthError("CONFLICT", verdict.why);
+    if (verdict.kind === "obey") {
+      this.#mode = "obey";
+      await fences.keep(verdict.known);
+      return;
+    }
+    if (this.#mode !== "observe") {
+      logger.warn("unknown control-plane store: the agent only reports", { why: verdict.why });
+    }
+    this.#mode = "observe";
+  }
+
+  #nowUp({ sessionId, fence }: AgentRegisterResponse): void {
+    this.#up = true;
+    this.#options.logger.info("linked to the control-plane", {
+      session: sessionId,
+      mode: this.#mode,
+      controllerTerm: String(fence?.controllerTerm ?? 0n),
+    });
+  }
+
+  #down(why: string): void {
+    // Once per change: a control-plane that is away for a day is one line, not 8,640.
+    if (this.#up || this.#lastError !== why) {
+      this.#options.logger.warn("not linked to the control-plane, trying again", { why });
+    }
+    this.#up = false;
+    this.#lastError = why;
+  }
+}

@@ -1,0 +1,89 @@
+import http2 from "node:http2";
+import { Code, ConnectError } from "@connectrpc/connect";
+
+/** How often a {@link LinkConnection} pings, and how long it waits for the answer, ms. */
+export interface PingTimes {
+  readonly pingIntervalMs: number;
+  readonly pingTimeoutMs: number;
+}
+
+/**
+ * One HTTP/2 connection of a Connect transport (its `sessionManager`): dialled at the first request,
+ * pinged until it is closed, never dialled again. A half-open connection is found within interval and
+ * timeout. connect-node's own manager is not used because it can arm its ping timer once more after
+ * the connection was destroyed (`pingIdleConnection`, streams open), and a ping that throws from a
+ * timer ends the process.
+ */
+export class LinkConnection {
+  readonly authority: string;
+  readonly #times: PingTimes;
+  #session: http2.ClientHttp2Session | undefined;
+  #connected: Promise<http2.ClientHttp2Session> | undefined;
+  #closed = false;
+
+  constructor(url: string, times: PingTimes) {
+    this.authority = new URL(url).origin;
+    this.#times = times;
+  }
+
+  /** Opens a stream; rejects with UNAVAILABLE when the other end cannot be reached. */
+  async request(
+    method: string,
+    path: string,
+    headers: http2.OutgoingHttpHeaders,
+    options: Omit<http2.ClientSessionRequestOptions, "signal">,
+  ): Promise<http2.ClientHttp2Stream> {
+    this.#connected ??= this.#dial();
+    const session = await this.#connected;
+    if (session.closed || session.destroyed) throw unavailable("the connection is closed");
+    return session.request({ ...headers, ":method": method, ":path": path }, options);
+  }
+
+  /** Part of the interface of a session manager; the pings here do not depend on what is read. */
+  notifyResponseByteRead(): void {}
+
+  /** Closes the connection and every stream on it. May be called more than once. */
+  close(): void {
+    this.#closed = true;
+    this.#session?.destroy(undefined, http2.constants.NGHTTP2_CANCEL);
+  }
+
+  #dial(): Promise<http2.ClientHttp2Session> {
+    if (this.#closed) return Promise.reject(unavailable("the connection is closed"));
+    const session = http2.connect(this.authority);
+    this.#session = session;
+    const stopPings = keepPinging(session, this.#times);
+    return new Promise((resolve, reject) => {
+      session.once("connect", () => resolve(session));
+      session.on("error", (cause: Error) => reject(unavailable(cause.message, cause)));
+      session.once("close", () => {
+        stopPings();
+        reject(unavailable("the connection was closed"));
+      });
+    });
+  }
+}
+
+function keepPinging(session: http2.ClientHttp2Session, times: PingTimes): () => void {
+  let timeout: NodeJS.Timeout | undefined;
+  const interval = setInterval(() => {
+    if (session.destroyed || session.connecting || timeout !== undefined) return;
+    timeout = setTimeout(() => session.destroy(unavailable("PING timed out")), times.pingTimeoutMs);
+    try {
+      session.ping(() => {
+        clearTimeout(timeout);
+        timeout = undefined;
+      });
+    } catch (thrown) {
+      session.destroy(thrown instanceof Error ? thrown : undefined);
+    }
+  }, times.pingIntervalMs);
+  return () => {
+    clearInterval(interval);
+    clearTimeout(timeout);
+  };
+}
+
+function unavailable(message: string, cause?: unknown): ConnectError {
+  return new ConnectError(message, Code.Unavailable, undefined, undefined, cause);
+}

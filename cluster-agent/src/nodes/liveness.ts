@@ -1,0 +1,23 @@
+/**
+ * What is known of a node-agent: `live` = heard within the TTL; `telemetry_lost` = silent for longer;
+ * `unknown` = known from the store, not heard since our own start, and that is less than one TTL ago.
+ * Nothing is placed on a node that is not live.
+ */
+export type Liveness = "live" | "telemetry_lost" | "unknown";
+
+/** Times in ms of one monotonic clock. */
+export interface LivenessFacts {
+  readonly nowMs: number;
+  /** When this cluster-agent started. */
+  readonly startedAtMs: number;
+  /** When the node was last heard; absent when not since our start. */
+  readonly heardAtMs?: number | undefined;
+  readonly ttlMs: number;
+}
+
+/** The verdict on a node. A node is lost exactly when it was silent for more than the TTL. */
+export function livenessOf(facts: LivenessFacts): Liveness {
+  const { nowMs, startedAtMs, heardAtMs, ttlMs } = facts;
+  if (heardAtMs !== undefined) return nowMs - heardAtMs <= ttlMs ? "live" : "telemetry_lost";
+  return nowMs - startedAtMs <= ttlMs ? "unknown" : "telemetry_lost";
+}

@@ -1,0 +1,113 @@
+import {
+  FingerprintSchema,
+  GpuSampleSchema,
+  HostSampleSchema,
+  NodeRegisterRequestSchema,
+  Quality,
+} from "@berth/proto";
+import type { Clock } from "@berth/service-kit";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+
+/** A clock that tests move by hand. */
+export class HandClock implements Clock {
+  #nowMs = 1_000;
+
+  nowMs(): number {
+    return this.#nowMs;
+  }
+
+  timestamp(): string {
+    return "2026-11-21T12:00:00.000Z";
+  }
+
+  advance(ms: number): void {
+    this.#nowMs += ms;
+  }
+}
+
+/** A fingerprint of a 16-core node with the given GPUs of 80 GiB. */
+export function fingerprint(options: { machineId?: string; gpus?: readonly string[] } = {}) {
+  return create(FingerprintSchema, {
+    identity: { machineId: options.machineId ?? "machine-a", bootId: "boot-1" },
+    hostname: "node-a",
+    osRelease: "Debian GNU/Linux 12 (bookworm)",
+    kernelRelease: "6.1.0-18-amd64",
+    architecture: "x86_64",
+    cpu: { modelName: "EPYC", logicalCores: 16, physicalCores: 8 },
+    memoryMib: 64_000n,
+    swapMib: 8_000n,
+    disks: [{ device: "/dev/sda1", mountPoint: "/", fileSystem: "ext4", sizeMib: 100_000n }],
+    networkInterfaces: [{ name: "eth0", speedMbps: 10_000 }, { name: "eth1" }],
+    gpus: (options.gpus ?? []).map((uuid, driverIndex) => ({
+      uuid,
+      driverIndex,
+      modelName: "NVIDIA H100 80GB HBM3",
+      memoryMib: 81_920n,
+      pciBusId: `00000000:0${driverIndex}:00.0`,
+      driverVersion: "550.127.05",
+    })),
+  });
+}
+
+/** A registration of node-a, or of what `overrides` says. */
+export function registerRequest(
+  overrides: MessageInitShape<typeof NodeRegisterRequestSchema> = {},
+) {
+  return create(NodeRegisterRequestSchema, {
+    nodeId: "node-a",
+    nodeIncarnation: 1n,
+    fingerprint: fingerprint(),
+    agentVersion: "0.1.0",
+    ...overrides,
+  });
+}
+
+/** A measured sample of the fixture's host. */
+export function hostSample(overrides: MessageInitShape<typeof HostSampleSchema> = {}) {
+  return create(HostSampleSchema, {
+    ageMs: 10,
+    quality: Quality.MEASURED,
+    cpuUtilizationPercent: 25,
+    load1m: 1,
+    load5m: 2,
+    load15m: 3,
+    memoryUsedMib: 16_000n,
+    memoryAvailableMib: 48_000n,
+    swapUsedMib: 0n,
+    swapFreeMib: 8_000n,
+    processesTotal: 200,
+    processesRunning: 3,
+    disks: [{ mountPoint: "/", usedMib: 40_000n, availableMib: 55_000n }],
+    networkInterfaces: [{ name: "eth0", transmittedBytes: 1_000n, receivedBytes: 2_000n }],
+    ...overrides,
+  });
+}
+
+/** A measured sample of one GPU. */
+export function gpuSample(uuid: string, overrides: MessageInitShape<typeof GpuSampleSchema> = {}) {
+  return create(GpuSampleSchema, {
+    uuid,
+    ageMs: 5,
+    quality: Quality.MEASURED,
+    utilizationPercent: 50,
+    memoryUtilizationPercent: 20,
+    memoryUsedMib: 8_192n,
+    memoryFreeMib: 73_728n,
+    temperatureC: 40,
+    powerW: 300,
+    ...overrides,
+  });
+}
+
+/** Resolves when the condition holds; rejects after `limitMs` with what was waited for. */
+export async function until(
+  what: string,
+  condition: () => boolean | Promise<boolean>,
+  limitMs = 10_000,
+): Promise<void> {
+  const deadline = performance.now() + limitMs;
+  while (!(await condition())) {
+    if (performance.now() > deadline) throw new Error(`not within ${limitMs} ms: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
