@@ -42,14 +42,8 @@ describe("kill -9", () => {
     await publish(running);
     const before = running.pidOf(program);
     process.kill(before, "SIGKILL");
-    await until(
-      () => {
-        const pids = running.pids();
-        return !pids.includes(before) && PROGRAMS.every((name) => running.pidOf(name) > 0);
-      },
-      { what: () => `${program} to be restarted:\n${running.output()}` },
-    ).catch((error: Error) => {
-      throw new Error(`${error.message}\n${running.output()}`);
+    await until(() => !running.isRunning(before) && PROGRAMS.every((name) => running.has(name)), {
+      what: () => `${program} to be restarted:\n${running.output()}`,
     });
     await until(() => places(running), {
       limitMs: 30_000,
@@ -145,9 +139,12 @@ describe("start-up errors", () => {
     await expect(fetch(`http://127.0.0.1:${fleet.ports.http}/healthz`)).resolves.toBeDefined();
   });
 
-  it("a data directory that cannot be made is named, exit code 1", async () => {
-    fleet = await launchFleet({ dataDir: "/proc/berth" });
-    await expect(fleet.exited()).resolves.toBe(1);
-    expect(fleet.output()).toContain("/proc/berth");
-  });
+  it.each(["/dev/null/berth", "/proc/berth"])(
+    "a data directory that cannot be made (%s) is named, exit code 1",
+    async (dataDir) => {
+      const refused = await launchFleet({ dataDir });
+      await expect(refused.exited()).resolves.toBe(1);
+      expect(refused.output()).toContain(dataDir);
+    },
+  );
 });

@@ -28,6 +28,9 @@ export interface FleetOptions {
   readonly args?: readonly string[];
 }
 
+/** The programs of a fleet. */
+export type ProgramName = "control-plane" | "cluster-agent" | "node-agent";
+
 /** A running `berth up` with its three programs. */
 export interface Fleet {
   readonly dataDir: string;
@@ -38,8 +41,12 @@ export interface Fleet {
   output(): string;
   /** Ids of all processes that belong to the fleet, found by its data directory. */
   pids(): readonly number[];
-  /** Id of one program. */
-  pidOf(program: "control-plane" | "cluster-agent" | "node-agent"): number;
+  /** Id of one program; throws when it is not running. */
+  pidOf(program: ProgramName): number;
+  /** Whether one program is running. */
+  has(program: ProgramName): boolean;
+  /** Whether a process of the fleet with this id is there. */
+  isRunning(pid: number): boolean;
   /** Resolves with the exit code or signal. */
   exited(): Promise<number | NodeJS.Signals | null>;
   /** SIGTERM, wait, remove the data directory. */
@@ -116,6 +123,8 @@ export async function launchFleet(options: FleetOptions = {}): Promise<Fleet> {
       if (pid === undefined) throw new Error(`${program} is not running:\n${printed}`);
       return pid;
     },
+    has: (program) => processesOf(dataDir, `${program}/src/main.ts`).length > 0,
+    isRunning: (pid) => processesOf(dataDir).includes(pid),
     exited: () => exit,
     async stop() {
       if (child.exitCode === null && child.signalCode === null) child.kill("SIGTERM");
