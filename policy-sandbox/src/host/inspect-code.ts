@@ -1,0 +1,101 @@
+import { DEFAULT_LIMITS } from "../limits.ts";
+import type { CheckOutcome, UnpackOutcome } from "../outcome.ts";
+import { FrameError } from "../protocol/frames.ts";
+import { raiseReply } from "./host-calls.ts";
+import type { PoolWorker } from "./pool-task.ts";
+import { runMessage } from "./request-parts.ts";
+import { parseCheckReply, parseUnpackReply } from "./runner-replies.ts";
+import type { Job } from "./worker-process.ts";
+
+const MIB = 1024 * 1024;
+
+/** Largest archive that is looked at. */
+export const MAX_ARCHIVE_BYTES = 16 * MIB;
+
+const UNPACK_LIMITS = {
+  logBytes: 0,
+  unpackedBytes: 16 * MIB,
+  unpackedFiles: 1_000,
+  pathDepth: 16,
+};
+// The files travel as escaped JSON strings.
+const UNPACK_REPLY_BYTES = 40 * MIB;
+const CHECK_REPLY_BYTES = 8 * MIB;
+
+const REASONS = [
+  "too_large",
+  "not_an_archive",
+  "corrupt",
+  "too_many_files",
+  "unsafe_path",
+  "unsafe_entry",
+  "not_text",
+  "missing_entry",
+] as const;
+
+/** Unpacks an archive on a worker, which is not used again: its bytes may be anybody's. */
+export async function unpackOn(worker: PoolWorker, archive: Uint8Array): Promise<UnpackOutcome> {
+  const header = { operation: "unpack", parts: ["archive"], limits: UNPACK_LIMITS };
+  const reply = await worker.run(toolJob(header, archive, UNPACK_REPLY_BYTES));
+  worker.discard("it has unpacked an archive");
+  if (reply.kind === "ended") {
+    return {
+      kind: "refused",
+      reason: "corrupt",
+      message: `the archive broke its reader: ${reply.message}`,
+    };
+  }
+  if (reply.facts.fired !== "") {
+    return {
+      kind: "refused",
+      reason: "too_large",
+      message: "the archive takes too long to unpack",
+    };
+  }
+  try {
+    const parsed = parseUnpackReply(reply.sections);
+    if ("files" in parsed) return { kind: "unpacked", files: parsed.files };
+    const reason = REASONS.find((known) => known === parsed.reason) ?? "corrupt";
+    return { kind: "refused", reason, message: parsed.message };
+  } catch (error) {
+    return { kind: "unavailable", message: messageOf(error) };
+  }
+}
+
+/** Looks at code on a worker. */
+export async function checkOn(
+  worker: PoolWorker,
+  files: Readonly<Record<string, string>>,
+): Promise<CheckOutcome> {
+  const header = { operation: "check", parts: ["files"], limits: { logBytes: 0 } };
+  const body = Buffer.from(JSON.stringify(files), "utf8");
+  const reply = await worker.run(toolJob(header, body, CHECK_REPLY_BYTES));
+  if (reply.kind === "ended") {
+    return { kind: "unavailable", message: `the code broke its reader: ${reply.message}` };
+  }
+  if (reply.facts.fired !== "") {
+    return { kind: "unavailable", message: "the code takes too long to read" };
+  }
+  try {
+    const { problems, unresolvedImports } = parseCheckReply(reply.sections);
+    if (problems.length === 0) return { kind: "ok", unresolvedImports };
+    return { kind: "refused", problems, unresolvedImports };
+  } catch (error) {
+    worker.discard("it broke the protocol");
+    return { kind: "unavailable", message: messageOf(error) };
+  }
+}
+
+function toolJob(header: object, body: Uint8Array, replyBytes: number): Job {
+  return {
+    message: runMessage(DEFAULT_LIMITS, header),
+    sections: [body],
+    rssMiB: DEFAULT_LIMITS.rssMiB,
+    replyBytes,
+    answer: async () => raiseReply("RuntimeError", "unknown host call"),
+  };
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof FrameError ? error.message : "the reply cannot be read";
+}

@@ -1,0 +1,29 @@
+import { expect, test } from "vitest";
+import { scanJson } from "./json-scan.ts";
+
+test.each([
+  ["1", 0],
+  ['"[[[["', 0],
+  ["[]", 1],
+  ['{"a":[{"b":1}]}', 3],
+  ['["\\"[",[]]', 2],
+  ['["\\\\",[[]]]', 3],
+  ["[[],[],[[]]]", 3],
+  ["", 0],
+  ['"never closed [[', 0],
+  ["[".repeat(200_000), 200_000],
+])("the depth of %.20s is measured", (text, depth) => {
+  expect(scanJson(text).depth).toBe(depth);
+});
+
+test.each([
+  ["1e400", true],
+  ["[1.5E+999]", true],
+  ["1e-400", true],
+  ["9".repeat(310), true],
+  ["[1e30, 10.0, 9223372036854775809]", false],
+  ['["1e400", "5E999"]', false],
+  ["[true,false]", false],
+])("numbers that may not fit a double are seen in %.30s: %s", (text, wide) => {
+  expect(scanJson(text).wideNumbers).toBe(wide);
+});

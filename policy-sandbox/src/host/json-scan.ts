@@ -1,0 +1,69 @@
+/** What a look at a JSON text tells without parsing it. */
+export interface JsonScan {
+  /** Deepest nesting of arrays and objects; 0 for a scalar. */
+  readonly depth: number;
+  /**
+   * True when a number may not fit a double (an exponent of three digits or a run of 300 digits). Python
+   * would read such a float as infinity, so that text is parsed with a check on every float.
+   */
+  readonly wideNumbers: boolean;
+}
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const OPEN_BRACKET = 0x5b;
+const CLOSE_BRACKET = 0x5d;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+const DIGIT_ZERO = 0x30;
+const DIGIT_NINE = 0x39;
+const UPPER_E = 0x45;
+const LOWER_E = 0x65;
+const WIDE_EXPONENT = /^[+-]?\d{3,}/;
+const WIDE_RUN = 300;
+
+/**
+ * Measures a JSON text. Nothing is recursive, so no text can exhaust the stack; a text that is not JSON gets
+ * some answer and is refused by the parser later.
+ */
+export function scanJson(text: string): JsonScan {
+  const scan = { depth: 0, deepest: 0, run: 0, wideNumbers: false };
+  for (let at = 0; at < text.length; at += 1) {
+    const code = text.charCodeAt(at);
+    if (code >= DIGIT_ZERO && code <= DIGIT_NINE) {
+      scan.run += 1;
+      continue;
+    }
+    if (scan.run > 0) endNumber(scan, text, at);
+    if (code === QUOTE) at = endOfString(text, at);
+    else if (code === OPEN_BRACKET || code === OPEN_BRACE) {
+      scan.depth += 1;
+      scan.deepest = Math.max(scan.deepest, scan.depth);
+    } else if (code === CLOSE_BRACKET || code === CLOSE_BRACE) scan.depth -= 1;
+  }
+  if (scan.run > 0) endNumber(scan, text, text.length);
+  return { depth: scan.deepest, wideNumbers: scan.wideNumbers };
+}
+
+/** Looks at the run of digits that ends before `at`. */
+function endNumber(scan: { run: number; wideNumbers: boolean }, text: string, at: number): void {
+  const code = text.charCodeAt(at);
+  const exponent = code === LOWER_E || code === UPPER_E;
+  if (scan.run >= WIDE_RUN || (exponent && WIDE_EXPONENT.test(text.slice(at + 1, at + 6)))) {
+    scan.wideNumbers = true;
+  }
+  scan.run = 0;
+}
+
+/** The index of the quote that closes the string opened at `start`, or the end of the text. */
+function endOfString(text: string, start: number): number {
+  let end = text.indexOf('"', start + 1);
+  while (end !== -1 && isEscaped(text, end)) end = text.indexOf('"', end + 1);
+  return end === -1 ? text.length : end;
+}
+
+function isEscaped(text: string, at: number): boolean {
+  let backslashes = 0;
+  while (text.charCodeAt(at - 1 - backslashes) === BACKSLASH) backslashes += 1;
+  return backslashes % 2 === 1;
+}

@@ -1,0 +1,75 @@
+import { availableParallelism, totalmem } from "node:os";
+
+/** How much the pool may use. */
+export interface PoolLimits {
+  /** Workers bound to a tenant. One spare without a policy comes on top. */
+  readonly maxWorkers: number;
+  /** Evaluations at once. */
+  readonly maxRunning: number;
+  /** Evaluations of one tenant at once. */
+  readonly maxPerTenant: number;
+  /** Evaluations that wait. */
+  readonly maxQueued: number;
+  /** Workers that start at once. */
+  readonly maxStarting: number;
+}
+
+/** What the pool knows of a worker when it decides. */
+export interface WorkerView {
+  readonly tenant: string | null;
+  readonly state: "starting" | "idle" | "running" | "stopping";
+  /** Grows with every use. */
+  readonly usedAt: number;
+}
+
+/** What to do for a tenant's next evaluation. */
+export type Choice<W> =
+  /** Run it on this worker, after ending `evict` when it is not null. */
+  | { readonly kind: "use"; readonly worker: W; readonly evict: W | null }
+  | { readonly kind: "wait" };
+
+const WORKER_MEMORY_BYTES = 256 * 1024 * 1024;
+const MAX_WORKERS = 16;
+const DEFAULT_MAX_QUEUED = 1_000;
+const MEMORY_SHARE = 4;
+
+/** Fills in the defaults of architecture §4.4 from the machine's cores and memory. */
+export function poolLimits(options: {
+  readonly maxWorkers?: number;
+  readonly maxRunning?: number;
+  readonly maxQueued?: number;
+}): PoolLimits {
+  const byMemory = Math.floor(totalmem() / MEMORY_SHARE / WORKER_MEMORY_BYTES);
+  const cores = availableParallelism();
+  const maxRunning = Math.max(1, options.maxRunning ?? Math.max(2, cores));
+  return {
+    maxWorkers: Math.max(1, options.maxWorkers ?? Math.min(MAX_WORKERS, byMemory)),
+    maxRunning,
+    maxPerTenant: Math.max(1, maxRunning - 1),
+    maxQueued: Math.max(0, options.maxQueued ?? DEFAULT_MAX_QUEUED),
+    maxStarting: Math.max(1, Math.min(2, cores)),
+  };
+}
+
+/**
+ * Picks a worker: the tenant's own idle one, else a spare, for which the idle worker that was used least
+ * recently makes room when as many are bound as may be.
+ */
+export function chooseWorker<W extends WorkerView>(
+  workers: Iterable<W>,
+  tenant: string,
+  limits: Pick<PoolLimits, "maxWorkers">,
+): Choice<W> {
+  const live = [...workers].filter((worker) => worker.state !== "stopping");
+  const idle = live.filter((worker) => worker.state === "idle");
+  const own = idle.find((worker) => worker.tenant === tenant);
+  if (own !== undefined) return { kind: "use", worker: own, evict: null };
+  const spare = idle.find((worker) => worker.tenant === null);
+  if (spare === undefined) return { kind: "wait" };
+  const bound = live.filter((worker) => worker.tenant !== null);
+  if (bound.length < limits.maxWorkers) return { kind: "use", worker: spare, evict: null };
+  const [oldest] = idle
+    .filter((worker) => worker.tenant !== null)
+    .sort((one, other) => one.usedAt - other.usedAt);
+  return oldest === undefined ? { kind: "wait" } : { kind: "use", worker: spare, evict: oldest };
+}

@@ -1,0 +1,25 @@
+import type { Job, JobReply } from "./worker-process.ts";
+
+/** A worker of the pool, as a task sees it. */
+export interface PoolWorker {
+  /** Keys of the policy instances that are loaded, by the worker's own word. */
+  instances: ReadonlySet<string>;
+  run(job: Job): Promise<JobReply>;
+  /** Ends the worker because the caller does not want the answer any more. */
+  cancel(): void;
+  /** The worker is not to be used again. */
+  discard(reason: string): void;
+}
+
+/** Something to do on a worker of one tenant. */
+export interface Task<T> {
+  readonly tenant: string;
+  readonly signal?: AbortSignal | undefined;
+  readonly work: (worker: PoolWorker, queuedMs: number) => Promise<T>;
+}
+
+/** Why a task did not reach a worker. */
+export type Refusal =
+  | { readonly kind: "overloaded"; readonly message: string }
+  | { readonly kind: "canceled" }
+  | { readonly kind: "no_worker"; readonly message: string; readonly queuedMs: number };

@@ -1,0 +1,305 @@
+import type { SandboxEvent, SandboxStats, WorkerState } from "../sandbox-types.ts";
+import { FairQueue } from "./fair-queue.ts";
+import { chooseWorker, type PoolLimits } from "./pool-policy.ts";
+import type { PoolWorker, Refusal, Task } from "./pool-task.ts";
+import { readUsageNow } from "./process-usage.ts";
+import type { SnapshotStore } from "./snapshot.ts";
+import { pyodideDir, xzScript } from "./spawn-worker.ts";
+import { WorkerProcess } from "./worker-process.ts";
+
+interface Entry extends PoolWorker {
+  readonly process: WorkerProcess;
+  tenant: string | null;
+  state: WorkerState;
+  usedAt: number;
+  evaluations: number;
+}
+
+interface Waiting {
+  readonly tenant: string;
+  readonly queuedAt: number;
+  readonly start: (entry: Entry) => void;
+  readonly refuse: (refusal: Refusal) => void;
+}
+
+const BACKOFF_MIN_MS = 250;
+const BACKOFF_MAX_MS = 30_000;
+
+/** Worker processes and who waits for them. Nothing in here waits without an end. */
+export class Pool {
+  readonly #limits: PoolLimits;
+  readonly #snapshot: SnapshotStore;
+  readonly #onEvent: (event: SandboxEvent) => void;
+  readonly #workers = new Set<Entry>();
+  readonly #queue = new FairQueue<Waiting>();
+  readonly #runningByTenant = new Map<string, number>();
+  #running = 0;
+  #uses = 0;
+  #starting = 0;
+  #failures = 0;
+  #retryTimer: NodeJS.Timeout | null = null;
+  #spareWaiters: PromiseWithResolvers<void>[] = [];
+  #closed = false;
+
+  constructor(
+    limits: PoolLimits,
+    parts: { snapshot: SnapshotStore; onEvent: (event: SandboxEvent) => void },
+  ) {
+    this.#limits = limits;
+    this.#snapshot = parts.snapshot;
+    this.#onEvent = parts.onEvent;
+  }
+
+  /** Resolves when an idle worker exists; rejects when the next attempt to start one fails. */
+  async warm(): Promise<void> {
+    if (this.#closed) throw new Error("the sandbox is closed");
+    if (this.#hasIdleSpare()) return;
+    const waiter = Promise.withResolvers<void>();
+    this.#spareWaiters.push(waiter);
+    this.#startWorkers();
+    return waiter.promise;
+  }
+
+  /** Runs the task when its turn comes. Rejects only when `work` does. */
+  submit<T>(task: Task<T>): Promise<T | Refusal> {
+    if (this.#closed || task.signal?.aborted === true) return Promise.resolve({ kind: "canceled" });
+    const { promise, resolve, reject } = Promise.withResolvers<T | Refusal>();
+    const queuedAt = performance.now();
+    const onAbort = () => {
+      if (this.#queue.remove(task.tenant, waiting)) resolve({ kind: "canceled" });
+    };
+    const waiting: Waiting = {
+      tenant: task.tenant,
+      queuedAt,
+      start: (entry) => {
+        task.signal?.removeEventListener("abort", onAbort);
+        this.#work(entry, () => task.work(entry, performance.now() - queuedAt)).then(
+          resolve,
+          reject,
+        );
+      },
+      refuse: (refusal) => {
+        task.signal?.removeEventListener("abort", onAbort);
+        resolve(refusal);
+      },
+    };
+    task.signal?.addEventListener("abort", onAbort, { once: true });
+    this.#queue.add(task.tenant, waiting);
+    this.#dispatch();
+    const { maxQueued } = this.#limits;
+    if (this.#queue.size > maxQueued && this.#queue.remove(task.tenant, waiting)) {
+      waiting.refuse({
+        kind: "overloaded",
+        message: `${maxQueued} evaluations are waiting already`,
+      });
+    }
+    return promise;
+  }
+
+  stats(): Omit<SandboxStats, "snapshot"> {
+    const workers = [...this.#workers].map((entry) => {
+      const usage = readUsageNow(entry.process.pid);
+      return {
+        pid: entry.process.pid,
+        tenant: entry.tenant,
+        state: entry.state,
+        evaluations: entry.evaluations,
+        ...(usage === null ? {} : { rssMiB: Math.round(usage.rssMiB) }),
+      };
+    });
+    return { workers, running: this.#running, queued: this.#queue.size };
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    if (this.#retryTimer !== null) clearTimeout(this.#retryTimer);
+    this.#refuseWaiting(() => ({ kind: "canceled" }));
+    this.#settleSpareWaiters(new Error("the sandbox was closed"));
+    const gone = [...this.#workers].map((entry) => {
+      entry.process.kill("closed", "the sandbox was closed");
+      return entry.process.exited;
+    });
+    await Promise.all(gone);
+  }
+
+  #dispatch(): void {
+    if (this.#closed) return;
+    for (const tenant of this.#queue.tenants()) {
+      if (this.#running >= this.#limits.maxRunning) break;
+      if ((this.#runningByTenant.get(tenant) ?? 0) >= this.#limits.maxPerTenant) continue;
+      const choice = chooseWorker(this.#workers, tenant, this.#limits);
+      if (choice.kind === "wait") continue;
+      if (choice.evict !== null) this.#stop(choice.evict, "another policy needs its place");
+      this.#queue.take(tenant)?.start(this.#occupy(choice.worker, tenant));
+    }
+    this.#startWorkers();
+    // A tenant may have more waiting than the one that it just got served.
+    if (this.#canServeMore()) this.#dispatch();
+  }
+
+  #canServeMore(): boolean {
+    if (this.#running >= this.#limits.maxRunning) return false;
+    return this.#queue.tenants().some((tenant) => {
+      if ((this.#runningByTenant.get(tenant) ?? 0) >= this.#limits.maxPerTenant) return false;
+      return chooseWorker(this.#workers, tenant, this.#limits).kind === "use";
+    });
+  }
+
+  #occupy(entry: Entry, tenant: string): Entry {
+    entry.tenant = tenant;
+    entry.state = "running";
+    this.#uses += 1;
+    entry.usedAt = this.#uses;
+    this.#running += 1;
+    this.#runningByTenant.set(tenant, (this.#runningByTenant.get(tenant) ?? 0) + 1);
+    return entry;
+  }
+
+  async #work<T>(entry: Entry, action: () => Promise<T>): Promise<T> {
+    try {
+      return await action();
+    } finally {
+      entry.evaluations += 1;
+      this.#release(entry);
+    }
+  }
+
+  #release(entry: Entry): void {
+    const tenant = entry.tenant ?? "";
+    this.#running -= 1;
+    const left = (this.#runningByTenant.get(tenant) ?? 1) - 1;
+    if (left > 0) this.#runningByTenant.set(tenant, left);
+    else this.#runningByTenant.delete(tenant);
+    if (entry.state === "running") entry.state = entry.process.alive ? "idle" : "stopping";
+    this.#dispatch();
+  }
+
+  #stop(entry: Entry, reason: string): void {
+    if (entry.state === "stopping") return;
+    entry.state = "stopping";
+    entry.process.kill("closed", reason);
+  }
+
+  /** Keeps one spare, and more while tenants wait for one. */
+  #startWorkers(): void {
+    if (this.#closed || this.#retryTimer !== null) return;
+    while (this.#starting < this.#limits.maxStarting && this.#wantsWorker()) {
+      this.#starting += 1;
+      void this.#startWorker();
+    }
+  }
+
+  #wantsWorker(): boolean {
+    let live = this.#starting;
+    let spares = this.#starting;
+    for (const entry of this.#workers) {
+      if (entry.state === "stopping" || entry.state === "starting") continue;
+      live += 1;
+      if (entry.tenant === null) spares += 1;
+    }
+    const wanted = Math.max(1, Math.min(this.#queue.tenants().length, this.#limits.maxRunning));
+    return spares < wanted && live < this.#limits.maxWorkers + 1;
+  }
+
+  async #startWorker(): Promise<void> {
+    const startedAt = performance.now();
+    let worker: WorkerProcess | null = null;
+    try {
+      const snapshotFile = await this.#snapshot.ensure();
+      if (this.#closed) return;
+      const config = { pyodideDir: pyodideDir(), xzScript: xzScript(), snapshotFile };
+      worker = new WorkerProcess({ mode: "serve", ...config });
+      const entry = this.#adopt(worker);
+      await worker.ready;
+      entry.state = "idle";
+      this.#failures = 0;
+      const startMs = Math.round(performance.now() - startedAt);
+      this.#onEvent({ kind: "worker_started", pid: worker.pid, startMs });
+    } catch (error) {
+      if (worker !== null) this.#snapshot.invalidate();
+      this.#noteFailure(error);
+    } finally {
+      this.#starting -= 1;
+    }
+    if (this.#hasIdleSpare()) this.#settleSpareWaiters(null);
+    this.#dispatch();
+  }
+
+  #adopt(worker: WorkerProcess): Entry {
+    const entry: Entry = {
+      process: worker,
+      tenant: null,
+      state: "starting",
+      usedAt: 0,
+      evaluations: 0,
+      instances: new Set(),
+      run: (job) => worker.run(job),
+      cancel: () => worker.kill("canceled", "the evaluation was canceled"),
+      discard: (reason) => this.#stop(entry, reason),
+    };
+    this.#workers.add(entry);
+    void worker.exited.then(() => this.#forget(entry));
+    return entry;
+  }
+
+  #forget(entry: Entry): void {
+    const { pid, endMessage } = entry.process;
+    const started = entry.state !== "starting";
+    this.#workers.delete(entry);
+    entry.state = "stopping";
+    if (this.#closed || !started) return;
+    this.#onEvent({ kind: "worker_killed", pid, tenant: entry.tenant, reason: endMessage });
+    this.#dispatch();
+  }
+
+  #noteFailure(error: unknown): void {
+    if (this.#closed) return;
+    const message = error instanceof Error ? error.message : "unknown failure";
+    this.#onEvent({ kind: "worker_failed_to_start", message });
+    this.#settleSpareWaiters(new Error(`no policy worker can be started: ${message}`));
+    const backoffMs = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** this.#failures);
+    this.#failures += 1;
+    this.#retryTimer ??= setTimeout(
+      () => {
+        this.#retryTimer = null;
+        this.#startWorkers();
+      },
+      backoffMs * (0.5 + Math.random() / 2),
+    );
+    // Whoever has a live worker goes on waiting for that one; the others are told.
+    const served = new Set([...this.#workers].filter(isBound).map((entry) => entry.tenant));
+    this.#refuseWaiting((waiting) => {
+      if (served.has(waiting.tenant)) return null;
+      const queuedMs = performance.now() - waiting.queuedAt;
+      return {
+        kind: "no_worker",
+        message: `no policy worker can be started: ${message}`,
+        queuedMs,
+      };
+    });
+  }
+
+  #refuseWaiting(refusalOf: (waiting: Waiting) => Refusal | null): void {
+    for (const { tenant, item } of this.#queue.items()) {
+      const refusal = refusalOf(item);
+      if (refusal !== null && this.#queue.remove(tenant, item)) item.refuse(refusal);
+    }
+  }
+
+  #hasIdleSpare(): boolean {
+    return [...this.#workers].some((entry) => entry.tenant === null && entry.state === "idle");
+  }
+
+  #settleSpareWaiters(error: Error | null): void {
+    const waiters = this.#spareWaiters;
+    this.#spareWaiters = [];
+    for (const waiter of waiters) {
+      if (error === null) waiter.resolve();
+      else waiter.reject(error);
+    }
+  }
+}
+
+function isBound(entry: Entry): boolean {
+  return entry.tenant !== null && entry.state !== "stopping";
+}

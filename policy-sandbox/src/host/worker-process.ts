@@ -1,0 +1,271 @@
+import { encodeFrame, type Frame, FrameError, FrameReader } from "../protocol/frames.ts";
+import { EXIT, type RunMessage, type WorkerConfig } from "../protocol/messages.ts";
+import { type ProcessUsage, readUsage } from "./process-usage.ts";
+import { type SpawnedWorker, spawnWorker } from "./spawn-worker.ts";
+import { parseWorkerMessage, type RunFacts, type WorkerMessage } from "./worker-messages.ts";
+
+/** One run, as the process sees it. */
+export interface Job {
+  readonly message: Omit<RunMessage, "type" | "id">;
+  readonly sections: readonly Uint8Array[];
+  readonly rssMiB: number;
+  /** Largest frame that the worker may answer with. */
+  readonly replyBytes: number;
+  /** Answers the worker's host calls; the signal fires when the run ends. Must not reject. */
+  readonly answer: (text: string, context: AnswerContext) => Promise<string>;
+}
+
+/** What the answer to a host call may depend on. */
+export interface AnswerContext {
+  readonly signal: AbortSignal;
+  /** 1 for the first call of the run. */
+  readonly seq: number;
+  /** Until the run's wall deadline. */
+  readonly remainingMs: number;
+}
+
+/** Why a worker process ended. */
+export type EndCause =
+  | "wall"
+  | "cpu"
+  | "memory"
+  | "exit"
+  | "trap"
+  | "protocol"
+  | "spawn"
+  | "canceled"
+  | "closed";
+
+/** How a run ended; after `ended` the process is gone. */
+export type JobReply =
+  | { readonly kind: "done"; readonly facts: RunFacts; readonly sections: readonly Uint8Array[] }
+  | {
+      readonly kind: "ended";
+      readonly cause: EndCause;
+      readonly message: string;
+      readonly cpuMs: number;
+    };
+
+const START_DEADLINE_MS = 60_000;
+const POLL_MS = 50;
+const STDERR_CHARS = 4_000;
+const IDLE_FRAME_BYTES = 64 * 1024;
+
+interface Running {
+  readonly id: number;
+  readonly job: Job;
+  readonly resolve: (reply: JobReply) => void;
+  readonly timers: NodeJS.Timeout[];
+  readonly abort: AbortController;
+  readonly startedAt: number;
+  calls: number;
+  answering: boolean;
+  firstUsage: ProcessUsage | null;
+  lastUsage: ProcessUsage | null;
+}
+
+/**
+ * One worker process: starts it, talks frames with it and ends it. Everything it says is checked; the first
+ * violation kills it. Runs one job at a time.
+ */
+export class WorkerProcess {
+  readonly #spawned: SpawnedWorker;
+  readonly #reader: FrameReader;
+  readonly #ready = Promise.withResolvers<Frame["sections"]>();
+  readonly #exited = Promise.withResolvers<void>();
+  #startTimer: NodeJS.Timeout | null;
+  #running: Running | null = null;
+  #nextId = 1;
+  #end: { cause: EndCause; message: string } | null = null;
+  #stderr = "";
+  #gone = false;
+
+  constructor(config: WorkerConfig, startFrameBytes = IDLE_FRAME_BYTES) {
+    this.#reader = new FrameReader(startFrameBytes);
+    this.#spawned = spawnWorker(config);
+    this.#startTimer = setTimeout(
+      () => this.kill("spawn", "the worker did not start in time"),
+      START_DEADLINE_MS,
+    );
+    this.#listen();
+  }
+
+  /** 0 when the process could not even be created. */
+  get pid(): number {
+    return this.#spawned.child.pid ?? 0;
+  }
+
+  get alive(): boolean {
+    return this.#end === null && !this.#gone;
+  }
+
+  /** Why the process ended or is about to; empty while it lives. */
+  get endMessage(): string {
+    return this.#end?.message ?? "";
+  }
+
+  /** Settles when the worker is ready (a builder: with the sections of its snapshot) or cannot start. */
+  get ready(): Promise<Frame["sections"]> {
+    return this.#ready.promise;
+  }
+
+  /** Resolves when the process is gone. Never rejects. */
+  get exited(): Promise<void> {
+    return this.#exited.promise;
+  }
+
+  /** Runs one job. Never rejects; the hard deadline is the job's wall time plus its grace. */
+  run(job: Job): Promise<JobReply> {
+    const { promise, resolve } = Promise.withResolvers<JobReply>();
+    if (!this.alive || this.#running !== null) {
+      resolve({ kind: "ended", cause: "exit", message: "the worker is not available", cpuMs: 0 });
+      return promise;
+    }
+    const id = this.#nextId;
+    this.#nextId += 1;
+    this.#reader.maxBytes = job.replyBytes;
+    const running: Running = {
+      id,
+      job,
+      resolve,
+      timers: [],
+      abort: new AbortController(),
+      startedAt: performance.now(),
+      calls: 0,
+      answering: false,
+      firstUsage: null,
+      lastUsage: null,
+    };
+    this.#running = running;
+    const { wallMs, graceMs } = job.message;
+    running.timers.push(
+      setTimeout(() => this.kill("wall", "the policy ignored its deadline"), wallMs + graceMs),
+      setInterval(() => void this.#watch(running), POLL_MS),
+    );
+    void this.#watch(running);
+    this.#send({ type: "run", id, ...job.message }, job.sections);
+    return promise;
+  }
+
+  /** Ends the process at once; the first cause is the one that is told. */
+  kill(cause: EndCause, message: string): void {
+    this.#end ??= { cause, message };
+    this.#spawned.child.kill("SIGKILL");
+  }
+
+  #listen(): void {
+    const { child, input, output, stderr } = this.#spawned;
+    output.on("data", (chunk: Buffer) => this.#receive(chunk));
+    stderr.setEncoding("utf8");
+    stderr.on("data", (chunk: string) => {
+      this.#stderr = (this.#stderr + chunk).slice(-STDERR_CHARS);
+    });
+    // A broken pipe is followed by the exit, which tells more.
+    for (const stream of [input, output, stderr]) {
+      stream.on("error", () => this.kill("exit", "the worker's channel broke"));
+    }
+    child.on("error", (error) => {
+      this.kill("spawn", `the worker could not be started: ${error.message}`);
+      if (child.pid === undefined) this.#finish(null, null);
+    });
+    child.on("close", (code, signal) => this.#finish(code, signal));
+  }
+
+  #receive(chunk: Buffer): void {
+    if (!this.alive) return;
+    try {
+      for (const frame of this.#reader.push(chunk)) this.#handle(parseWorkerMessage(frame));
+    } catch (error) {
+      const message = error instanceof FrameError ? error.message : "the frame cannot be read";
+      this.kill("protocol", `the worker broke the protocol: ${message}`);
+    }
+  }
+
+  #handle(message: WorkerMessage): void {
+    if (message.type === "ready" || message.type === "snapshot") {
+      if (this.#startTimer === null) throw new FrameError(`${message.type} out of turn`);
+      clearTimeout(this.#startTimer);
+      this.#startTimer = null;
+      this.#ready.resolve(message.type === "snapshot" ? message.sections : []);
+      return;
+    }
+    const running = this.#running;
+    if (running === null || message.id !== running.id) throw new FrameError("answer out of turn");
+    if (running.answering) throw new FrameError("frame while a host call is open");
+    if (message.type === "call") {
+      if (message.seq !== running.calls + 1) throw new FrameError("host call out of sequence");
+      void this.#answer(running, message.text);
+    } else if (message.type === "trap") {
+      this.kill("trap", `the interpreter failed: ${message.message}`);
+    } else {
+      this.#settle({ kind: "done", facts: message.facts, sections: message.sections });
+    }
+  }
+
+  async #answer(running: Running, text: string): Promise<void> {
+    running.calls += 1;
+    running.answering = true;
+    const remainingMs = running.job.message.wallMs - (performance.now() - running.startedAt);
+    const context = { signal: running.abort.signal, seq: running.calls, remainingMs };
+    const reply = await running.job.answer(text, context);
+    if (this.#running !== running || !this.alive) return;
+    running.answering = false;
+    this.#send({ type: "reply" }, [Buffer.from(reply, "utf8")]);
+  }
+
+  async #watch(running: Running): Promise<void> {
+    const usage = await readUsage(this.pid);
+    if (usage === null || this.#running !== running) return;
+    running.firstUsage ??= usage;
+    running.lastUsage = usage;
+    const { rssMiB } = running.job;
+    if (usage.rssMiB > rssMiB) {
+      const used = Math.round(usage.rssMiB);
+      this.kill("memory", `the worker used ${used} MiB, at most ${rssMiB} MiB are allowed`);
+    }
+  }
+
+  #send(header: Readonly<Record<string, unknown>>, sections: readonly Uint8Array[]): void {
+    for (const chunk of encodeFrame(header, sections)) this.#spawned.input.write(chunk);
+  }
+
+  #settle(reply: JobReply): void {
+    const running = this.#running;
+    if (running === null) return;
+    this.#running = null;
+    this.#reader.maxBytes = IDLE_FRAME_BYTES;
+    for (const timer of running.timers) clearTimeout(timer);
+    running.abort.abort();
+    running.resolve(reply);
+  }
+
+  #finish(code: number | null, signal: NodeJS.Signals | null): void {
+    if (this.#gone) return;
+    this.#gone = true;
+    if (this.#startTimer !== null) clearTimeout(this.#startTimer);
+    this.#startTimer = null;
+    const end = this.#end ?? endOf(code, signal, this.#stderr);
+    this.#end = end;
+    this.#ready.promise.catch(() => undefined);
+    this.#ready.reject(
+      new Error(`${end.message}${this.#stderr === "" ? "" : `: ${this.#stderr}`}`),
+    );
+    const first = this.#running?.firstUsage?.cpuMs ?? 0;
+    const cpuMs = Math.max(0, (this.#running?.lastUsage?.cpuMs ?? 0) - first);
+    this.#settle({ kind: "ended", ...end, cpuMs });
+    this.#exited.resolve();
+  }
+}
+
+function endOf(
+  code: number | null,
+  signal: NodeJS.Signals | null,
+  stderr: string,
+): { cause: EndCause; message: string } {
+  if (code === EXIT.wall) return { cause: "wall", message: "the policy ignored its deadline" };
+  if (code === EXIT.cpu) return { cause: "cpu", message: "the policy ignored its deadline" };
+  const how = signal === null ? `left with code ${String(code)}` : `was ended by ${signal}`;
+  const oom = stderr.includes("JavaScript heap out of memory");
+  if (oom) return { cause: "memory", message: "the worker's heap overflowed" };
+  return { cause: "exit", message: `the worker ${how}` };
+}

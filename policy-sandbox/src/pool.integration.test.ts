@@ -1,0 +1,163 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterEach, expect, test } from "vitest";
+import { LIMITS_BY_KIND, type Sandbox, type SandboxEvent, type SandboxOptions } from "./index.ts";
+import {
+  expectKind,
+  openSandbox,
+  policyWithBody,
+  processExists,
+  requestFor,
+  STATE_DIR,
+  until,
+} from "./testing/sandbox-fixture.ts";
+
+const opened: Sandbox[] = [];
+
+function open(options: Partial<SandboxOptions> = {}): Sandbox {
+  const sandbox = openSandbox(options);
+  opened.push(sandbox);
+  return sandbox;
+}
+
+afterEach(async () => {
+  await Promise.all(opened.splice(0).map((sandbox) => sandbox.close()));
+});
+
+const SLEEP = requestFor(policyWithBody("import time\ntime.sleep(1)\nreturn 1"));
+const QUICK = policyWithBody("return 1");
+
+test("tenants never share an interpreter, not even after a rebind", async () => {
+  const sandbox = open({ maxWorkers: 1 });
+  const source = policyWithBody(
+    "import sys\nold = getattr(sys, 'mark', None)\nsys.mark = input_data\nreturn old",
+  );
+  const seen: string[] = [];
+  for (const [tenant, inputJson] of [
+    ["org/a", '"from a"'],
+    ["org/a", '"again"'],
+    ["org/b", '"from b"'],
+    ["org/a", '"late"'],
+  ] as const) {
+    const outcome = await sandbox.evaluate(requestFor(source, { tenant, inputJson }));
+    seen.push(expectKind(outcome, "returned").resultJson);
+    const bound = sandbox
+      .stats()
+      .workers.filter((worker) => worker.tenant !== null && worker.state !== "stopping");
+    expect(bound.map((worker) => worker.tenant)).toEqual([tenant]);
+  }
+  expect(seen).toEqual(["null", '"from a"', "null", "null"]);
+});
+
+test("a policy that is busy does not hold up another, and never takes every place", async () => {
+  const sandbox = open({ maxRunning: 2 });
+  await sandbox.ready();
+  const body = policyWithBody("import time\ntime.sleep(3)\nreturn 1");
+  let finished = 0;
+  const slow = [1, 2, 3].map(async () => {
+    const outcome = await sandbox.evaluate(requestFor(body));
+    finished += 1;
+    return outcome.kind;
+  });
+  await until(() => sandbox.stats().running === 1);
+  const quick = sandbox.evaluate(requestFor(QUICK, { tenant: "org/quick" }));
+  expect(sandbox.stats().workers.filter((worker) => worker.state === "running")).toHaveLength(1);
+  expectKind(await quick, "returned");
+  expect(finished).toBeLessThan(3);
+  expect(await Promise.all(slow)).toEqual(["returned", "returned", "returned"]);
+});
+
+test("what does not fit into the queue is overloaded at once", async () => {
+  const sandbox = open({ maxQueued: 2 });
+  await sandbox.ready();
+  const first = sandbox.evaluate(SLEEP);
+  const waiting = [sandbox.evaluate(SLEEP), sandbox.evaluate(SLEEP)];
+  expect((await sandbox.evaluate(SLEEP)).kind).toBe("overloaded");
+  const outcomes = await Promise.all([first, ...waiting]);
+  expect(outcomes.map((outcome) => outcome.kind)).toEqual(["returned", "returned", "returned"]);
+});
+
+test("a signal cancels a queued evaluation and kills a running one", async () => {
+  const sandbox = open();
+  await sandbox.ready();
+  const running = new AbortController();
+  const queued = new AbortController();
+  const limits = LIMITS_BY_KIND.allocator;
+  const body = policyWithBody("import time\ntime.sleep(20)\nreturn 1");
+  const first = sandbox.evaluate(requestFor(body, { limits, signal: running.signal }));
+  await until(() => sandbox.stats().running === 1);
+  const second = sandbox.evaluate(requestFor(body, { limits, signal: queued.signal }));
+  queued.abort();
+  expect(await second).toEqual({ kind: "canceled" });
+  running.abort();
+  expect(await first).toEqual({ kind: "canceled" });
+  expect(await sandbox.evaluate(requestFor(QUICK, { signal: AbortSignal.abort() }))).toEqual({
+    kind: "canceled",
+  });
+  expectKind(await sandbox.evaluate(requestFor(QUICK)), "returned");
+});
+
+test("a worker that is killed from outside costs its evaluation only", async () => {
+  const sandbox = open();
+  await sandbox.ready();
+  const lost = sandbox.evaluate(SLEEP);
+  await until(() => sandbox.stats().running === 1);
+  const victim = sandbox.stats().workers.find((worker) => worker.state === "running");
+  process.kill(victim?.pid ?? 0, "SIGKILL");
+  expect(await lost).toMatchObject({ kind: "crashed", cause: "exit" });
+  expectKind(await sandbox.evaluate(requestFor(QUICK)), "returned");
+});
+
+test("closing kills every worker and cancels what runs and waits", async () => {
+  const sandbox = open();
+  await sandbox.ready();
+  const evaluations = [sandbox.evaluate(SLEEP), sandbox.evaluate(SLEEP)];
+  await until(() => sandbox.stats().running === 1);
+  const pids = sandbox.stats().workers.map((worker) => worker.pid);
+  await sandbox.close();
+  expect(await Promise.all(evaluations)).toEqual([{ kind: "canceled" }, { kind: "canceled" }]);
+  expect(pids.filter(processExists)).toEqual([]);
+  expect(await sandbox.evaluate(SLEEP)).toEqual({ kind: "canceled" });
+  await expect(sandbox.ready()).rejects.toThrow("closed");
+});
+
+test("a signal to the process group does not cut an evaluation", async () => {
+  const sandbox = open();
+  await sandbox.ready();
+  const evaluation = sandbox.evaluate(SLEEP);
+  await until(() => sandbox.stats().running === 1);
+  for (const { pid } of sandbox.stats().workers) process.kill(pid, "SIGINT");
+  expectKind(await evaluation, "returned");
+});
+
+test("a damaged image is built again", async () => {
+  await open().ready();
+  const stateDir = await mkdtemp(join(tmpdir(), "berth-damaged-"));
+  try {
+    const [name] = (await readdir(STATE_DIR)).filter((file) => file.endsWith(".bin"));
+    const bytes = await readFile(join(STATE_DIR, String(name)));
+    bytes.fill(0, bytes.length / 2, bytes.length / 2 + 1_000);
+    await writeFile(join(stateDir, String(name)), bytes);
+    const events: SandboxEvent[] = [];
+    const sandbox = open({ stateDir, onEvent: (event) => events.push(event) });
+    expectKind(await sandbox.evaluate(requestFor(QUICK)), "returned");
+    expect(events[0]).toMatchObject({ kind: "snapshot_built" });
+    expect(sandbox.stats().snapshot).toBe("ready");
+    expect(await readdir(stateDir)).toEqual([name]);
+    await sandbox.close();
+  } finally {
+    await rm(stateDir, { recursive: true, force: true });
+  }
+});
+
+test("a folder that cannot be used is an outcome, not a hang", async () => {
+  const events: SandboxEvent[] = [];
+  const stateDir = join(fileURLToPath(import.meta.url), "below-a-file");
+  const sandbox = open({ stateDir, onEvent: (event) => events.push(event) });
+  const outcome = await sandbox.evaluate(requestFor(QUICK));
+  expect(outcome).toMatchObject({ kind: "crashed", cause: "spawn" });
+  expect(events.map((event) => event.kind)).toContain("snapshot_failed");
+  expect(sandbox.stats().snapshot).toBe("failed");
+});

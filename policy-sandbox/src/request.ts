@@ -1,0 +1,63 @@
+import type { Limits } from "./limits.ts";
+import type { PolicyCode } from "./policy.ts";
+
+/** The answer of a host method; JSON texts cross without being parsed, so numbers stay exact. */
+export type HostReply =
+  /** One JSON text becomes the Python value. */
+  | { readonly kind: "value"; readonly json: string }
+  /** JSON texts become a Python tuple. */
+  | { readonly kind: "tuple"; readonly items: readonly string[] }
+  /**
+   * An exception in the policy. `type` is the name of a builtin ("KeyError") or of a class of
+   * `requests.exceptions` ("HTTPError"); any other name becomes a `RuntimeError` subclass of that name.
+   */
+  | { readonly kind: "raise"; readonly type: string; readonly message: string };
+
+/**
+ * A method that a policy calls synchronously. The arguments are the policy's, parsed from JSON: treat
+ * them as hostile. The signal fires at the call's deadline and when the evaluation ends. A rejected
+ * promise becomes a `RuntimeError` in the policy.
+ */
+export type HostMethod = (
+  args: readonly unknown[],
+  kwargs: Readonly<Record<string, unknown>>,
+  signal: AbortSignal,
+) => HostReply | Promise<HostReply>;
+
+/** A capability that the policy finds under its reserved name in `settings`. */
+export interface HostClient {
+  /** Present when the client itself can be called: `settings["get_metrics"]()`. */
+  readonly callable?: HostMethod;
+  readonly methods: Readonly<Record<string, HostMethod>>;
+}
+
+/** Which method of the policy runs. */
+export type PolicyCall =
+  | { readonly kind: "eval" }
+  /** `management(action, data)`. */
+  | { readonly kind: "management"; readonly action: string; readonly dataJson: string };
+
+/** One evaluation of one policy. */
+export interface EvaluationRequest {
+  /** Who trusts whom: organisation and policy name. Two tenants never share an interpreter. */
+  readonly tenant: string;
+  /** For messages and events only. */
+  readonly policyUri: string;
+  readonly code: PolicyCode;
+  /** JSON object. Clients are injected after it is parsed and win over keys of the same name. */
+  readonly settingsJson: string;
+  /** JSON value, given to the constructor and to `eval` as one Python object. */
+  readonly parametersJson: string;
+  /** JSON value: `input_data`. */
+  readonly inputJson: string;
+  /** JSON object kept by the host between calls; `{}` when absent. */
+  readonly contextJson?: string;
+  /** The whole of `os.environ`; empty when absent. */
+  readonly environment?: Readonly<Record<string, string>>;
+  readonly clients?: Readonly<Record<string, HostClient>>;
+  readonly limits: Limits;
+  /** Cancels a queued evaluation and kills a running one. */
+  readonly signal?: AbortSignal;
+  /** `{kind: "eval"}` when absent. */
+  readonly call?: PolicyCall;
+}

@@ -1,0 +1,70 @@
+import type { CheckOutcome, EvaluationOutcome, UnpackOutcome } from "./outcome.ts";
+import type { PolicyCode } from "./policy.ts";
+import type { EvaluationRequest } from "./request.ts";
+
+/** What a worker process is doing. */
+export type WorkerState = "starting" | "idle" | "running" | "stopping";
+
+/** One worker process. */
+export interface WorkerStats {
+  readonly pid: number;
+  /** Null for the spare, which has seen no policy. */
+  readonly tenant: string | null;
+  readonly state: WorkerState;
+  /** Resident memory at the time of the question; absent where the platform does not tell. */
+  readonly rssMiB?: number;
+  /** Evaluations that it finished. */
+  readonly evaluations: number;
+}
+
+/** The memory image that workers start from. */
+export type SnapshotState = "absent" | "building" | "ready" | "failed";
+
+/** A look at the pool. */
+export interface SandboxStats {
+  readonly workers: readonly WorkerStats[];
+  readonly running: number;
+  readonly queued: number;
+  readonly snapshot: SnapshotState;
+}
+
+/** What happened in the pool, for the caller's log. */
+export type SandboxEvent =
+  | { readonly kind: "snapshot_built"; readonly elapsedMs: number; readonly sizeBytes: number }
+  | { readonly kind: "snapshot_failed"; readonly message: string }
+  | { readonly kind: "worker_started"; readonly pid: number; readonly startMs: number }
+  | { readonly kind: "worker_failed_to_start"; readonly message: string }
+  | {
+      readonly kind: "worker_killed";
+      readonly pid: number;
+      readonly tenant: string | null;
+      readonly reason: string;
+    };
+
+/** Where the sandbox keeps its snapshot and how much it may use. */
+export interface SandboxOptions {
+  /** A folder of the caller's; created when missing. Holds the snapshot and nothing secret. */
+  readonly stateDir: string;
+  /** Called synchronously; must not throw. */
+  readonly onEvent?: (event: SandboxEvent) => void;
+  /** Live workers besides the spare. Default: the lesser of 16 and a quarter of RAM / 256 MiB. */
+  readonly maxWorkers?: number;
+  /** Evaluations at once; one policy takes at most all but one. Default: cores, at least 2. */
+  readonly maxRunning?: number;
+  /** Evaluations that wait, over all tenants. Default 1,000; what comes on top is `overloaded`. */
+  readonly maxQueued?: number;
+}
+
+/** Runs policies in sealed child processes. Nothing here throws for what a policy does. */
+export interface Sandbox {
+  /** Resolves when the snapshot is there and the spare is warm; rejects when neither can be had. */
+  ready(): Promise<void>;
+  evaluate(request: EvaluationRequest): Promise<EvaluationOutcome>;
+  /** Looks at the code without running it. */
+  check(code: PolicyCode): Promise<CheckOutcome>;
+  /** Reads a policy archive (tar in any compression, or zip) inside a sealed worker. */
+  unpack(archive: Uint8Array): Promise<UnpackOutcome>;
+  stats(): SandboxStats;
+  /** Kills every worker; queued and running evaluations end as `canceled`. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,174 @@
+"""Loads policies. Every loaded instance has modules, environment and logging set-up of its own."""
+
+import collections
+import importlib
+import importlib.machinery
+import linecache
+import logging
+import os
+import sys
+
+from . import capabilities
+
+ENTRY = "function"
+CLASS = "AIOSv1PolicyRule"
+CODE_ROOT = "code/"
+MAX_INSTANCES = 8
+_RESERVED = frozenset((*sys.stdlib_module_names, "requests", "_berth"))
+
+
+class SourceLoader:
+    """Runs one file of the policy; its file name in tracebacks is the path below `code/`."""
+
+    def __init__(self, source, file_name):
+        self._source = source
+        self.file_name = file_name
+
+    def create_module(self, spec):
+        return None
+
+    def exec_module(self, module):
+        module.__file__ = "/code/" + self.file_name
+        code = compile(self._source, self.file_name, "exec", dont_inherit=True)
+        exec(code, module.__dict__)
+
+    def get_source(self, name):
+        return self._source
+
+    def is_package(self, name):
+        return self.file_name.endswith("__init__.py")
+
+
+class BundleFinder:
+    """Finds the files of the active policy. The standard library is never shadowed."""
+
+    def __init__(self):
+        self.files = {}
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in _RESERVED:
+            return None
+        base = name.replace(".", "/")
+        for file_name in (base + "/__init__.py", base + ".py"):
+            if file_name in self.files:
+                return self._spec(name, file_name)
+        if any(known.startswith(base + "/") for known in self.files):
+            spec = importlib.machinery.ModuleSpec(name, None, is_package=True)
+            spec.submodule_search_locations = []
+            return spec
+        return None
+
+    def _spec(self, name, file_name):
+        loader = SourceLoader(self.files[file_name], file_name)
+        package = loader.is_package(name)
+        spec = importlib.machinery.ModuleSpec(name, loader, origin=file_name, is_package=package)
+        if package:
+            spec.submodule_search_locations = []
+        return spec
+
+
+class Instance:
+    """One `AIOSv1PolicyRule` and everything that lives as long as it does."""
+
+    def __init__(self, files, environment):
+        self.files = policy_files(files)
+        self.data_files = {
+            path: text
+            for path, text in files.items()
+            if path.startswith(CODE_ROOT) and not path.endswith(".py")
+        }
+        self.environment = environment
+        self.modules = {}
+        self.log_handlers = []
+        self.log_level = logging.WARNING
+        self.parameters = None
+        self.policy = None
+
+
+def policy_files(files):
+    """{"code/helpers.py": text} -> {"helpers.py": text}, Python files only."""
+    return {
+        path[len(CODE_ROOT) :]: text.removeprefix("\ufeff")
+        for path, text in files.items()
+        if path.startswith(CODE_ROOT) and path.endswith(".py")
+    }
+
+
+class Loader:
+    def __init__(self):
+        self._instances = collections.OrderedDict()
+        self._finder = BundleFinder()
+        self._active = None
+        sys.meta_path.insert(0, self._finder)
+
+    def keys(self):
+        return list(self._instances)
+
+    def get(self, key):
+        instance = self._instances.get(key)
+        if instance is not None:
+            self._instances.move_to_end(key)
+            self._activate(instance)
+        return instance
+
+    def load(self, key, source):
+        """`source` holds files, settings, parameters, the description of the clients and the environment."""
+        instance = Instance(source["files"], source["environment"])
+        self._activate(instance)
+        settings = source["settings"]
+        for name, description in source["clients"].items():
+            settings[name] = capabilities.make(name, description)
+        instance.parameters = source["parameters"]
+        rule = getattr(importlib.import_module(ENTRY), CLASS, None)
+        if rule is None:
+            raise AttributeError("function.py does not define the class %s" % CLASS)
+        instance.policy = rule("", settings, instance.parameters)
+        self._instances[key] = instance
+        while len(self._instances) > MAX_INSTANCES:
+            self._instances.popitem(last=False)
+        return instance
+
+    def drop(self, key):
+        self._instances.pop(key, None)
+
+    def active_files(self):
+        return self._finder.files
+
+    def suspend(self):
+        """Keeps what the evaluation changed with its instance."""
+        if self._active is not None:
+            self._active.log_handlers = list(logging.root.handlers)
+            self._active.log_level = logging.root.level
+
+    def _activate(self, instance):
+        if instance is self._active:
+            return
+        if self._active is not None:
+            self._active.modules = _take_modules(self._active)
+        before = {} if self._active is None else self._active.data_files
+        _replace_data_files(before, instance.data_files)
+        self._active = instance
+        self._finder.files = instance.files
+        linecache.clearcache()
+        sys.modules.update(instance.modules)
+        logging.root.handlers[:] = instance.log_handlers
+        logging.root.setLevel(instance.log_level)
+        os.environ.clear()
+        os.environ.update(instance.environment)
+
+
+def _take_modules(instance):
+    tops = {name.partition("/")[0].removesuffix(".py") for name in instance.files} - _RESERVED
+    names = [name for name in sys.modules if name.partition(".")[0] in tops]
+    return {name: sys.modules.pop(name) for name in names}
+
+
+def _replace_data_files(before, after):
+    """Puts what is not Python below /code, where `__file__` points."""
+    for path in before:
+        if os.path.exists("/" + path):
+            os.unlink("/" + path)
+    for path, text in after.items():
+        os.makedirs(os.path.dirname("/" + path), exist_ok=True)
+        with open("/" + path, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
