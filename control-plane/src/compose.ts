@@ -3,7 +3,6 @@ import { createSandbox, type SandboxEvent } from "@berth/policy-sandbox";
 import {
   type Config,
   createHttp2Server,
-  type DocumentStore,
   type Logger,
   listening,
   loopbackAuthenticator,
@@ -64,8 +63,8 @@ export async function composeControlPlane(
   sockets.attach(rest.server, "/ws/allocate");
   const { host } = config;
   return [
-    storePart(store),
-    sandboxPart(sandbox, logger),
+    holding("store", () => store.close()),
+    holding("policy sandbox", () => sandbox.close()),
     expiryPart(agents),
     createHttp2Server({
       name: "agent link",
@@ -83,6 +82,7 @@ export async function composeControlPlane(
     }),
     listening(rest, { host, port: config.httpPort, setting: "BERTH_HTTP_PORT" }, "rest"),
     sockets.part({ host, port: config.wsPort, setting: "BERTH_WS_PORT" }),
+    warmUp(sandbox, logger),
   ];
 }
 
@@ -96,21 +96,25 @@ function readiness(stats: ReturnType<Sandbox["stats"]>) {
   };
 }
 
-function storePart(store: DocumentStore): Part {
-  return { name: "store", start: async () => {}, stop: () => store.close() };
+/** A part that is there when the program is composed and only needs to be closed. */
+function holding(name: string, close: () => Promise<void>): Part {
+  return { name, start: async () => {}, stop: close };
 }
 
-/** Builds the snapshot and warms a worker beside start-up; the first evaluation waits for them. */
-function sandboxPart(sandbox: Sandbox, logger: Logger): Part {
+/**
+ * Builds the sandbox's snapshot and warms a worker once everything listens, beside the start-up: the
+ * first evaluation waits for them, a failed start does not.
+ */
+function warmUp(sandbox: Sandbox, logger: Logger): Part {
   return {
-    name: "policy sandbox",
+    name: "warm-up",
     async start() {
       sandbox.ready().then(
         () => logger.info("policy sandbox is ready"),
         (err: unknown) => logger.error("policy sandbox is not ready", { err }),
       );
     },
-    stop: () => sandbox.close(),
+    stop: async () => {},
   };
 }
 

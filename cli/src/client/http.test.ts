@@ -1,0 +1,45 @@
+import { describe, expect, it } from "vitest";
+import { parseServer, readAnswer } from "./http.ts";
+
+const read = (text: string, status = 200) => readAnswer({ status, text }, "http://s");
+
+describe("parseServer", () => {
+  it.each([
+    ["http://127.0.0.1:8000", "http://127.0.0.1:8000"],
+    ["http://127.0.0.1:8000/", "http://127.0.0.1:8000"],
+    ["localhost:9000", "http://localhost:9000"],
+    ["https://berth.example/base/", "https://berth.example/base"],
+  ])("reads %s", (text, url) => {
+    expect(parseServer(text)).toBe(url);
+  });
+
+  it.each(["ftp://x", "http://", "http://a b", ""])("refuses %j", (text) => {
+    expect(() => parseServer(text)).toThrow("--server");
+  });
+});
+
+describe("readAnswer", () => {
+  it("gives the data of a success", () => {
+    expect(read('{"success":true,"data":[1]}')).toEqual([1]);
+    expect(read('{"success":true}')).toBeNull();
+  });
+
+  it("takes a bare list for data, as the cluster registry sends it", () => {
+    expect(read('[{"id":"c"}]')).toEqual([{ id: "c" }]);
+  });
+
+  it("throws the server's own message and reason", () => {
+    const text = '{"success":false,"error":"e","message":"no policy x","reason":"NOT_FOUND"}';
+    expect(() => read(text, 404)).toThrow("no policy x (NOT_FOUND)");
+    expect(() => read('{"success":false,"error":"old form"}', 500)).toThrow("old form");
+  });
+
+  it.each(["", "<html>", "[]", "{}", '"x"', "null"])(
+    "says that %j does not come from a control-plane",
+    (text) => {
+      expect(() => read(text, 502)).toThrow(
+        "http://s answered HTTP 502, but not as a Berth control-plane does: check --server or BERTH_SERVER",
+      );
+    },
+  );
+});

@@ -1,0 +1,110 @@
+import { CliError, errorCodeOf, messageOf, usageError } from "../cli-error.ts";
+import { at, textAt } from "../cluster-view.ts";
+import { parseLossless } from "../json.ts";
+
+/** Where requests go when neither `--server` nor BERTH_SERVER says. */
+export const DEFAULT_SERVER = "http://127.0.0.1:8000";
+
+/** One request to the control-plane. */
+export interface ApiRequest {
+  readonly method: "GET" | "POST";
+  /** Path with its leading slash, already encoded. */
+  readonly path: string;
+  /** JSON body; raw numbers are written as they were read. */
+  readonly body?: unknown;
+}
+
+/** A control-plane to talk to. */
+export interface ApiServer {
+  /** Origin without a trailing slash: "http://127.0.0.1:8000". */
+  readonly url: string;
+  /** Longest time for one request and its whole answer, ms. */
+  readonly timeoutMs: number;
+}
+
+/** What one HTTP exchange gave. */
+export interface ApiAnswer {
+  readonly status: number;
+  readonly text: string;
+}
+
+/** Reads a server address; a missing "http://" is added. Throws a usage error for anything else. */
+export function parseServer(text: string): string {
+  const url = URL.parse(text.includes("://") ? text : `http://${text}`);
+  if (url === null || !["http:", "https:"].includes(url.protocol)) {
+    throw usageError(
+      `--server ${JSON.stringify(text)}: expected an address such as ${DEFAULT_SERVER}`,
+    );
+  }
+  return url.href.replace(/\/+$/, "");
+}
+
+/**
+ * Sends a request and gives the answer's data, numbers as the server wrote them. Throws a CliError
+ * that says what to do next when the server is not there, refuses, or is no control-plane.
+ */
+export async function requestData(server: ApiServer, request: ApiRequest): Promise<unknown> {
+  return readAnswer(await send(server, request), server.url);
+}
+
+/** The data in an answer, or the CliError that the answer is. */
+export function readAnswer(answer: ApiAnswer, serverUrl: string): unknown {
+  const body = parseBody(answer, serverUrl);
+  // The registry's lists come bare, as its clients have always read them.
+  if (answer.status === 200 && Array.isArray(body)) return body;
+  if (at(body, "success") === true) return at(body, "data") ?? null;
+  const message = textAt(body, "message") ?? textAt(body, "error");
+  if (message === undefined) throw notBerth(answer, serverUrl);
+  const reason = textAt(body, "reason");
+  throw new CliError(reason === undefined ? message : `${message} (${reason})`);
+}
+
+function parseBody(answer: ApiAnswer, serverUrl: string): unknown {
+  try {
+    return parseLossless(answer.text);
+  } catch (cause) {
+    throw notBerth(answer, serverUrl, cause);
+  }
+}
+
+function notBerth(answer: ApiAnswer, serverUrl: string, cause?: unknown): CliError {
+  return new CliError(
+    `${serverUrl} answered HTTP ${answer.status}, but not as a Berth control-plane does: check --server or BERTH_SERVER`,
+    { cause },
+  );
+}
+
+async function send(server: ApiServer, request: ApiRequest): Promise<ApiAnswer> {
+  const hasBody = request.body !== undefined;
+  try {
+    const response = await fetch(`${server.url}${request.path}`, {
+      method: request.method,
+      headers: {
+        accept: "application/json",
+        ...(hasBody ? { "content-type": "application/json" } : {}),
+      },
+      ...(hasBody ? { body: JSON.stringify(request.body) } : {}),
+      redirect: "error",
+      signal: AbortSignal.timeout(server.timeoutMs),
+    });
+    return { status: response.status, text: await response.text() };
+  } catch (cause) {
+    throw unreachable(server, cause);
+  }
+}
+
+function unreachable(server: ApiServer, cause: unknown): CliError {
+  if (cause instanceof Error && cause.name === "TimeoutError") {
+    const seconds = server.timeoutMs / 1000;
+    return new CliError(
+      `${server.url} did not answer within ${seconds} s: --timeout allows more, the log of the control-plane may say why`,
+      { cause },
+    );
+  }
+  const inner = cause instanceof Error ? cause.cause : undefined;
+  const why = errorCodeOf(inner) ?? messageOf(inner ?? cause);
+  return new CliError(
+    `${server.url} cannot be reached (${why}): is \`npm start\` running? --server or BERTH_SERVER choose another address`,
+    { cause },
+  );
+}

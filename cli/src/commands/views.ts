@@ -1,0 +1,133 @@
+import { printable, type Table } from "../client/table.ts";
+import { at, listAt, numberAt, textAt } from "../cluster-view.ts";
+import { isObject, isRawNumber } from "../json.ts";
+
+const NOTHING = "-";
+
+/** Placements of an allocation, or why there is none. One placement, or a list of them. */
+export function placementView(data: unknown): Table | string {
+  const placements = Array.isArray(data) ? data : [data];
+  if (placements.length > 0 && placements.every(isUnschedulable))
+    return unschedulableText(placements);
+  return {
+    columns: ["CLUSTER", "NODE", "GPUS"],
+    rows: placements.map((placement) =>
+      isUnschedulable(placement)
+        ? ["unschedulable", reasonsOf(placement).join("; ") || NOTHING, NOTHING]
+        : [
+            text(at(placement, "cluster_id")),
+            text(at(placement, "node_id")),
+            listAt(placement, "gpus").map(text).join(",") || NOTHING,
+          ],
+    ),
+  };
+}
+
+/** Whether an allocation found no place: the whole of it, or any of a list. */
+export function hasUnschedulable(data: unknown): boolean {
+  return Array.isArray(data) ? data.some(isUnschedulable) : isUnschedulable(data);
+}
+
+/** Policies, one per row. */
+export function policiesView(data: unknown): Table {
+  return {
+    columns: ["POLICY", "TYPE", "DESCRIPTION"],
+    rows: asList(data).map((record) => [
+      text(at(record, "policy_rule_uri")),
+      text(at(record, "type")),
+      text(at(record, "description")),
+    ]),
+  };
+}
+
+/** One policy's fields, one per row, without those that are empty. */
+export function policyView(data: unknown): Table {
+  const fields = isObject(data) ? Object.entries(data) : [];
+  return {
+    columns: ["FIELD", "VALUE"],
+    rows: fields
+      .filter(([, value]) => value !== null && value !== "")
+      .map(([key, value]) => [key, text(value)]),
+  };
+}
+
+/** What a publish gave. */
+export function publishedView(data: unknown): string {
+  const digest = textAt(data, "digest");
+  const uri = text(at(data, "policy_rule_uri"));
+  return `published ${uri}${digest === undefined ? "" : ` (${printable(digest)})`}\n`;
+}
+
+/** Clusters, one per row. */
+export function clustersView(data: unknown): Table {
+  return {
+    columns: ["CLUSTER", "STATUS", "REGION", "NODES", "GPUS", "FREE", "CORES", "MEMORY"],
+    rows: asList(data).map((cluster) => {
+      const nodes = listAt(at(cluster, "nodes"), "nodeData");
+      return [
+        text(at(cluster, "id")),
+        text(at(cluster, "status")),
+        text(at(cluster, "regionId")),
+        text(at(at(cluster, "nodes"), "count") ?? nodes.length),
+        text(at(at(cluster, "gpus"), "count")),
+        String(nodes.reduce<number>((sum, node) => sum + numberAt(node, "free_gpus"), 0)),
+        text(at(at(cluster, "vcpus"), "count")),
+        gibibytes(at(cluster, "memory")),
+      ];
+    }),
+  };
+}
+
+/** The nodes of all clusters as one list; each entry says its cluster. */
+export function nodesOf(clusters: unknown): readonly unknown[] {
+  return asList(clusters).flatMap((cluster) =>
+    listAt(at(cluster, "nodes"), "nodeData").map((node) =>
+      isObject(node) ? { cluster_id: at(cluster, "id"), ...node } : node,
+    ),
+  );
+}
+
+/** Nodes, one per row; takes what {@link nodesOf} gives. */
+export function nodesView(data: unknown): Table {
+  return {
+    columns: ["CLUSTER", "NODE", "GPUS", "FREE", "MODELS", "CORES", "MEMORY"],
+    rows: asList(data).map((node) => [
+      text(at(node, "cluster_id")),
+      text(at(node, "id")),
+      text(at(at(node, "gpus"), "count")),
+      text(at(node, "free_gpus")),
+      listAt(at(node, "gpus"), "modelNames").map(text).join(", ") || NOTHING,
+      text(at(at(node, "vcpus"), "count")),
+      gibibytes(at(node, "memory")),
+    ]),
+  };
+}
+
+function isUnschedulable(placement: unknown): boolean {
+  if (at(placement, "unschedulable") === true) return true;
+  return (at(placement, "cluster_id") ?? null) === null;
+}
+
+function unschedulableText(placements: readonly unknown[]): string {
+  const reasons = placements.flatMap(reasonsOf);
+  const lines = reasons.length === 0 ? ["the policy gave no reason"] : reasons;
+  return `unschedulable\n${lines.map((reason) => `  ${printable(reason)}\n`).join("")}`;
+}
+
+function reasonsOf(placement: unknown): readonly string[] {
+  return listAt(placement, "reasons").map(text);
+}
+
+function asList(data: unknown): readonly unknown[] {
+  return Array.isArray(data) ? data : [];
+}
+
+function gibibytes(mebibytes: unknown): string {
+  return typeof mebibytes === "number" ? `${(mebibytes / 1024).toFixed(1)} GiB` : text(mebibytes);
+}
+
+function text(value: unknown): string {
+  if (value === undefined || value === null || value === "") return NOTHING;
+  if (typeof value === "string") return value;
+  return isRawNumber(value) ? value.rawJSON : JSON.stringify(value);
+}

@@ -1,0 +1,48 @@
+import type { CliContext } from "./context.ts";
+
+const LAUNCHER_CHECK_MS = 500;
+
+/** The parts of `node:process` that the command line uses. */
+export type ProcessLike = Pick<
+  NodeJS.Process,
+  "argv" | "env" | "cwd" | "execPath" | "pid" | "ppid" | "stdout" | "stderr" | "kill" | "on"
+>;
+
+/**
+ * The context of a real process. Stop requests are SIGINT, SIGTERM, SIGHUP, and the end of the
+ * launcher that started this process under another Node (BERTH_LAUNCHER_PID). Signals keep their
+ * default meaning until a command asks for stop requests.
+ */
+export function processContext(process: ProcessLike): CliContext {
+  for (const stream of [process.stdout, process.stderr]) {
+    // A reader that left (`berth get nodes | head -1`, a closed terminal) is no failure of ours.
+    stream.on("error", () => undefined);
+  }
+  return {
+    args: process.argv.slice(2),
+    env: process.env,
+    cwd: process.cwd(),
+    execPath: process.execPath,
+    pid: process.pid,
+    stdout: process.stdout,
+    stderr: process.stderr,
+    kill: (pid, signal) => {
+      process.kill(pid, signal);
+    },
+    onStopRequest: (listener) => {
+      for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, listener);
+      watchLauncher(process, listener);
+    },
+  };
+}
+
+function watchLauncher(process: ProcessLike, onGone: () => void): void {
+  const launcher = Number(process.env.BERTH_LAUNCHER_PID);
+  if (!Number.isInteger(launcher) || launcher <= 0) return;
+  const timer = setInterval(() => {
+    if (process.ppid === launcher) return;
+    clearInterval(timer);
+    onGone();
+  }, LAUNCHER_CHECK_MS);
+  timer.unref();
+}

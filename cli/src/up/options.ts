@@ -1,0 +1,78 @@
+import { resolve } from "node:path";
+import { usageError } from "../cli-error.ts";
+import type { UpSettings } from "./environment.ts";
+
+/** The options of `berth up` as given on the command line. */
+export interface UpOptions {
+  readonly dataDir?: string;
+  readonly httpPort?: string;
+  readonly wsPort?: string;
+  readonly agentPort?: string;
+  readonly clusterPort?: string;
+  readonly nodePort?: string;
+  readonly clusterId?: string;
+  readonly nodeId?: string;
+  readonly verbose?: boolean;
+}
+
+/** Flag, variable and default of each port. */
+const PORTS = {
+  httpPort: ["--http-port", "BERTH_HTTP_PORT", 8000],
+  wsPort: ["--ws-port", "BERTH_WS_PORT", 8765],
+  agentPort: ["--agent-port", "BERTH_AGENT_PORT", 7443],
+  clusterPort: ["--cluster-port", "BERTH_CLUSTER_PORT", 32_000],
+  nodePort: ["--node-port", "BERTH_NODE_PORT", 32_001],
+} as const;
+
+type PortName = keyof typeof PORTS;
+
+/**
+ * Settings of `berth up`: the option, else the variable of the same name, else the default. Throws
+ * a usage error that names the option for bad ports and for a port that is given twice.
+ */
+export function upSettings(
+  options: UpOptions,
+  env: Readonly<Record<string, string | undefined>>,
+  cwd: string,
+): UpSettings {
+  const from = (option: string | undefined, name: string) => option ?? (env[name] || undefined);
+  const port = (name: PortName) => {
+    const [flag, variable, fallback] = PORTS[name];
+    return parsePort(flag, from(options[name], variable) ?? String(fallback));
+  };
+  const ports: Record<PortName, number> = {
+    httpPort: port("httpPort"),
+    wsPort: port("wsPort"),
+    agentPort: port("agentPort"),
+    clusterPort: port("clusterPort"),
+    nodePort: port("nodePort"),
+  };
+  refuseSamePorts(ports);
+  const nodeId = from(options.nodeId, "BERTH_NODE_ID");
+  return {
+    dataDir: resolve(cwd, from(options.dataDir, "BERTH_DATA_DIR") ?? ".berth"),
+    host: from(undefined, "BERTH_HOST") ?? "127.0.0.1",
+    ...ports,
+    clusterId: from(options.clusterId, "BERTH_CLUSTER_ID") ?? "local",
+    ...(nodeId === undefined ? {} : { nodeId }),
+    verbose: options.verbose ?? false,
+  };
+}
+
+function parsePort(flag: string, text: string): number {
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+  if (port >= 1 && port <= 65_535) return port;
+  throw usageError(`${flag} ${JSON.stringify(text)}: expected a port from 1 to 65535`);
+}
+
+function refuseSamePorts(ports: Readonly<Record<PortName, number>>): void {
+  const seen = new Map<number, string>();
+  for (const [name, port] of Object.entries(ports)) {
+    const flag = PORTS[name as PortName][0];
+    const other = seen.get(port);
+    if (other !== undefined) {
+      throw usageError(`${other} and ${flag} are both ${port}: expected different ports`);
+    }
+    seen.set(port, flag);
+  }
+}

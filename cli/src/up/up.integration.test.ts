@@ -1,0 +1,215 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import {
+  CONTROL_PLANE,
+  FakePrograms,
+  freePorts,
+  isAlive,
+  OBEDIENT,
+  readIfThere,
+  WITH_WORKER,
+  waitFor,
+} from "../testing/fake-programs.ts";
+
+const RUN_UP = fileURLToPath(new URL("../testing/run-up.ts", import.meta.url));
+const PROGRAMS = ["control-plane", "cluster-agent", "node-agent"];
+
+class Up {
+  readonly child: ChildProcess;
+  readonly ended: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
+  stdout = "";
+  stderr = "";
+
+  constructor(args: readonly string[], env: Record<string, string> = {}) {
+    this.child = spawn(process.execPath, [RUN_UP, ...args], {
+      env: { PATH: process.env.PATH ?? "", ...env },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    this.child.stdout?.on("data", (data) => {
+      this.stdout += String(data);
+    });
+    this.child.stderr?.on("data", (data) => {
+      this.stderr += String(data);
+    });
+    this.ended = new Promise((resolve) => {
+      this.child.on("close", (code, signal) => resolve({ code, signal }));
+    });
+  }
+
+  async ready(): Promise<void> {
+    await waitFor("the summary", () => this.stdout.includes("Ctrl-C stops the fleet."));
+  }
+}
+
+describe("berth up", () => {
+  let fakes: FakePrograms;
+  let files: string[];
+  let ports: number[];
+  let ups: Up[];
+
+  beforeEach(async () => {
+    fakes = new FakePrograms();
+    ports = await freePorts(5);
+    ups = [];
+    files = [
+      fakes.write("control-plane", CONTROL_PLANE),
+      fakes.write("cluster-agent", WITH_WORKER),
+      fakes.write("node-agent", OBEDIENT),
+    ];
+  });
+
+  afterEach(async () => {
+    for (const { child } of ups) child.kill("SIGTERM");
+    await Promise.all(ups.map((up) => up.ended));
+    fakes.remove();
+  });
+
+  function begin(env?: Record<string, string>, dataDir = join(fakes.dir, "data")): Up {
+    const flags = ["--http-port", "--ws-port", "--agent-port", "--cluster-port", "--node-port"];
+    const portArgs = flags.flatMap((flag, i) => [flag, String(ports[i])]);
+    const up = new Up([...files, ...portArgs, "--data-dir", dataDir], env);
+    ups.push(up);
+    return up;
+  }
+
+  async function pids(): Promise<number[]> {
+    const own = await Promise.all(PROGRAMS.map((name) => fakes.number("data", name, "pid")));
+    return [...own, await fakes.number("data", "cluster-agent", "worker-pid")];
+  }
+
+  const alive = (all: readonly number[]) => all.filter(isAlive);
+
+  it("tells what it waits for, then the URLs, the node and the next command", async () => {
+    const up = begin();
+    await up.ready();
+    expect(up.stdout).toMatch(/^waiting for .* to start\n/);
+    expect(up.stdout).toContain(`http://127.0.0.1:${ports[0]}\n`);
+    expect(up.stdout).toContain(`ws://127.0.0.1:${ports[1]}\n`);
+    expect(up.stdout).toContain("n1: Fake CPU, 4 cores; 8.0 GiB memory; GPUs: none\n");
+    expect(up.stdout).toContain("npx berth policy publish examples/policies/least-loaded");
+    expect(up.stderr).toBe("");
+  });
+
+  it("gives each program its own directory and tokens, and little of the caller's environment", async () => {
+    const up = begin({ BERTH_LOG_LEVEL: "debug", SECRET: "x", BERTH_NODE_TOKEN: "mine" });
+    await up.ready();
+    const env = (name: string): Record<string, string> =>
+      JSON.parse(readFileSync(join(fakes.dir, "data", name, "env.json"), "utf8"));
+    const token = readFileSync(join(fakes.dir, "data/tokens/node"), "utf8").trim();
+    expect(env("node-agent")).toMatchObject({ BERTH_NODE_TOKEN: token, BERTH_LOG_LEVEL: "debug" });
+    expect(env("node-agent")).not.toHaveProperty("SECRET");
+    expect(env("node-agent")).not.toHaveProperty("BERTH_LINK_TOKEN");
+    expect(env("control-plane")).not.toHaveProperty("BERTH_NODE_TOKEN");
+    expect(statSync(join(fakes.dir, "data")).mode & 0o777).toBe(0o700);
+    expect(statSync(join(fakes.dir, "data/tokens/link")).mode & 0o777).toBe(0o600);
+  });
+
+  it.each(["SIGTERM", "SIGINT", "SIGHUP"] as const)(
+    "leaves no process behind and exits with 0 on %s",
+    async (signal) => {
+      const up = begin();
+      await up.ready();
+      const all = await pids();
+      expect(alive(all)).toEqual(all);
+      up.child.kill(signal);
+      expect(await up.ended).toEqual({ code: 0, signal: null });
+      expect(alive(all)).toEqual([]);
+    },
+  );
+
+  it("takes a second signal as the same request", async () => {
+    const up = begin();
+    await up.ready();
+    const all = await pids();
+    up.child.kill("SIGINT");
+    up.child.kill("SIGTERM");
+    up.child.kill("SIGINT");
+    expect(await up.ended).toEqual({ code: 0, signal: null });
+    expect(alive(all)).toEqual([]);
+  });
+
+  it("stops before it is ready, too", async () => {
+    files[0] = fakes.write("control-plane", OBEDIENT);
+    const up = begin();
+    await waitFor("the wait for an answer", () => up.stdout.includes("to answer on http"));
+    up.child.kill("SIGTERM");
+    expect(await up.ended).toEqual({ code: 0, signal: null });
+  });
+
+  it("leaves no program behind when it is killed itself, and can be started again", async () => {
+    files[1] = fakes.write("cluster-agent", OBEDIENT);
+    const up = begin();
+    await up.ready();
+    const all = await Promise.all(PROGRAMS.map((name) => fakes.number("data", name, "pid")));
+    up.child.kill("SIGKILL");
+    await waitFor("the programs to leave", () => alive(all).length === 0);
+    await begin().ready();
+  });
+
+  it("tells of a restart and of the program's return", async () => {
+    const up = begin();
+    await up.ready();
+    process.kill(await fakes.number("data", "control-plane", "pid"), "SIGKILL");
+    await waitFor("the return", () => up.stdout.includes("control-plane is back\n"));
+    expect(up.stdout).toContain("control-plane exited with SIGKILL; restarting in 0.2 s\n");
+    expect(readIfThere(join(fakes.dir, "data/logs/control-plane.log"))).toContain(
+      "supervisor: control-plane exited with SIGKILL; restarting in 0.2 s\n",
+    );
+  });
+
+  it("refuses a data directory that another one uses, in one line", async () => {
+    const first = begin();
+    await first.ready();
+    const second = begin();
+    expect(await second.ended).toEqual({ code: 1, signal: null });
+    expect(second.stderr).toBe(
+      `error: the data directory ${fakes.dir}/data is used by another \`berth up\` (process ${first.child.pid}): stop that one, or choose another with --data-dir\n`,
+    );
+    expect(second.stdout).toBe("");
+    expect(alive(await pids())).toHaveLength(4);
+  });
+
+  it("refuses a data directory that cannot be written, in one line", async () => {
+    writeFileSync(join(fakes.dir, "file"), "");
+    const up = begin({}, join(fakes.dir, "file", "data"));
+    expect(await up.ended).toEqual({ code: 1, signal: null });
+    expect(up.stderr).toMatch(/^error: the data directory .* cannot be used \(ENOTDIR: .*\n$/);
+  });
+
+  it("refuses a token that was tampered with", async () => {
+    mkdirSync(join(fakes.dir, "data/tokens"), { recursive: true });
+    writeFileSync(join(fakes.dir, "data/tokens/link"), "short\n");
+    const up = begin();
+    expect(await up.ended).toEqual({ code: 1, signal: null });
+    expect(up.stderr).toMatch(/tokens\/link: expected 43 base64url characters: .*\n$/);
+  });
+
+  it("stops everything when a port is taken, and does not mistake the other server for its own", async () => {
+    const cluster = { id: "local", status: "live", nodes: { nodeData: [{ id: "other" }] } };
+    const other = createServer((_request, response) => response.end(JSON.stringify(cluster)));
+    await new Promise<void>((resolve) => other.listen(ports[0], "127.0.0.1", resolve));
+    try {
+      const up = begin();
+      const agent = await fakes.number("data", "node-agent", "pid");
+      expect(await up.ended).toEqual({ code: 1, signal: null });
+      expect(up.stderr).toContain(
+        `error: control-plane failed to start 3 times in a row: control-plane: listen EADDRINUSE: address already in use 127.0.0.1:${ports[0]}\nlog: ${fakes.dir}/data/logs/control-plane.log\n`,
+      );
+      expect(up.stdout).not.toContain("Berth is ready");
+      expect(isAlive(agent)).toBe(false);
+    } finally {
+      other.closeAllConnections();
+      other.close();
+    }
+  });
+
+  it("stops when the launcher that runs it under the pinned Node is gone", async () => {
+    const up = begin({ BERTH_LAUNCHER_PID: "1999999999" });
+    expect(await up.ended).toEqual({ code: 0, signal: null });
+  });
+});

@@ -1,0 +1,136 @@
+import { cpus } from "node:os";
+import { EXIT_CODES } from "../cli-error.ts";
+import type { CliContext } from "../context.ts";
+import { type DataDir, openDataDir } from "./data-dir.ts";
+import {
+  announcesStart,
+  PROGRAM_NAMES,
+  type ProgramName,
+  programEnvironment,
+  type UpSettings,
+} from "./environment.ts";
+import { LogFile } from "./log-file.ts";
+import { ProgramVoices } from "./program-voices.ts";
+import { waitUntilReady } from "./readiness.ts";
+import { renderSummary } from "./summary.ts";
+import { type GaveUp, Supervisor } from "./supervisor.ts";
+import { Terminal } from "./terminal.ts";
+
+const HINT_MS = 30_000;
+
+/** File that Node runs, for each program. */
+export type ProgramFiles = Readonly<Record<ProgramName, string>>;
+
+type Outcome = { readonly kind: "stopped" } | { readonly kind: "gave-up"; readonly why: GaveUp };
+
+/**
+ * Runs the three programs of this machine's fleet until the user asks to stop (exit code 0) or one
+ * of them cannot be kept running (exit code 1). No process is left behind. Throws a CliError when
+ * the data directory cannot be used.
+ */
+export async function runUp(
+  settings: UpSettings,
+  files: ProgramFiles,
+  context: CliContext,
+): Promise<number> {
+  const stopped = new Promise<Outcome>((resolve) => {
+    context.onStopRequest(() => resolve({ kind: "stopped" }));
+  });
+  const dataDir = openDataDir({
+    path: settings.dataDir,
+    programs: PROGRAM_NAMES,
+    pid: context.pid,
+  });
+  try {
+    return await supervise({ settings, files, context, dataDir, stopped });
+  } finally {
+    dataDir.release();
+  }
+}
+
+interface Run {
+  readonly settings: UpSettings;
+  readonly files: ProgramFiles;
+  readonly context: CliContext;
+  readonly dataDir: DataDir;
+  readonly stopped: Promise<Outcome>;
+}
+
+async function supervise(run: Run): Promise<number> {
+  const terminal = new Terminal(run.context.stdout);
+  const logs = openLogs(run.dataDir, terminal);
+  const voices = new ProgramVoices({ terminal, logs, verbose: run.settings.verbose });
+  const supervisor = new Supervisor({
+    programs: PROGRAM_NAMES.map((name) => ({
+      name,
+      file: run.files[name],
+      env: programEnvironment(name, {
+        settings: run.settings,
+        tokens: run.dataDir.tokens,
+        callerEnv: run.context.env,
+      }),
+      announcesStart: announcesStart(run.context.env),
+    })),
+    control: run.context,
+    listener: voices,
+  });
+  const readiness = new AbortController();
+  try {
+    supervisor.start();
+    const announced = announceWhenReady(run, { supervisor, terminal, signal: readiness.signal });
+    const gaveUp = supervisor.gaveUp.then((why): Outcome => ({ kind: "gave-up", why }));
+    // A failure of the announcement is a bug and ends the run; its success only lets the run go on.
+    const outcome = await Promise.race([run.stopped, gaveUp, announced.then(() => run.stopped)]);
+    readiness.abort();
+    terminal.status("");
+    if (outcome.kind === "stopped") terminal.print("stopping");
+    await supervisor.stop();
+    if (outcome.kind === "stopped") return EXIT_CODES.ok;
+    run.context.stderr.write(gaveUpText(outcome.why, run.dataDir));
+    return EXIT_CODES.failed;
+  } finally {
+    readiness.abort();
+    await supervisor.stop();
+    for (const log of logs.values()) log.close();
+  }
+}
+
+function openLogs(dataDir: DataDir, terminal: Terminal): ReadonlyMap<string, LogFile> {
+  const onError = (message: string) => terminal.print(message);
+  return new Map(PROGRAM_NAMES.map((name) => [name, new LogFile(dataDir.logPath(name), onError)]));
+}
+
+async function announceWhenReady(
+  run: Run,
+  parts: { supervisor: Supervisor; terminal: Terminal; signal: AbortSignal },
+): Promise<void> {
+  const { supervisor, terminal, signal } = parts;
+  const bornMs = performance.now();
+  const hint = setTimeout(() => {
+    terminal.print(`this takes long; the programs' logs are in ${run.dataDir.path}/logs`);
+  }, HINT_MS);
+  const cluster = await waitUntilReady({
+    settings: run.settings,
+    signal,
+    notUp: () => supervisor.notUp(),
+    onWaiting: (forWhat) => terminal.status(`waiting for ${forWhat}`),
+  });
+  clearTimeout(hint);
+  if (cluster === undefined || signal.aborted) return;
+  terminal.status("");
+  const summary = renderSummary({
+    settings: run.settings,
+    cluster,
+    tookMs: performance.now() - bornMs,
+    localCpuModel: cpus()[0]?.model,
+  });
+  for (const line of summary) terminal.print(line);
+}
+
+function gaveUpText(why: GaveUp, dataDir: DataDir): string {
+  const said = why.lastError ?? `it ${why.how} without a word on standard error`;
+  return (
+    `error: ${why.program} failed to start ${why.failures} times in a row: ${said}\n` +
+    `log: ${dataDir.logPath(why.program)}\n`
+  );
+}
