@@ -185,7 +185,7 @@ function sameOrRefuse(
 function notFound(uri: string, near: readonly string[]): BerthError {
   const hint = near.length === 0 ? "" : ` Did you mean ${near.join(" or ")}?`;
   const message = `Policy rule with URI '${uri}' not found.${hint}`;
-  return new BerthError("NOT_FOUND", message, { details: { near } });
+  return new BerthError("NOT_FOUND", message, near.length === 0 ? {} : { details: { near } });
 }
 
 /** Whether two URIs differ in a few letters only: their letters match in order but for at most three. */

@@ -1,0 +1,53 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import process from "node:process";
+import { ERROR_TABLE, type Settings } from "@berth/service-kit";
+import { Code } from "@connectrpc/connect";
+import { settings as clusterAgent } from "../cluster-agent/src/settings.ts";
+import { settings as controlPlane } from "../control-plane/src/settings.ts";
+import { NODE_AGENT_SETTINGS as nodeAgent } from "../node-agent/src/settings.ts";
+
+/**
+ * `npm run docs` writes the tables of the documentation that follow from code, between their markers;
+ * `npm run docs -- --check` fails when one is stale.
+ */
+const TABLES: readonly (readonly [file: string, marker: string, table: string])[] = [
+  ["README.md", "errors", errorTable()],
+  ["docs/settings.md", "control-plane", settingsTable(controlPlane)],
+  ["docs/settings.md", "cluster-agent", settingsTable(clusterAgent)],
+  ["docs/settings.md", "node-agent", settingsTable(nodeAgent)],
+];
+
+const check = process.argv.includes("--check");
+const stale: string[] = [];
+for (const [file, marker, table] of TABLES) {
+  const url = new URL(`../${file}`, import.meta.url);
+  const text = readFileSync(url, "utf8");
+  const place = new RegExp(`(<!-- ${marker} -->\n)[^]*?(<!-- /${marker} -->)`);
+  if (!place.test(text)) throw new Error(`${file} has no markers for ${marker}`);
+  const wanted = text.replace(place, (_all, begin, end) => `${begin}${table}\n${end}`);
+  if (wanted === text) continue;
+  if (check) stale.push(`${file}: the table ${marker} is stale; run npm run docs`);
+  else writeFileSync(url, wanted);
+}
+for (const line of stale) console.error(line);
+process.exitCode = stale.length === 0 ? 0 : 1;
+
+function errorTable(): string {
+  const rows = Object.entries(ERROR_TABLE).map(
+    ([reason, { code, http }]) => `| \`${reason}\` | ${http} | ${Code[code]} |`,
+  );
+  return ["| reason | HTTP | Connect code |", "|---|---|---|", ...rows].join("\n");
+}
+
+function settingsTable(settings: Settings): string {
+  const rows = Object.values(settings).map(({ env, doc, fallback, required }) => {
+    const value = required === true ? "required" : show(fallback);
+    return `| \`${env}\` | ${value} | ${doc} |`;
+  });
+  return ["| variable | default | what |", "|---|---|---|", ...rows].join("\n");
+}
+
+function show(fallback: unknown): string {
+  const text = Array.isArray(fallback) ? fallback.join(",") : String(fallback ?? "");
+  return text === "" ? "" : `\`${text}\``;
+}
