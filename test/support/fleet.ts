@@ -39,8 +39,8 @@ export interface Fleet {
   readonly process: ChildProcess;
   /** Everything that it printed. */
   output(): string;
-  /** Ids of all processes that belong to the fleet, found by its data directory. */
-  pids(): readonly number[];
+  /** Ids of the processes that belong to the fleet and have `part` in their command line. */
+  pids(part?: string): readonly number[];
   /** Id of one program; throws when it is not running. */
   pidOf(program: ProgramName): number;
   /** Whether one program is running. */
@@ -117,7 +117,7 @@ export async function launchFleet(options: FleetOptions = {}): Promise<Fleet> {
     ports,
     process: child,
     output: () => printed,
-    pids: () => processesOf(dataDir),
+    pids: (part) => processesOf(dataDir, part),
     pidOf: (program) => {
       const [pid] = processesOf(dataDir, `${program}/src/main.ts`);
       if (pid === undefined) throw new Error(`${program} is not running:\n${printed}`);
