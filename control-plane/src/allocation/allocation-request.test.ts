@@ -9,7 +9,7 @@ describe("parseAllocationRequest", () => {
     const sample = { ...base, clusters: [], filter: {}, search: {}, parameters: {}, settings: {} };
     expect(parse(sample)).toEqual({
       policyRuleUri: "p:1-s",
-      clusters: [],
+      selection: { kind: "all" },
       inputsJson: "{}",
       requestCount: undefined,
       parameters: {},
@@ -31,8 +31,18 @@ describe("parseAllocationRequest", () => {
   });
 
   it("drops repeated cluster ids and accepts one id as text", () => {
-    expect(parse({ ...base, clusters: ["a", "b", "a"] }).clusters).toEqual(["a", "b"]);
-    expect(parse({ ...base, clusters: "a" }).clusters).toEqual(["a"]);
+    const selectionOf = (clusters: unknown) => parse({ ...base, clusters }).selection;
+    expect(selectionOf(["a", "b", "a"])).toEqual({ kind: "ids", ids: ["a", "b"] });
+    expect(selectionOf("a")).toEqual({ kind: "ids", ids: ["a"] });
+  });
+
+  it("lets ids win over a filter, and a filter over a search", () => {
+    const filter = { clusterQuery: { variable: "id", operator: "==", value: "a" } };
+    const search = { rankingPolicyRule: { policyRuleURI: "r:1-s" } };
+    const kindOf = (fields: object) => parse({ ...base, ...fields }).selection.kind;
+    expect(kindOf({ clusters: ["a"], filter, search })).toBe("ids");
+    expect(kindOf({ clusters: [], filter, search })).toBe("filter");
+    expect(kindOf({ filter: {}, search })).toBe("search");
   });
 
   it.each([

@@ -1,10 +1,11 @@
 import { BerthError, isJsonObject, parseLossless, typeName } from "@berth/service-kit";
+import { type ClusterFilter, parseFilter, parseSearch, type Search } from "./query/selection.ts";
 
 /** One request for a placement, as WebSocket and HTTP clients send it (seed "Resource Allocator"). */
 export interface AllocationRequest {
   readonly policyRuleUri: string;
-  /** Cluster ids that the client chose; empty when it chose none. */
-  readonly clusters: readonly string[];
+  /** Which clusters the policy may choose from. */
+  readonly selection: Selection;
   /** `inputs` as JSON text, passed to the policy unchanged. */
   readonly inputsJson: string;
   /** Number of placements that the inputs ask for, when they hold a list of requests. */
@@ -13,6 +14,13 @@ export interface AllocationRequest {
   readonly parameters: Readonly<Record<string, unknown>>;
   readonly settings: Readonly<Record<string, unknown>>;
 }
+
+/** How the client selects candidates; ids win over a filter, a filter over a search. */
+export type Selection =
+  | { readonly kind: "all" }
+  | { readonly kind: "ids"; readonly ids: readonly string[] }
+  | { readonly kind: "filter"; readonly filter: ClusterFilter }
+  | { readonly kind: "search"; readonly search: Search };
 
 /**
  * Reads a request from the text that the client sent. Empty, null and missing are the same for every
@@ -31,10 +39,9 @@ export function parseAllocationRequest(text: string): AllocationRequest {
     const got = typeName(uri);
     throw new BerthError("INVALID_ARGUMENT", `policy_rule_uri: expected a string, got ${got}`);
   }
-  for (const field of ["filter", "search"] as const) refuseSelection(field, message[field]);
   return {
     policyRuleUri: uri,
-    clusters: clusterIds(message.clusters),
+    selection: selectionOf(message),
     inputsJson: JSON.stringify(message.inputs),
     requestCount: requestCount(message.inputs),
     parameters: optionalObject("parameters", message.parameters),
@@ -76,10 +83,14 @@ function refuseBlockMode(message: Record<string, unknown>): void {
   );
 }
 
-function refuseSelection(field: "filter" | "search", value: unknown): void {
-  if (Object.keys(optionalObject(field, value)).length === 0) return;
-  const message = `${field}: selecting clusters by query is not served; name them in clusters`;
-  throw new BerthError("UNIMPLEMENTED", message);
+function selectionOf(message: Record<string, unknown>): Selection {
+  const ids = clusterIds(message.clusters);
+  const filter = optionalObject("filter", message.filter);
+  const search = optionalObject("search", message.search);
+  if (ids.length > 0) return { kind: "ids", ids };
+  if (Object.keys(filter).length > 0) return { kind: "filter", filter: parseFilter(filter) };
+  if (Object.keys(search).length > 0) return { kind: "search", search: parseSearch(search) };
+  return { kind: "all" };
 }
 
 function clusterIds(value: unknown): readonly string[] {

@@ -15,6 +15,22 @@ export function hostClients(snapshot: FleetSnapshot): Readonly<Record<string, Ho
   };
 }
 
+/**
+ * The clients of a ranking policy: `cluster_metrics_api` as above, and `block_metrics_api`, which knows
+ * no block until blocks report metrics here.
+ */
+export function rankingClients(snapshot: FleetSnapshot): Readonly<Record<string, HostClient>> {
+  return {
+    cluster_metrics_api: clusterMetricsClient(snapshot),
+    block_metrics_api: {
+      methods: {
+        get_block: (args) => raise("APIError", `block not found: ${args[0]}`),
+        query_blocks: () => ({ kind: "value", json: "[]" }),
+      },
+    },
+  };
+}
+
 const READ_ONLY = "policies cannot change the cluster registry";
 
 function clusterClient(snapshot: FleetSnapshot): HostClient {
@@ -57,11 +73,10 @@ function clusterMetricsClient(snapshot: FleetSnapshot): HostClient {
       query_clusters: (args, kwargs) => {
         try {
           const matches = compileFilter(args[0] ?? kwargs.query_params ?? {}, "query_params");
-          const found = [...snapshot.values()]
-            .map((view) => view.metricsJson)
-            .filter((json) => json !== null)
-            .filter((json) => matches(JSON.parse(json)));
-          return { kind: "value", json: `[${found.join(",")}]` };
+          const found = [...snapshot.values()].filter(
+            ({ metrics }) => metrics !== null && matches(metrics),
+          );
+          return { kind: "value", json: `[${found.map((view) => view.metricsJson).join(",")}]` };
         } catch (thrown) {
           return raise("ValueError", messageOf(thrown));
         }

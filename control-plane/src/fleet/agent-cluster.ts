@@ -1,4 +1,4 @@
-import type { ClusterDocument, Entry, NodeMetrics } from "@berth/proto";
+import type { AggregateMetrics, ClusterDocument, Entry, NodeMetrics } from "@berth/proto";
 import {
   CLUSTER_KEY,
   METRICS_KEY,
@@ -17,6 +17,10 @@ interface HeldDocument extends Held {
   readonly document: ClusterDocument;
 }
 
+interface HeldMetrics extends Held {
+  readonly aggregate: AggregateMetrics;
+}
+
 /**
  * The newest state and telemetry of one cluster with an agent, kept over the agent's reconnects, and
  * the view made from it. Pure state: no I/O, no time.
@@ -26,7 +30,7 @@ export class AgentCluster {
   readonly orgId: string;
   #health: ClusterHealth = "unreachable";
   #document: HeldDocument | undefined;
-  #metrics: Held | undefined;
+  #metrics: HeldMetrics | undefined;
   readonly #nodes = new Map<string, Held & { readonly metrics: NodeMetrics }>();
   #revision = 0;
   #view: ClusterView | undefined;
@@ -97,16 +101,21 @@ export class AgentCluster {
       health: this.#health,
       document,
       documentJson: reachable ? held.json : JSON.stringify(document),
-      metricsJson: this.#metricsJson(),
+      ...this.#metricsView(),
       nodes: new Map([...this.#nodes].map(([id, { metrics }]) => [id, metrics])),
       revision: this.#revision,
     };
   }
 
-  #metricsJson(): string | null {
-    if (this.#metrics === undefined) return null;
-    const nodes = [...this.#nodes.keys()].sort().map((id) => this.#nodes.get(id)?.json);
-    return `{"clusterId":${JSON.stringify(this.id)},"cluster":${this.#metrics.json},"nodes":[${nodes.join(",")}]}`;
+  #metricsView(): Pick<ClusterView, "metrics" | "metricsJson"> {
+    if (this.#metrics === undefined) return { metrics: null, metricsJson: null };
+    const nodes = [...this.#nodes.values()].sort((a, b) => (a.metrics.id < b.metrics.id ? -1 : 1));
+    const { aggregate, json } = this.#metrics;
+    const texts = nodes.map((node) => node.json).join(",");
+    return {
+      metrics: { clusterId: this.id, cluster: aggregate, nodes: nodes.map((node) => node.metrics) },
+      metricsJson: `{"clusterId":${JSON.stringify(this.id)},"cluster":${json},"nodes":[${texts}]}`,
+    };
   }
 
   #delete({ key, revision }: Entry): void {

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { ClusterDocument, Entry, NodeMetrics } from "@berth/proto";
+import type { AggregateMetrics, ClusterDocument, Entry, NodeMetrics } from "@berth/proto";
 import { BerthError, isJsonObject, typeName } from "@berth/service-kit";
 
 /** Key of the entry that holds the cluster document. */
@@ -14,7 +14,7 @@ const MAX_ENTRY_CHARACTERS = 16 * 1024 * 1024;
 /** The newest value of one key, checked and parsed. */
 export type ParsedEntry = { readonly revision: bigint; readonly json: string } & (
   | { readonly kind: "cluster"; readonly document: ClusterDocument }
-  | { readonly kind: "metrics" }
+  | { readonly kind: "metrics"; readonly aggregate: AggregateMetrics }
   | { readonly kind: "node"; readonly nodeId: string; readonly metrics: NodeMetrics }
 );
 
@@ -29,7 +29,9 @@ export function parseEntry(entry: Entry, clusterId: string): ParsedEntry {
   if (key === CLUSTER_KEY) {
     return { kind: "cluster", revision, json, document: checkDocument(value, clusterId) };
   }
-  if (key === METRICS_KEY) return { kind: "metrics", revision, json };
+  if (key === METRICS_KEY) {
+    return { kind: "metrics", revision, json, aggregate: value as AggregateMetrics };
+  }
   if (key.startsWith(NODE_KEY_PREFIX)) {
     const nodeId = key.slice(NODE_KEY_PREFIX.length);
     return { kind: "node", nodeId, revision, json, metrics: checkNode(key, value, nodeId) };

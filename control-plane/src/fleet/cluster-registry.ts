@@ -146,6 +146,7 @@ function registeredView(orgId: string, document: ClusterDocument, revision: numb
     document,
     documentJson: JSON.stringify(document),
     metricsJson: null,
+    metrics: null,
     nodes: new Map(),
     revision,
   };

@@ -1,4 +1,4 @@
-import type { ClusterDocument, NodeMetrics } from "@berth/proto";
+import type { ClusterDocument, ClusterMetrics, NodeMetrics } from "@berth/proto";
 
 /**
  * What the control-plane knows of a cluster's agent: "live" reports, "unreachable" has been silent for
@@ -17,6 +17,8 @@ export interface ClusterView {
   readonly documentJson: string;
   /** `ClusterMetrics` as JSON text; null when no agent has reported any. */
   readonly metricsJson: string | null;
+  /** The same as a value, for queries. */
+  readonly metrics: ClusterMetrics | null;
   /** Nodes that report, by id. */
   readonly nodes: ReadonlyMap<string, NodeMetrics>;
   /** Raised at each change of this view in this process. */

@@ -74,13 +74,15 @@ export function aView(
 ): ClusterView {
   const document = aDocument(id, options.gpus);
   const node = options.node ?? someMetrics();
+  const metrics = { clusterId: id, cluster: {}, nodes: [node] };
   return {
     id,
     orgId: "default_org",
     health: options.health ?? "live",
     document,
     documentJson: JSON.stringify(document),
-    metricsJson: JSON.stringify({ clusterId: id, cluster: {}, nodes: [node] }),
+    metricsJson: JSON.stringify(metrics),
+    metrics,
     nodes: new Map([[node.id, node]]),
     revision: 1,
   };

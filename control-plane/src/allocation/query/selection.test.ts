@@ -1,0 +1,106 @@
+import { parseLossless } from "@berth/service-kit";
+import { describe, expect, it } from "vitest";
+import { aView } from "../../testing/documents.ts";
+import { parseFilter, parseSearch } from "./selection.ts";
+
+const query = { variable: "id", operator: "==", value: "c1" };
+const views = [aView("c1"), aView("c2"), { ...aView("c3"), metrics: null, metricsJson: null }];
+const selected = (filter: (view: (typeof views)[number]) => boolean) =>
+  views.filter(filter).map(({ id }) => id);
+
+describe("parseFilter", () => {
+  const rule = { matchType: "cluster", filter: { clusterQuery: query } };
+
+  it.each<[string, Record<string, unknown>]>([
+    ["the whole document", { header: {}, body: { values: rule } }],
+    ["the body's values", { values: rule }],
+    ["the rule", rule],
+    ["the rule without a match type", { filter: { clusterQuery: query } }],
+    ["the sections", { clusterQuery: query }],
+    ["a bare query", query],
+    ["a query beside an empty section", { clusterQuery: query, clusterMetricsQuery: {} }],
+  ])("takes %s", (_name, filter) => {
+    expect(selected(parseFilter(filter))).toEqual(["c1"]);
+  });
+
+  it("compares numbers however the client wrote them", () => {
+    const filter = parseLossless(
+      '{"clusterQuery":{"variable":"reputation","operator":"==","value":100.0}}',
+    );
+    expect(selected(parseFilter(filter as Record<string, unknown>))).toHaveLength(3);
+  });
+
+  it("asks both sections, and a cluster without metrics matches no metrics query", () => {
+    const nodes = { aggOperator: "count", target: "nodes", operator: ">=", value: 1 };
+    expect(selected(parseFilter({ clusterMetricsQuery: nodes }))).toEqual(["c1", "c2"]);
+    const both = { clusterQuery: query, clusterMetricsQuery: nodes };
+    expect(selected(parseFilter(both))).toEqual(["c1"]);
+  });
+
+  it.each<[Record<string, unknown>, string]>([
+    [
+      { matchType: "block", filter: {} },
+      'Error in filter_data: filter.matchType: expected "cluster", got "block"',
+    ],
+    [{ filter: [] }, "filter.filter: expected an object, got array"],
+    [{ anything: 1 }, "filter: expected clusterQuery or clusterMetricsQuery"],
+    [
+      { clusterQuery: { variable: "a", operator: "~", value: 1 } },
+      "filter.clusterQuery.operator: Unsupported operator: ~",
+    ],
+  ])("refuses %j and names the place", (filter, message) => {
+    expect(() => parseFilter(filter)).toThrow(message);
+  });
+});
+
+describe("parseSearch", () => {
+  const rule = {
+    policyRuleURI: "rank:1-s",
+    parameters: {
+      return: 5,
+      minReputation: 90,
+      filterRule: { matchType: "cluster", filter: { clusterQuery: query } },
+    },
+  };
+
+  it.each<[string, Record<string, unknown>]>([
+    [
+      "as the samples send it",
+      { body: { values: { matchType: "cluster", rankingPolicyRule: { values: rule } } } },
+    ],
+    [
+      "as the documentation shows it",
+      { body: { values: { matchType: "cluster", rankingPolicyRule: rule } } },
+    ],
+    ["bare", { rankingPolicyRule: rule }],
+  ])("reads it %s", (_name, search) => {
+    const parsed = parseSearch(search);
+    expect(parsed).toMatchObject({ policyRuleUri: "rank:1-s", top: 5, settings: {} });
+    expect(parsed.parameters).toMatchObject({ minReputation: 90 });
+    expect(selected(parsed.filter)).toEqual(["c1"]);
+  });
+
+  it("takes every cluster without a filter rule", () => {
+    const parsed = parseSearch({ rankingPolicyRule: { policyRuleURI: "rank:1-s" } });
+    expect(parsed.top).toBeUndefined();
+    expect(selected(parsed.filter)).toEqual(["c1", "c2", "c3"]);
+  });
+
+  it.each<[Record<string, unknown>, string]>([
+    [
+      { x: 1 },
+      "Error in similarity_search: search.rankingPolicyRule: expected an object, got undefined",
+    ],
+    [{ rankingPolicyRule: {} }, "search.rankingPolicyRule.policyRuleURI: expected a policy"],
+    [
+      { rankingPolicyRule: { policyRuleURI: "r", parameters: { return: 0 } } },
+      "parameters.return: expected a whole number from 1, got 0",
+    ],
+    [
+      { rankingPolicyRule: { policyRuleURI: "r", settings: [] } },
+      "rankingPolicyRule.settings: expected an object, got array",
+    ],
+  ])("refuses %j and names the place", (search, message) => {
+    expect(() => parseSearch(search)).toThrow(message);
+  });
+});
