@@ -8,6 +8,8 @@ export interface NodeView {
   readonly memoryMiB: number;
   /** Model name of each GPU, in slot order. */
   readonly gpuModels: readonly string[];
+  /** Why the node's GPUs could not be listed; undefined when they could. */
+  readonly gpuError?: string | undefined;
 }
 
 /** What the wait for a cluster and the summary need of a cluster document. */
@@ -38,6 +40,7 @@ function readNode(node: unknown): NodeView {
     cpuModel: cpuModelOf(at(node, "nodeMetadata")),
     cores: numberAt(at(node, "vcpus"), "count"),
     memoryMiB: numberAt(node, "memory"),
+    gpuError: textAt(at(node, "nodeMetadata"), "gpuError"),
     gpuModels: listAt(at(node, "gpus"), "gpus").map((gpu) => textAt(gpu, "modelName") ?? "GPU"),
   };
 }

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import type { AddressInfo } from "node:net";
 import path from "node:path";
 import {
@@ -158,6 +159,7 @@ async function composeLink(core: Core, board: StateBoard): Promise<ControlPlaneL
       identity: await processIdentity(store, ORG_ID, MACHINE_ID_FILE),
       agentIncarnation,
       agentVersion: AGENT_VERSION,
+      agentInstanceId: randomUUID(),
       board,
       telemetry: () => telemetryEntries(nodes.views(), base),
     },

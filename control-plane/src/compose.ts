@@ -1,8 +1,10 @@
 import path from "node:path";
 import { createSandbox, type SandboxEvent } from "@berth/policy-sandbox";
 import {
+  authenticationGate,
   type Config,
   createHttp2Server,
+  errorMapping,
   type Logger,
   listening,
   loopbackAuthenticator,
@@ -13,11 +15,12 @@ import {
 } from "@berth/service-kit";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { Allocator } from "./allocation/allocator.ts";
-import { agentRoutes, errorInterceptor } from "./api/connect/agent-service.ts";
+import { agentRoutes, MAX_AGENT_MESSAGE_BYTES } from "./api/connect/agent-service.ts";
 import { createRestServer } from "./api/rest/rest-server.ts";
 import { WsEndpoints } from "./api/ws/ws-server.ts";
 import { AgentSessions } from "./fleet/agent-sessions.ts";
 import { ClusterRegistry } from "./fleet/cluster-registry.ts";
+import { PolicyContexts } from "./policies/policy-contexts.ts";
 import { PolicyRegistry } from "./policies/policy-registry.ts";
 import type { settings } from "./settings.ts";
 
@@ -41,9 +44,11 @@ export async function composeControlPlane(
   const agents = new AgentSessions({ store, clock: systemClock, logger });
   const clusters = new ClusterRegistry({ store, agents });
   const policies = new PolicyRegistry({ store, sandbox });
-  const allocator = new Allocator({ clusters, policies, sandbox, logger });
+  const contexts = new PolicyContexts({ store, logger });
+  const allocator = new Allocator({ clusters, policies, contexts, sandbox, logger });
   const origins = { allowedHosts: config.allowedHosts, allowedOrigins: config.allowedOrigins };
   const authenticate = loopbackAuthenticator(config.orgId);
+  const authenticateAgent = tokenAuthenticator(config.orgId, config.linkToken);
   const rest = createRestServer({
     allocator,
     clusters,
@@ -64,6 +69,7 @@ export async function composeControlPlane(
   const { host } = config;
   return [
     holding("store", () => store.close()),
+    contexts,
     holding("policy sandbox", () => sandbox.close()),
     expiryPart(agents),
     createHttp2Server({
@@ -71,13 +77,11 @@ export async function composeControlPlane(
       address: { host, port: config.agentPort, setting: "BERTH_AGENT_PORT" },
       logger: logger.child({ component: "agent link" }),
       handler: connectNodeAdapter({
-        interceptors: [errorInterceptor],
+        requestGate: authenticationGate(authenticateAgent),
+        interceptors: [errorMapping(logger.child({ component: "agent link" }))],
+        readMaxBytes: MAX_AGENT_MESSAGE_BYTES,
         routes: (router) =>
-          agentRoutes(router, {
-            agents,
-            authenticate: tokenAuthenticator(config.orgId, config.linkToken),
-            store: fence,
-          }),
+          agentRoutes(router, { agents, authenticate: authenticateAgent, store: fence }),
       }),
     }),
     listening(rest, { host, port: config.httpPort, setting: "BERTH_HTTP_PORT" }, "rest"),

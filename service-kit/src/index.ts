@@ -14,6 +14,7 @@ export {
   type Settings,
   textSetting,
 } from "./config.ts";
+export { authenticationGate, errorMapping } from "./connect-edge.ts";
 export {
   BerthError,
   ERROR_TABLE,
@@ -69,6 +70,7 @@ export type {
   ApplyOutcome,
   DocumentKey,
   DocumentStore,
+  ListPage,
   StoredDocument,
   Write,
 } from "./store/document-store.ts";

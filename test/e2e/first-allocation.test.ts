@@ -209,6 +209,30 @@ describe("publishing and allocating", () => {
   });
 });
 
+describe("archives and mistakes of users", () => {
+  it("takes name, version and defaults from a policy.yaml inside an archive", async () => {
+    const directory = mkdtempSync(path.join(tmpdir(), "berth-archive-"));
+    const archive = path.join(directory, "policy.zip");
+    const script =
+      "import zipfile,sys; z=zipfile.ZipFile(sys.argv[1],'w'); z.writestr('p/code/function.py', sys.argv[2]); z.writestr('p/policy.yaml', sys.argv[3]); z.close()";
+    const source =
+      "class AIOSv1PolicyRule:\n    def __init__(self, *a): pass\n    def eval(self, p, i, c):\n        return {'cluster_id': None, 'saw': repr(p)}\n";
+    const manifest = "name: zipped\nversion: '3'\ntag: t\npolicy_parameters: {a: 10.0}\n";
+    expect((await run("python3", ["-c", script, archive, source, manifest])).code).toBe(0);
+    const published = await berth(fleet, "policy", "publish", archive);
+    expect(published).toMatchObject({ code: 0, stderr: "" });
+    const result = await berth(fleet, "allocate", "--policy", "zipped:3-t", "-o", "json");
+    expect(JSON.parse(result.stdout)).toMatchObject({ saw: "{'a': 10.0}" });
+    rmSync(directory, { recursive: true });
+  });
+
+  it("names unknown clusters on standard error", async () => {
+    const result = await berth(fleet, "allocate", "--policy", POLICY, "--cluster", "zz");
+    expect(result.code).toBe(3);
+    expect(result.stderr).toContain("warning: clusters: there is no cluster zz");
+  });
+});
+
 describe("the seed's clients", () => {
   it.skipIf(!hasExternal(pythonWithWebsockets(), ["-c", "import websockets"]))(
     "the Python example works as printed, given the two URIs",

@@ -20,12 +20,13 @@ describe("parseServer", () => {
 
 describe("readAnswer", () => {
   it("gives the data of a success", () => {
-    expect(read('{"success":true,"data":[1]}')).toEqual([1]);
-    expect(read('{"success":true}')).toBeNull();
+    expect(read('{"success":true,"data":[1]}').data).toEqual([1]);
+    expect(read('{"success":true}').data).toBeNull();
+    expect(read('{"success":true,"data":1,"warnings":["w"]}').warnings).toEqual(["w"]);
   });
 
   it("takes a bare list for data, as the cluster registry sends it", () => {
-    expect(read('[{"id":"c"}]')).toEqual([{ id: "c" }]);
+    expect(read('[{"id":"c"}]').data).toEqual([{ id: "c" }]);
   });
 
   it("throws the server's own message and reason", () => {

@@ -1,5 +1,5 @@
 import { CliError, errorCodeOf, messageOf, usageError } from "../cli-error.ts";
-import { at, textAt } from "../cluster-view.ts";
+import { at, listAt, textAt } from "../cluster-view.ts";
 import { parseLossless } from "../json.ts";
 
 /** Where requests go when neither `--server` nor BERTH_SERVER says. */
@@ -28,6 +28,13 @@ export interface ApiAnswer {
   readonly text: string;
 }
 
+/** What a successful answer holds. */
+export interface ApiData {
+  readonly data: unknown;
+  /** What the server did not refuse but finds odd, such as unknown cluster ids. */
+  readonly warnings: readonly string[];
+}
+
 /** Reads a server address; a missing "http://" is added. Throws a usage error for anything else. */
 export function parseServer(text: string): string {
   const url = URL.parse(text.includes("://") ? text : `http://${text}`);
@@ -44,15 +51,23 @@ export function parseServer(text: string): string {
  * that says what to do next when the server is not there, refuses, or is no control-plane.
  */
 export async function requestData(server: ApiServer, request: ApiRequest): Promise<unknown> {
+  return (await requestAnswer(server, request)).data;
+}
+
+/** {@link requestData} with the warnings beside the data. */
+export async function requestAnswer(server: ApiServer, request: ApiRequest): Promise<ApiData> {
   return readAnswer(await send(server, request), server.url);
 }
 
 /** The data in an answer, or the CliError that the answer is. */
-export function readAnswer(answer: ApiAnswer, serverUrl: string): unknown {
+export function readAnswer(answer: ApiAnswer, serverUrl: string): ApiData {
   const body = parseBody(answer, serverUrl);
   // The registry's lists come bare, as its clients have always read them.
-  if (answer.status === 200 && Array.isArray(body)) return body;
-  if (at(body, "success") === true) return at(body, "data") ?? null;
+  if (answer.status === 200 && Array.isArray(body)) return { data: body, warnings: [] };
+  if (at(body, "success") === true) {
+    const warnings = listAt(body, "warnings").filter((line) => typeof line === "string");
+    return { data: at(body, "data") ?? null, warnings };
+  }
   const message = textAt(body, "message") ?? textAt(body, "error");
   if (message === undefined) throw notBerth(answer, serverUrl);
   const reason = textAt(body, "reason");

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import type { Command } from "commander";
 import { EXIT_CODES } from "../cli-error.ts";
-import { requestData } from "../client/http.ts";
+import { requestAnswer } from "../client/http.ts";
 import { type AllocateOptions, allocationBody } from "./allocation-request.ts";
 import {
   type ClientOptions,
@@ -37,7 +37,9 @@ export function allocateCommand(program: Command, parts: CommandParts): void {
       const readFile = (path: string) => readFileSync(resolve(context.cwd, path), "utf8");
       const body = allocationBody(options, readFile);
       const server = serverOf(options, context);
-      const data = await requestData(server, { method: "POST", path: "/allocate", body });
+      const request = { method: "POST", path: "/allocate", body } as const;
+      const { data, warnings } = await requestAnswer(server, request);
+      for (const warning of warnings) context.stderr.write(`warning: ${warning}\n`);
       printData(parts, data, { form: options.output, view: placementView });
       if (hasUnschedulable(data)) parts.finish(EXIT_CODES.unschedulable);
     });

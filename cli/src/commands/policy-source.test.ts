@@ -22,18 +22,16 @@ describe("readPolicySource", () => {
       write(path);
     for (const path of ["code/.git/config", "code/.env", "code/__pycache__/a.pyc"]) write(path);
     write("policy.yaml", "name: a\n");
-    const source = readPolicySource(".", dir);
-    expect(source.yaml).toEqual({ path: "policy.yaml", text: "name: a\n" });
-    expect(Object.keys("files" in source.code ? source.code.files : {})).toEqual([
-      "code/a.txt",
-      "code/function.py",
-      "code/lib/b.py",
-    ]);
+    expect(readPolicySource(".", dir)).toEqual({
+      kind: "folder",
+      yaml: { path: "policy.yaml", text: "name: a\n" },
+      files: { "code/a.txt": "x = 1\n", "code/function.py": "x = 1\n", "code/lib/b.py": "x = 1\n" },
+    });
   });
 
   it("sends an archive as it is", () => {
     write("p.tar.gz", Buffer.from([0x1f, 0x8b, 0xff]));
-    expect(readPolicySource("p.tar.gz", dir)).toEqual({ code: { archive: "H4v/" } });
+    expect(readPolicySource("p.tar.gz", dir)).toEqual({ kind: "archive", archive: "H4v/" });
   });
 
   it("refuses an archive that no request could hold", () => {

@@ -13,17 +13,16 @@ const DEPTH_LIMIT = 32;
 const ARCHIVES = [".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz"];
 const ENTRY_FILE = "code/function.py";
 
-/** A policy's code as it is sent: each file's text by its path, or a whole archive in base64. */
-export type PolicyCode =
-  | { readonly files: Readonly<Record<string, string>> }
-  | { readonly archive: string };
-
-/** What a path that is published holds. */
-export interface PolicySource {
-  readonly code: PolicyCode;
-  /** Path and text of the policy.yaml beside the code, when there is one. */
+/** A policy's files, each file's text by its path. */
+export interface PolicyFolder {
+  readonly kind: "folder";
+  readonly files: Readonly<Record<string, string>>;
+  /** Path (for messages) and text of the policy.yaml beside the code, when there is one. */
   readonly yaml?: { readonly path: string; readonly text: string };
 }
+
+/** What a path that is published holds: files, or a whole archive in base64. */
+export type PolicySource = PolicyFolder | { readonly kind: "archive"; readonly archive: string };
 
 /**
  * Reads a folder with `code/function.py` (and `policy.yaml` where there is one) or an archive. Throws
@@ -32,10 +31,10 @@ export interface PolicySource {
 export function readPolicySource(path: string, cwd: string): PolicySource {
   const full = resolve(cwd, path);
   const stats = statOf(full, path);
-  if (stats.isFile()) return { code: readArchive(full, path, stats) };
+  if (stats.isFile()) return { kind: "archive", archive: readArchive(full, path, stats) };
   if (!stats.isDirectory()) throw new CliError(`${path}: expected a folder or an archive`);
   const yaml = readYaml(full, path);
-  return { code: { files: readCode(full, path) }, ...(yaml && { yaml }) };
+  return { kind: "folder", files: readCode(full, path), ...(yaml && { yaml }) };
 }
 
 function statOf(full: string, path: string): Stats {
@@ -49,17 +48,17 @@ function statOf(full: string, path: string): Stats {
   }
 }
 
-function readArchive(full: string, path: string, stats: Stats): PolicyCode {
+function readArchive(full: string, path: string, stats: Stats): string {
   if (!ARCHIVES.some((suffix) => full.toLowerCase().endsWith(suffix))) {
     throw new CliError(
       `${path}: expected a folder with ${ENTRY_FILE}, or an archive (${ARCHIVES.join(", ")})`,
     );
   }
   if (stats.size > ARCHIVE_LIMIT_BYTES) throw tooLarge(path, ARCHIVE_LIMIT_BYTES);
-  return { archive: readFileSync(full).toString("base64") };
+  return readFileSync(full).toString("base64");
 }
 
-function readYaml(full: string, path: string): PolicySource["yaml"] {
+function readYaml(full: string, path: string): PolicyFolder["yaml"] {
   const file = join(full, "policy.yaml");
   const stats = lstatSync(file, { throwIfNoEntry: false });
   if (stats === undefined) return undefined;
@@ -122,10 +121,7 @@ function readText(file: string, name: string): string {
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch (cause) {
-    throw new CliError(
-      `${name}: expected UTF-8 text: publish other files in an archive (${ARCHIVES.join(", ")})`,
-      { cause },
-    );
+    throw new CliError(`${name}: expected UTF-8 text: a policy holds no other files`, { cause });
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
-import { requestData } from "../client/http.ts";
+import { type ApiServer, requestData } from "../client/http.ts";
+import { at } from "../cluster-view.ts";
 import {
   type ClientOptions,
   type CommandParts,
@@ -8,7 +9,7 @@ import {
   withServer,
 } from "./command-parts.ts";
 import { completeFields, type PolicyFlags, parsePolicyYaml } from "./policy-record.ts";
-import { readPolicySource } from "./policy-source.ts";
+import { type PolicyFolder, readPolicySource } from "./policy-source.ts";
 import { policiesView, policyView, publishedView } from "./views.ts";
 
 /** Adds `berth policy publish|list|get`. */
@@ -42,15 +43,29 @@ function publishCommand(policy: Command, parts: CommandParts): void {
     .option("--type <type>", "kind of policy (key: type)")
     .action(async (path: string, options: ClientOptions & PolicyFlags) => {
       const { context } = parts;
-      const { code, yaml } = readPolicySource(path, context.cwd);
+      const server = serverOf(options, context);
+      const source = readPolicySource(path, context.cwd);
+      const { files, yaml } =
+        source.kind === "folder" ? source : await unpacked(source.archive, path, server);
       const { name, version, tag, description, type } = options;
       const flags = Object.fromEntries(
         Object.entries({ name, version, tag, description, type }).filter(([, value]) => value),
       ) as PolicyFlags;
       const written = yaml === undefined ? {} : parsePolicyYaml(yaml.text, yaml.path);
-      const body = { ...completeFields(written, flags), ...code };
-      const server = serverOf(options, context);
+      const body = { ...completeFields(written, flags), files };
       const data = await requestData(server, { method: "POST", path: "/policy", body });
       printData(parts, data, { form: options.output, view: publishedView });
     });
+}
+
+/** An archive is unpacked by the control-plane, inside its sandbox, and then read like a folder. */
+async function unpacked(archive: string, path: string, server: ApiServer): Promise<PolicyFolder> {
+  const request = { method: "POST", path: "/policy/unpack", body: { archive } } as const;
+  const data = await requestData(server, request);
+  const { "policy.yaml": text, ...files } = at(data, "files") as Record<string, string>;
+  return {
+    kind: "folder",
+    files,
+    ...(text === undefined ? {} : { yaml: { path: `${path}: policy.yaml`, text } }),
+  };
 }

@@ -48,6 +48,7 @@ export function upSettings(
     nodePort: port("nodePort"),
   };
   refuseSamePorts(ports);
+  if (options.dataDir === "") throw usageError("--data-dir: expected a directory, got nothing");
   const nodeId = from(options.nodeId, "BERTH_NODE_ID");
   return {
     dataDir: resolve(cwd, from(options.dataDir, "BERTH_DATA_DIR") ?? ".berth"),

@@ -1,8 +1,11 @@
+import { at, textAt } from "../cluster-view.ts";
 import { LineBudget } from "./error-lines.ts";
 import type { LogFile } from "./log-file.ts";
 import type { SupervisorListener } from "./supervisor.ts";
 import type { Terminal } from "./terminal.ts";
 
+/** How the programs' log marks a line that somebody should look at. */
+const ERROR_MARK = '"level":"error"';
 const TERMINAL_LINES = 100;
 const TERMINAL_WINDOW_MS = 10_000;
 
@@ -16,8 +19,9 @@ export interface ProgramVoicesOptions {
 }
 
 /**
- * Writes every line of the programs to their logs, standard error also to the terminal: at most 100
- * lines in 10 s per program, and a line that repeats the one before only once.
+ * Writes every line of the programs to their logs, standard error and log lines of level "error" also to
+ * the terminal: at most 100 lines in 10 s per program, and a line that repeats the one before only
+ * once.
  */
 export class ProgramVoices implements SupervisorListener {
   readonly #options: ProgramVoicesOptions;
@@ -32,6 +36,7 @@ export class ProgramVoices implements SupervisorListener {
     this.#options.logs.get(program)?.write(line);
     if (stream === "stderr") this.#showError(program, line);
     else if (this.#options.verbose) this.#options.terminal.print(prefixed(program, line));
+    else if (line.includes(ERROR_MARK)) this.#showError(program, errorText(line));
   }
 
   onRestart(program: string, how: string, delayMs: number): void {
@@ -67,6 +72,18 @@ export class ProgramVoices implements SupervisorListener {
     const made = new LineBudget(TERMINAL_LINES, TERMINAL_WINDOW_MS);
     this.#budgets.set(program, made);
     return made;
+  }
+}
+
+/** What a log line of level "error" says, for people. */
+function errorText(line: string): string {
+  try {
+    const entry: unknown = JSON.parse(line);
+    const detail = textAt(entry, "message") ?? textAt(at(entry, "err"), "message");
+    const what = textAt(entry, "msg") ?? line;
+    return detail === undefined ? what : `${what}: ${detail}`;
+  } catch {
+    return line;
   }
 }
 

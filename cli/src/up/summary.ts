@@ -44,7 +44,9 @@ export function describeNode(node: NodeView, localCpuModel: string | undefined):
   const model = node.cpuModel ?? localCpuModel;
   const cpu = `${model === undefined ? "" : `${model}, `}${plural(node.cores, "core")}`;
   const memory = `${(node.memoryMiB / 1024).toFixed(1)} GiB`;
-  return `${node.id}: ${cpu}; ${memory} memory; GPUs: ${describeGpus(node.gpuModels)}`;
+  const gpus =
+    node.gpuError === undefined ? describeGpus(node.gpuModels) : `unknown (${node.gpuError})`;
+  return `${node.id}: ${cpu}; ${memory} memory; GPUs: ${gpus}`;
 }
 
 /** GPUs counted by model: "8 x NVIDIA H100", or "none". */

@@ -1,13 +1,14 @@
 import {
   type Authenticate,
+  authenticationGate,
   createHttp2Server,
+  errorMapping,
   type Http2Server,
   type ListenAddress,
   type Logger,
 } from "@berth/service-kit";
 import type { ConnectRouter } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
-import { errorMapping, tokenGate } from "./node-service.ts";
 
 /** Largest message of a node-agent: a full fingerprint and a full report fit many times over. */
 export const MAX_NODE_MESSAGE_BYTES = 1024 * 1024;
@@ -28,7 +29,7 @@ export interface NodeServerOptions {
 export function createNodeServer(options: NodeServerOptions): Http2Server {
   const handler = connectNodeAdapter({
     routes: options.routes,
-    requestGate: tokenGate(options.authenticate),
+    requestGate: authenticationGate(options.authenticate),
     interceptors: [errorMapping(options.logger)],
     readMaxBytes: MAX_NODE_MESSAGE_BYTES,
   });

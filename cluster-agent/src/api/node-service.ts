@@ -7,15 +7,9 @@ import {
   NodeReportResponseSchema,
   NodeService,
 } from "@berth/proto";
-import {
-  type Authenticate,
-  BerthError,
-  type Logger,
-  toBerthError,
-  toConnectError,
-} from "@berth/service-kit";
+import { BerthError, type Logger } from "@berth/service-kit";
 import { create } from "@bufbuild/protobuf";
-import type { ConnectRouter, HandlerContext, Interceptor } from "@connectrpc/connect";
+import type { ConnectRouter, HandlerContext } from "@connectrpc/connect";
 import {
   checkFingerprint,
   checkRegistration,
@@ -42,34 +36,6 @@ export function nodeRoutes(options: NodeServiceOptions): (router: ConnectRouter)
       register: (request) => register(options, request),
       report: (requests, context) => report(options, requests, context),
     });
-  };
-}
-
-/**
- * Refuses calls without the token before anything is read of them, as `requestGate` of a Connect
- * server; the error carries the table's code.
- */
-export function tokenGate(authenticate: Authenticate): (context: HandlerContext) => void {
-  return ({ requestHeader }) => {
-    try {
-      authenticate({ authorization: requestHeader.get("authorization") ?? undefined });
-    } catch (thrown) {
-      throw toConnectError(thrown);
-    }
-  };
-}
-
-/** Maps what handlers throw to the error table's codes; failures of our own are logged. */
-export function errorMapping(logger: Logger): Interceptor {
-  return (next) => async (request) => {
-    try {
-      return await next(request);
-    } catch (thrown) {
-      if (toBerthError(thrown).reason === "INTERNAL" && !request.signal.aborted) {
-        logger.error("a call failed", { method: request.method.name, err: thrown });
-      }
-      throw toConnectError(thrown);
-    }
   };
 }
 

@@ -26,6 +26,7 @@ describe("ControlPlaneLink", () => {
       agentIncarnation: 1n,
       knownStoreId: "",
       agentVersion: "0.1.0",
+      agentInstanceId: expect.stringMatching(/^[0-9a-f-]{36}$/),
     });
     expect(register?.identity?.value).toMatch(/^[0-9a-f-]{32,36}:[0-9a-f-]{36}$/);
     expect(plane.states[0]).toMatchObject({

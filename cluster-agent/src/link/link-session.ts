@@ -34,6 +34,8 @@ export interface LinkFacts {
   readonly identity: string;
   readonly agentIncarnation: bigint;
   readonly agentVersion: string;
+  /** UUID of this process. */
+  readonly agentInstanceId: string;
   readonly board: StateBoard;
   readonly telemetry: () => readonly TelemetryEntry[];
 }
@@ -143,6 +145,7 @@ function registerRequest(
     knownControllerTerm: known?.controllerTerm ?? 0n,
     stateDigest: stateDigest(entries),
     agentVersion: facts.agentVersion,
+    agentInstanceId: facts.agentInstanceId,
   });
 }
 

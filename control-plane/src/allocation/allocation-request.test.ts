@@ -75,6 +75,10 @@ describe("parseAllocationRequest", () => {
       "parameters: expected an object, got array",
     ],
     ['{"policy_rule_uri":"p","inputs":{},"settings":1.50}', "settings: expected an object, got"],
+    [
+      '{"policy_rule_uri":"p","inputs":{},"request_id":{}}',
+      "request_id: expected text or a number, got object",
+    ],
     ['{"input":{},"mode":"dry_run"}', "block mode"],
     ['{"adhoc":false,"input":{}}', "block mode"],
     [`${"[".repeat(100_000)}`, "the request is not JSON"],
@@ -89,6 +93,12 @@ describe("parseAllocationRequest", () => {
 });
 
 describe("requestIdOf", () => {
+  it("keeps a number as it was written", () => {
+    for (const id of ["9007199254740993", "7.0", "1e3"]) {
+      expect(JSON.stringify(requestIdOf(`{"request_id":${id}}`))).toBe(id);
+    }
+  });
+
   it.each([
     ['{"request_id":"a"}', "a"],
     ['{"request_id":7}', 7],

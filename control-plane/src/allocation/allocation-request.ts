@@ -1,5 +1,26 @@
-import { BerthError, isJsonObject, parseLossless, typeName } from "@berth/service-kit";
+import {
+  BerthError,
+  isJsonObject,
+  isRawNumber,
+  parseLossless,
+  type RawNumber,
+  typeName,
+} from "@berth/service-kit";
+import { Type } from "typebox";
 import { type ClusterFilter, parseFilter, parseSearch, type Search } from "./query/selection.ts";
+
+/** The message as OpenAPI describes it; {@link parseAllocationRequest} is what checks it. */
+export const AllocationBody = Type.Object({
+  policy_rule_uri: Type.String(),
+  inputs: Type.Unknown(),
+  adhoc: Type.Optional(Type.Boolean()),
+  clusters: Type.Optional(Type.Array(Type.String())),
+  filter: Type.Optional(Type.Object({})),
+  search: Type.Optional(Type.Object({})),
+  parameters: Type.Optional(Type.Object({})),
+  settings: Type.Optional(Type.Object({})),
+  request_id: Type.Optional(Type.Union([Type.String(), Type.Number()])),
+});
 
 /** One request for a placement, as WebSocket and HTTP clients send it (seed "Resource Allocator"). */
 export interface AllocationRequest {
@@ -34,6 +55,11 @@ export function parseAllocationRequest(text: string): AllocationRequest {
     if (field in message && message[field] !== "") continue;
     throw new BerthError("INVALID_ARGUMENT", `Missing required fields: ${field}`);
   }
+  const id = message.request_id;
+  if (id !== undefined && id !== null && !isRequestId(id)) {
+    const got = typeName(id);
+    throw new BerthError("INVALID_ARGUMENT", `request_id: expected text or a number, got ${got}`);
+  }
   const uri = message.policy_rule_uri;
   if (typeof uri !== "string") {
     const got = typeName(uri);
@@ -49,14 +75,19 @@ export function parseAllocationRequest(text: string): AllocationRequest {
   };
 }
 
-/** The client's `request_id`, when the text is JSON and has one; echoed in the reply. */
-export function requestIdOf(text: string): string | number | undefined {
+/** The client's `request_id` as it was written, when the text is JSON and has a usable one. */
+export function requestIdOf(text: string): string | number | RawNumber | undefined {
   try {
-    const id: unknown = JSON.parse(text)?.request_id;
-    return typeof id === "string" || typeof id === "number" ? id : undefined;
+    const message = parseLossless(text);
+    const id = isJsonObject(message) ? message.request_id : undefined;
+    return isRequestId(id) ? id : undefined;
   } catch {
     return undefined;
   }
+}
+
+function isRequestId(id: unknown): id is string | number | RawNumber {
+  return typeof id === "string" || typeof id === "number" || isRawNumber(id);
 }
 
 function parseMessage(text: string): Record<string, unknown> {

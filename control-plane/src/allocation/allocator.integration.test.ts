@@ -5,6 +5,7 @@ import { createSandbox, type Sandbox } from "@berth/policy-sandbox";
 import { openSqliteDocumentStore, silentLogger, systemClock } from "@berth/service-kit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { FleetSnapshot } from "../fleet/cluster-view.ts";
+import { PolicyContexts } from "../policies/policy-contexts.ts";
 import { PolicyRegistry } from "../policies/policy-registry.ts";
 import { aGpu, aView } from "../testing/documents.ts";
 import { Allocator } from "./allocator.ts";
@@ -20,6 +21,8 @@ const snapshot: FleetSnapshot = new Map([
 let directory: string;
 let sandbox: Sandbox;
 let policies: PolicyRegistry;
+let contexts: PolicyContexts;
+let reopenContexts: () => PolicyContexts;
 let allocator: Allocator;
 let closeStore: () => Promise<void>;
 
@@ -30,7 +33,9 @@ beforeAll(async () => {
   sandbox = createSandbox({ stateDir: path.join(directory, "sandbox") });
   policies = new PolicyRegistry({ store, sandbox });
   const clusters = { snapshot: async () => snapshot };
-  allocator = new Allocator({ clusters, policies, sandbox, logger: silentLogger });
+  contexts = new PolicyContexts({ store, logger: silentLogger });
+  reopenContexts = () => new PolicyContexts({ store, logger: silentLogger });
+  allocator = new Allocator({ clusters, policies, contexts, sandbox, logger: silentLogger });
   await sandbox.ready();
 });
 
@@ -66,7 +71,7 @@ const SEEN = 'return {"cluster_id": None, "seen": list(input_data["cluster_data"
 
 describe("Allocator", () => {
   it.each<[string, object, string[]]>([
-    ["every cluster that is not unreachable", {}, ["c1", "c2"]],
+    ["every live cluster", {}, ["c1"]],
     ["the named ones", { clusters: ["c2"] }, ["c2"]],
     [
       "named ones before a filter",
@@ -93,6 +98,14 @@ describe("Allocator", () => {
     expect(await allocate(uri, { clusters: ["ghost", "gone", "c1"] })).toMatchObject({
       data: { seen: ["c1"] },
       warnings: ["clusters: there is no cluster ghost", "clusters: cluster gone is unreachable"],
+    });
+  });
+
+  it("warns when a selected cluster has no agent", async () => {
+    const uri = await publish("seen", SEEN);
+    expect(await allocate(uri, { clusters: ["c2"] })).toMatchObject({
+      data: { seen: ["c2"] },
+      warnings: ["clusters: cluster c2 has no agent; nothing tells whether it is alive"],
     });
   });
 
@@ -154,6 +167,15 @@ return {"cluster_id": None, "ok": [ok, document["id"]], "missing": [missing, why
         raised: expect.stringContaining("cluster not found: nope"),
       },
     });
+  });
+
+  it("keeps a policy's context from one evaluation to the next, durably", async () => {
+    const body =
+      'context["n"] = context.get("n", 0) + 1\nreturn {"cluster_id": None, "n": context["n"]}';
+    const uri = await publish("counts", body);
+    for (const n of [1, 2, 3]) expect(await allocate(uri)).toMatchObject({ data: { n } });
+    await contexts.flush();
+    expect(await reopenContexts().get(ORG, uri)).toBe('{"n": 3}');
   });
 
   it("checks what the policy returns", async () => {

@@ -1,5 +1,4 @@
-import type { Sandbox } from "@berth/policy-sandbox";
-import { BerthError, type Logger, type Principal, parseLossless } from "@berth/service-kit";
+import { BerthError, type Principal, parseLossless } from "@berth/service-kit";
 import type { FleetSnapshot } from "../fleet/cluster-view.ts";
 import type { PolicyRegistry } from "../policies/policy-registry.ts";
 import { parseAllocationRequest } from "./allocation-request.ts";
@@ -7,7 +6,7 @@ import { chooseCandidates } from "./choose-candidates.ts";
 import { hostClients } from "./host-clients.ts";
 import { checkPlacement } from "./placement.ts";
 import { policyInputJson } from "./policy-input.ts";
-import { runPolicy } from "./run-policy.ts";
+import { type PolicyRunDeps, runPolicy } from "./run-policy.ts";
 
 /** A successful answer: the placement, or why there is none; `warnings` name ids that are unknown. */
 export interface AllocationReply {
@@ -18,11 +17,9 @@ export interface AllocationReply {
 }
 
 /** What {@link Allocator} needs. */
-export interface AllocatorDeps {
+export interface AllocatorDeps extends PolicyRunDeps {
   readonly clusters: { snapshot(orgId: string): Promise<FleetSnapshot> };
   readonly policies: Pick<PolicyRegistry, "runnable">;
-  readonly sandbox: Sandbox;
-  readonly logger: Logger;
 }
 
 /** Answers allocation requests: candidates, policy, check of the result. */

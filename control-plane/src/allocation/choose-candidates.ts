@@ -1,11 +1,10 @@
-import type { Sandbox } from "@berth/policy-sandbox";
-import { BerthError, isJsonObject, type Logger, typeName } from "@berth/service-kit";
+import { BerthError, isJsonObject, typeName } from "@berth/service-kit";
 import type { ClusterView, FleetSnapshot } from "../fleet/cluster-view.ts";
 import type { PolicyRegistry } from "../policies/policy-registry.ts";
 import type { Selection } from "./allocation-request.ts";
 import { rankingClients } from "./host-clients.ts";
 import type { Search } from "./query/selection.ts";
-import { runPolicy } from "./run-policy.ts";
+import { type PolicyRunDeps, runPolicy } from "./run-policy.ts";
 
 /** Clusters that the policy may choose from, and what the client named that is not there. */
 export interface Candidates {
@@ -21,15 +20,14 @@ export interface CandidateScope {
 }
 
 /** What {@link chooseCandidates} needs to run a ranking policy. */
-export interface CandidateDeps {
+export interface CandidateDeps extends PolicyRunDeps {
   readonly policies: Pick<PolicyRegistry, "runnable">;
-  readonly sandbox: Sandbox;
-  readonly logger: Logger;
 }
 
 /**
  * The candidates of a request: the clusters that it names, or those of its filter or search, or every
- * one. Unreachable clusters are never candidates. An empty pool is no error.
+ * live one. Unreachable clusters are never candidates. A cluster without an agent is one only when it
+ * was selected, with a warning. An empty pool is no error.
  */
 export async function chooseCandidates(
   selection: Selection,
@@ -39,11 +37,13 @@ export async function chooseCandidates(
   const alive = [...scope.snapshot.values()].filter((view) => view.health !== "unreachable");
   switch (selection.kind) {
     case "all":
-      return { candidates: alive, warnings: [] };
+      return { candidates: alive.filter((view) => view.health === "live"), warnings: [] };
     case "ids":
       return named(selection.ids, scope.snapshot, "clusters");
-    case "filter":
-      return { candidates: alive.filter(selection.filter), warnings: [] };
+    case "filter": {
+      const ids = alive.filter(selection.filter).map((view) => view.id);
+      return named(ids, scope.snapshot, "filter");
+    }
     case "search": {
       const ids = await rank(selection.search, { ...scope, alive }, deps);
       return named(ids, scope.snapshot, "search");
@@ -58,7 +58,12 @@ function named(ids: readonly string[], snapshot: FleetSnapshot, field: string): 
     const view = snapshot.get(id);
     if (view === undefined) warnings.push(`${field}: there is no cluster ${id}`);
     else if (view.health === "unreachable") warnings.push(`${field}: cluster ${id} is unreachable`);
-    else candidates.push(view);
+    else {
+      candidates.push(view);
+      if (view.health === "unknown") {
+        warnings.push(`${field}: cluster ${id} has no agent; nothing tells whether it is alive`);
+      }
+    }
   }
   return { candidates, warnings };
 }

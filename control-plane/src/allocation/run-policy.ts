@@ -6,6 +6,7 @@ import {
   type Sandbox,
 } from "@berth/policy-sandbox";
 import { BerthError, type Logger, parseLossless } from "@berth/service-kit";
+import type { PolicyContexts } from "../policies/policy-contexts.ts";
 import type { RunnablePolicy } from "../policies/policy-registry.ts";
 import { deepMerge } from "./policy-input.ts";
 
@@ -25,6 +26,7 @@ export interface PolicyRun {
 /** What running policies needs. */
 export interface PolicyRunDeps {
   readonly sandbox: Sandbox;
+  readonly contexts: Pick<PolicyContexts, "get" | "set">;
   readonly logger: Logger;
 }
 
@@ -34,23 +36,28 @@ export interface PolicyRunDeps {
  */
 export async function runPolicy(run: PolicyRun, deps: PolicyRunDeps): Promise<string> {
   const { record, code, settingsJson, parametersJson } = run.policy;
+  const uri = record.policy_rule_uri;
   const outcome = await deps.sandbox.evaluate({
     tenant: `${run.orgId}/${record.name}`,
-    policyUri: record.policy_rule_uri,
+    policyUri: uri,
     code,
     settingsJson: mergedJson(settingsJson, run.settings),
     parametersJson: mergedJson(parametersJson, run.parameters),
     inputJson: run.inputJson,
+    contextJson: await deps.contexts.get(run.orgId, uri),
     clients: run.clients,
     limits: LIMITS_BY_KIND[run.kind],
     signal: run.signal,
   });
   deps.logger.debug("policy evaluated", {
-    policy: record.policy_rule_uri,
+    policy: uri,
     outcome: outcome.kind,
     ...("wallMs" in outcome ? { wall_ms: outcome.wallMs, queued_ms: outcome.queuedMs } : {}),
   });
-  return resultOrThrow(outcome, record.policy_rule_uri);
+  if (outcome.kind === "returned" && outcome.contextJson !== null) {
+    await deps.contexts.set(run.orgId, uri, outcome.contextJson);
+  }
+  return resultOrThrow(outcome, uri);
 }
 
 function mergedJson(defaultsJson: string, overrides: Readonly<Record<string, unknown>>): string {

@@ -81,9 +81,19 @@ describe("AgentCluster", () => {
       "nodes.nodeData: expected an array",
     ],
     [
-      "a node without GPUs",
-      entry("cluster", 9, { id: "c1", nodes: { nodeData: [{ id: "n" }] } }),
-      "nodes.nodeData[0].gpus.gpus",
+      "a node without an id",
+      entry("cluster", 9, { id: "c1", nodes: { nodeData: [{}] } }),
+      "nodes.nodeData.0.id",
+    ],
+    [
+      "two nodes of one id",
+      entry("cluster", 9, { id: "c1", nodes: { nodeData: [{ id: "n" }, { id: "n" }] } }),
+      "node n is there twice",
+    ],
+    [
+      "a config of another type",
+      entry("cluster", 9, { id: "c1", config: null, nodes: { nodeData: [] } }),
+      "config: expected object, got null",
     ],
     ["another node's metrics", entry("node/x", 9, someMetrics()), 'id: expected "x"'],
     [

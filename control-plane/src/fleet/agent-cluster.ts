@@ -1,12 +1,21 @@
 import type { AggregateMetrics, ClusterDocument, Entry, NodeMetrics } from "@berth/proto";
+import { BerthError } from "@berth/service-kit";
 import {
   CLUSTER_KEY,
   METRICS_KEY,
   NODE_KEY_PREFIX,
+  type ParsedEntry,
   parseEntry,
   stateDigest,
 } from "./agent-entries.ts";
 import type { ClusterHealth, ClusterView } from "./cluster-view.ts";
+
+/** Most nodes of one cluster, as its agent has it too. */
+const MAX_NODES = 10_000;
+/** Most that is kept of one cluster: 10,000 nodes of eight GPUs fit. */
+const MAX_CLUSTER_CHARACTERS = 64 * 1024 * 1024;
+
+type CheckedEntry = ParsedEntry | Entry;
 
 interface Held {
   readonly revision: bigint;
@@ -46,26 +55,27 @@ export class AgentCluster {
     return stateDigest(new Map(held === undefined ? [] : [[CLUSTER_KEY, held.revision]]));
   }
 
-  /** Takes in entries of either stream; older revisions than the held ones change nothing. */
+  /**
+   * Takes in entries of either stream; older revisions than the held ones change nothing. All entries
+   * are checked first: a message with a bad one changes nothing.
+   */
   apply(entries: readonly Entry[]): void {
-    const parsed = entries.map((entry) => (entry.deleted ? entry : parseEntry(entry, this.id)));
-    for (const entry of parsed) {
-      if ("deleted" in entry) this.#delete(entry);
-      else if (entry.kind === "cluster") {
-        if (isNewer(entry.revision, this.#document)) this.#document = entry;
-      } else if (entry.kind === "metrics") {
-        if (isNewer(entry.revision, this.#metrics)) this.#metrics = entry;
-      } else if (isNewer(entry.revision, this.#nodes.get(entry.nodeId))) {
-        this.#nodes.set(entry.nodeId, entry);
-      }
-    }
-    this.#changed();
+    this.#take(this.#check(entries));
   }
 
-  /** Replaces the acknowledged state by a whole snapshot. */
+  /** Replaces the acknowledged state by a whole snapshot, which is checked first. */
   replaceState(entries: readonly Entry[]): void {
+    const checked = this.#check(entries);
     this.#document = undefined;
-    this.apply(entries);
+    this.#take(checked);
+  }
+
+  /** Forgets everything: the agent begins anew with lower revisions. */
+  forget(): void {
+    this.#document = undefined;
+    this.#metrics = undefined;
+    this.#nodes.clear();
+    this.#changed();
   }
 
   /** Forgets telemetry of nodes that the first report of a new stream did not carry. */
@@ -90,6 +100,40 @@ export class AgentCluster {
     if (this.#document === undefined) return undefined;
     this.#view ??= this.#buildView(this.#document);
     return this.#view;
+  }
+
+  #check(entries: readonly Entry[]): readonly CheckedEntry[] {
+    const checked = entries.map((entry) => (entry.deleted ? entry : parseEntry(entry, this.id)));
+    const nodes = new Map([...this.#nodes].map(([id, { json }]) => [id, json.length]));
+    let characters = (this.#document?.json.length ?? 0) + (this.#metrics?.json.length ?? 0);
+    for (const entry of checked) {
+      if ("deleted" in entry) continue;
+      if (entry.kind === "node") nodes.set(entry.nodeId, entry.json.length);
+      else characters += entry.json.length;
+    }
+    for (const length of nodes.values()) characters += length;
+    if (nodes.size > MAX_NODES) {
+      throw new BerthError("INVALID_ARGUMENT", `entries: a cluster has at most ${MAX_NODES} nodes`);
+    }
+    if (characters > MAX_CLUSTER_CHARACTERS) {
+      const message = `entries: a cluster's documents hold at most ${MAX_CLUSTER_CHARACTERS} characters`;
+      throw new BerthError("INVALID_ARGUMENT", message);
+    }
+    return checked;
+  }
+
+  #take(checked: readonly CheckedEntry[]): void {
+    for (const entry of checked) {
+      if ("deleted" in entry) this.#delete(entry);
+      else if (entry.kind === "cluster") {
+        if (isNewer(entry.revision, this.#document)) this.#document = entry;
+      } else if (entry.kind === "metrics") {
+        if (isNewer(entry.revision, this.#metrics)) this.#metrics = entry;
+      } else if (isNewer(entry.revision, this.#nodes.get(entry.nodeId))) {
+        this.#nodes.set(entry.nodeId, entry);
+      }
+    }
+    this.#changed();
   }
 
   #buildView(held: HeldDocument): ClusterView {

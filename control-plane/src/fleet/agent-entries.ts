@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { AggregateMetrics, ClusterDocument, Entry, NodeMetrics } from "@berth/proto";
-import { BerthError, isJsonObject, typeName } from "@berth/service-kit";
+import { BerthError, isJsonObject, typeName, validate } from "@berth/service-kit";
+import { ClusterDocumentBody, checkNodeIds } from "./cluster-body.ts";
 
 /** Key of the entry that holds the cluster document. */
 export const CLUSTER_KEY = "cluster";
@@ -48,20 +49,14 @@ export function stateDigest(revisions: ReadonlyMap<string, bigint>): string {
 
 function checkDocument(value: Record<string, unknown>, clusterId: string): ClusterDocument {
   if (value.id !== clusterId) refuse(CLUSTER_KEY, `id: expected ${JSON.stringify(clusterId)}`);
-  const nodes = value.nodes;
-  const nodeData = isJsonObject(nodes) ? nodes.nodeData : undefined;
-  if (!Array.isArray(nodeData)) refuse(CLUSTER_KEY, "nodes.nodeData: expected an array");
-  for (const [index, node] of (nodeData as unknown[]).entries()) {
-    const path = `nodes.nodeData[${index}]`;
-    if (!isJsonObject(node) || typeof node.id !== "string") {
-      refuse(CLUSTER_KEY, `${path}.id: expected a string`);
-    }
-    const { gpus } = node as Record<string, unknown>;
-    if (!isJsonObject(gpus) || !Array.isArray(gpus.gpus) || !gpus.gpus.every(isJsonObject)) {
-      refuse(CLUSTER_KEY, `${path}.gpus.gpus: expected an array of objects`);
-    }
+  const checked = validate(ClusterDocumentBody, value);
+  if (checked.kind === "invalid") refuse(CLUSTER_KEY, checked.message);
+  const document = value as unknown as ClusterDocument;
+  if (!Array.isArray(document.nodes?.nodeData)) {
+    refuse(CLUSTER_KEY, "nodes.nodeData: expected an array");
   }
-  return value as unknown as ClusterDocument;
+  checkNodeIds(document);
+  return document;
 }
 
 function checkNode(key: string, value: Record<string, unknown>, nodeId: string): NodeMetrics {

@@ -15,6 +15,7 @@ const REPORT_INTERVAL_MS = 1_000;
 /** Silence after which a cluster counts as unreachable, in ms. */
 const TTL_MS = 10_000;
 const CLUSTER_ID = /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,252}$/;
+const INSTANCE_ID = /^[0-9a-f-]{36}$/i;
 const BINDINGS = "cluster_bindings";
 const IDENTITY_KINDS = new Map<ClusterIdentityKind, string>([
   [ClusterIdentityKind.KUBERNETES, "kubernetes"],
@@ -26,6 +27,8 @@ interface Binding {
   readonly identity: string;
   readonly incarnation: string;
 }
+
+const MAX_INCARNATION = 1n << 23n;
 
 /** One registration of an agent. Ends when a newer one of the same cluster begins. */
 export interface AgentSession {
@@ -45,6 +48,8 @@ export interface Registration {
 }
 
 interface LiveSession extends AgentSession {
+  /** The agent's process. */
+  readonly instanceId: string;
   readonly ending: AbortController;
   heardAtMs: number;
 }
@@ -72,19 +77,23 @@ export class AgentSessions {
 
   /**
    * Opens a session. INVALID_ARGUMENT names a bad field; ALREADY_EXISTS when the cluster id is bound
-   * to another identity; CONFLICT when a newer incarnation has registered.
+   * to another identity, or another process runs under the same; CONFLICT when a newer incarnation is
+   * live. A lower incarnation of a silent agent is taken: its state was restored from an older copy.
    */
   async register(principal: Principal, request: AgentRegisterRequest): Promise<Registration> {
     const identity = checkRegister(request);
-    await this.#bind(principal.orgId, request, identity);
     const key = clusterKey(principal.orgId, request.clusterId);
+    this.#refuseSecond(this.#sessionOfCluster.get(key), request);
+    const { isRestored } = await this.#bind(principal.orgId, request, identity);
     const cluster = this.#clusters.get(key) ?? new AgentCluster(principal.orgId, request.clusterId);
+    if (isRestored) cluster.forget();
     this.#clusters.set(key, cluster);
     const ending = new AbortController();
     const session: LiveSession = {
       id: randomUUID(),
       cluster,
       incarnation: request.agentIncarnation,
+      instanceId: request.agentInstanceId,
       signal: ending.signal,
       ending,
       heardAtMs: this.#deps.clock.nowMs(),
@@ -164,7 +173,25 @@ export class AgentSessions {
     for (const session of [...this.#sessions.values()]) this.#end(session, "shutting down");
   }
 
-  async #bind(orgId: string, request: AgentRegisterRequest, identity: string): Promise<void> {
+  /** A live session is only replaced by the same process, or by a later start of it. */
+  #refuseSecond(live: LiveSession | undefined, request: AgentRegisterRequest): void {
+    if (live === undefined || live.instanceId === request.agentInstanceId) return;
+    if (request.agentIncarnation > live.incarnation) return;
+    const { clusterId, agentIncarnation } = request;
+    if (agentIncarnation < live.incarnation) {
+      const message = `agent_incarnation: ${agentIncarnation} is older than ${live.incarnation}, which is live`;
+      throw new BerthError("CONFLICT", message);
+    }
+    this.#deps.logger.warn("two agents run on copies of one state", { cluster_id: clusterId });
+    const message = `cluster_id: another agent of cluster ${clusterId} is running on a copy of this state; stop one of them`;
+    throw new BerthError("ALREADY_EXISTS", message);
+  }
+
+  async #bind(
+    orgId: string,
+    request: AgentRegisterRequest,
+    identity: string,
+  ): Promise<{ readonly isRestored: boolean }> {
     const key = { orgId, collection: BINDINGS, id: request.clusterId };
     const bound = await this.#deps.store.get<Binding>(key);
     if (bound !== undefined && bound.body.identity !== identity) {
@@ -175,11 +202,15 @@ export class AgentSessions {
       throw new BerthError("ALREADY_EXISTS", message);
     }
     const newest = BigInt(bound?.body.incarnation ?? 0);
-    if (request.agentIncarnation < newest) {
-      const message = `agent_incarnation: ${request.agentIncarnation} is older than ${newest}`;
-      throw new BerthError("CONFLICT", message);
+    const isRestored = request.agentIncarnation < newest;
+    if (isRestored) {
+      this.#deps.logger.warn("an agent came back with older state", {
+        cluster_id: request.clusterId,
+        agent_incarnation: String(request.agentIncarnation),
+        newest_incarnation: String(newest),
+      });
     }
-    if (bound !== undefined && request.agentIncarnation === newest) return;
+    if (bound !== undefined && request.agentIncarnation === newest) return { isRestored };
     const body: Binding = { identity, incarnation: String(request.agentIncarnation) };
     const outcome = await this.#deps.store.apply([
       bound === undefined
@@ -189,6 +220,7 @@ export class AgentSessions {
     if (outcome.kind === "refused") {
       throw new BerthError("CONFLICT", `cluster_id: ${request.clusterId} registers twice at once`);
     }
+    return { isRestored };
   }
 
   #heard(session: AgentSession): LiveSession {
@@ -234,8 +266,12 @@ function checkRegister(request: AgentRegisterRequest): string {
   if (kind === undefined) {
     throw new BerthError("INVALID_ARGUMENT", "identity.kind: expected a known kind");
   }
-  if (request.agentIncarnation < 1n) {
-    throw new BerthError("INVALID_ARGUMENT", "agent_incarnation: expected at least 1");
+  if (request.agentIncarnation < 1n || request.agentIncarnation > MAX_INCARNATION) {
+    const message = `agent_incarnation: expected 1 to ${MAX_INCARNATION}`;
+    throw new BerthError("INVALID_ARGUMENT", message);
+  }
+  if (!INSTANCE_ID.test(request.agentInstanceId)) {
+    throw new BerthError("INVALID_ARGUMENT", "agent_instance_id: expected a UUID");
   }
   return `${kind}:${identity.value}`;
 }

@@ -4,40 +4,14 @@ import {
   BerthError,
   compileFilter,
   type DocumentStore,
+  isJsonObject,
   parse,
 } from "@berth/service-kit";
-import { Type } from "typebox";
 import type { AgentSessions } from "./agent-sessions.ts";
+import { ClusterDocumentBody, checkNodeIds } from "./cluster-body.ts";
 import type { ClusterView, FleetSnapshot } from "./cluster-view.ts";
 
 const COLLECTION = "clusters";
-
-/**
- * What a registered document must hold. The existing registry demanded more; here only what decisions
- * need, and every other key is kept as it came.
- */
-export const RegisteredCluster = Type.Object({
-  id: Type.String({ pattern: "^[a-zA-Z0-9][a-zA-Z0-9._-]{0,252}$" }),
-  regionId: Type.Optional(Type.String()),
-  status: Type.Optional(Type.String()),
-  nodes: Type.Optional(
-    Type.Object({
-      count: Type.Optional(Type.Number()),
-      nodeData: Type.Optional(
-        Type.Array(
-          Type.Object({
-            id: Type.String(),
-            gpus: Type.Optional(Type.Object({ gpus: Type.Optional(Type.Array(Type.Object({}))) })),
-          }),
-        ),
-      ),
-    }),
-  ),
-  tags: Type.Optional(Type.Array(Type.String())),
-  config: Type.Optional(Type.Object({})),
-  clusterMetadata: Type.Optional(Type.Object({})),
-  reputation: Type.Optional(Type.Number()),
-});
 
 /** What {@link ClusterRegistry} needs. */
 export interface ClusterRegistryDeps {
@@ -87,7 +61,7 @@ export class ClusterRegistry {
 
   /** Registers a cluster without an agent; ALREADY_EXISTS when the id is taken. */
   async create(orgId: string, body: unknown): Promise<ClusterView> {
-    const document = normalized(parse(RegisteredCluster, body));
+    const document = normalized(parse(ClusterDocumentBody, body));
     const taken = this.#agentView(orgId, document.id) !== undefined;
     const key = { orgId, collection: COLLECTION, id: document.id };
     const outcome = taken
@@ -107,7 +81,7 @@ export class ClusterRegistry {
     const current = await this.#deps.store.get<ClusterDocument>(key);
     if (current === undefined) throw notFound(id);
     const changed = applyUpdate(current.body, update, ["id"]);
-    const document = normalized(parse(RegisteredCluster, changed));
+    const document = normalized(parse(ClusterDocumentBody, changed));
     const outcome = await this.#deps.store.apply([
       { kind: "replace", key, body: document, ifRevision: current.revision },
     ]);
@@ -133,6 +107,7 @@ export class ClusterRegistry {
 /** Fills in the parts of a registered document that decisions rely on, and keeps all other keys. */
 function normalized(body: Record<string, unknown>): ClusterDocument {
   const document = body as unknown as Partial<ClusterDocument> & { id: string };
+  checkNodeIds(document);
   const nodeData = document.nodes?.nodeData ?? [];
   const nodes = { ...document.nodes, count: document.nodes?.count ?? nodeData.length, nodeData };
   return { status: "live", tags: [], ...document, nodes } as unknown as ClusterDocument;
@@ -157,8 +132,9 @@ function notFound(id: string): BerthError {
 }
 
 function ownedByAgent(view: ClusterView): BerthError {
-  const { urlMap } = view.document.config as { urlMap?: { controllerService?: string } };
-  const where = urlMap?.controllerService ?? "its cluster-agent";
+  const { urlMap } = view.document.config ?? {};
+  const url = isJsonObject(urlMap) ? urlMap.controllerService : undefined;
+  const where = typeof url === "string" ? url : "its cluster-agent";
   const message = `cluster ${view.id} is described by its agent; change it with PATCH ${where}/cluster-actions/update-cluster`;
   return new BerthError("PRECONDITION_FAILED", message);
 }

@@ -82,7 +82,10 @@ export interface PolicyDefaults {
 /** Checks a publish body; INVALID_ARGUMENT names the field. Exactly one source of code is needed. */
 export function parsePublish(body: unknown): PublishRequest {
   const request = parse(PublishBody, body);
-  const sources = (["files", "archive", "code"] as const).filter((key) => request[key]);
+  const sources = (["files", "archive", "code"] as const).filter(
+    // Existing clients send an empty `code` beside other sources.
+    (key) => request[key] !== undefined && (key !== "code" || request.code !== ""),
+  );
   if (sources.length !== 1) {
     const got = sources.length === 0 ? "none" : sources.join(" and ");
     const message = `expected exactly one of files, archive, code; got ${got}`;

@@ -16,7 +16,7 @@ import {
   policyUri,
   toRecord,
 } from "./policy-record.ts";
-import { readPolicyCode } from "./policy-source.ts";
+import { decodeBase64, readPolicyCode, unpackArchive } from "./policy-source.ts";
 
 const RECORDS = "policies";
 const CODE = "policy_code";
@@ -75,6 +75,11 @@ export class PolicyRegistry {
       throw new BerthError("CONFLICT", message);
     }
     return record;
+  }
+
+  /** The text files of an archive in base64: `policy.yaml`, where there is one, and those below code/. */
+  unpack(archive: string): Promise<Readonly<Record<string, string>>> {
+    return unpackArchive(decodeBase64(archive), this.#deps.sandbox);
   }
 
   /** One record; NOT_FOUND names near matches. */

@@ -48,9 +48,11 @@ async function readFiles(
   sandbox: Sandbox,
 ): Promise<Readonly<Record<string, string>>> {
   if (request.files !== undefined) return checkFiles(request.files);
-  if (request.archive !== undefined) return unpack(decodeBase64(request.archive), sandbox);
+  if (request.archive !== undefined)
+    return codeOf(await unpackArchive(decodeBase64(request.archive), sandbox));
   const source = request.code ?? "";
-  if (/^https?:\/\/\S+$/i.test(source)) return unpack(await fetchArchive(source), sandbox);
+  if (/^https?:\/\/\S+$/i.test(source))
+    return codeOf(await unpackArchive(await fetchArchive(source), sandbox));
   if (!/^\s*(class|def|import|from|#|"|')/m.test(source)) {
     const message = "code: expected Python source text or an http(s) URL of an archive";
     throw new BerthError("INVALID_ARGUMENT", message);
@@ -71,7 +73,13 @@ function checkFiles(files: Readonly<Record<string, string>>): Readonly<Record<st
   return files;
 }
 
-async function unpack(
+/** What is stored of an archive: the code, not the manifest beside it. */
+function codeOf(files: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.entries(files).filter(([path]) => path.startsWith("code/")));
+}
+
+/** Text files of a policy archive, unpacked in the sandbox; INVALID_ARGUMENT says what is wrong with it. */
+export async function unpackArchive(
   archive: Uint8Array,
   sandbox: Sandbox,
 ): Promise<Readonly<Record<string, string>>> {
@@ -83,7 +91,8 @@ async function unpack(
   });
 }
 
-function decodeBase64(text: string): Uint8Array {
+/** Bytes of base64 text; INVALID_ARGUMENT when it is none. */
+export function decodeBase64(text: string): Uint8Array {
   if (!/^[A-Za-z0-9+/\s]*={0,2}\s*$/.test(text)) {
     throw new BerthError("INVALID_ARGUMENT", "archive: expected base64");
   }

@@ -46,6 +46,7 @@ export interface GpuMonitorOptions {
 }
 
 const QUIET_INTERVALS = 10;
+const NOT_YET_LISTED = "nvidia-smi has not answered yet";
 const DRIVER_HUNG = "driver_hung: nvidia-smi did not die after SIGKILL";
 
 /**
@@ -62,7 +63,7 @@ export class GpuMonitor implements GpuSource {
   readonly #ready = Promise.withResolvers<void>();
   readonly #stopping = new AbortController();
   readonly #firstInterval = Promise.withResolvers<void>();
-  #inventory: GpuInventory = { gpus: [], error: "" };
+  #inventory: GpuInventory = { gpus: [], error: NOT_YET_LISTED };
   #inventoryAtMs = 0;
   #intervalMs = 0;
   #watchdog: NodeJS.Timeout | undefined;

@@ -40,6 +40,8 @@ export interface NodeLinkOptions {
 /** Times of {@link NodeLink}. */
 export interface LinkTimings {
   readonly registerTimeoutMs: number;
+  /** How long the first registration waits for the GPUs; they are reported when they are known. */
+  readonly gpuGraceMs: number;
   /** A session that lasts this long counts as a success: the back-off begins anew after it. */
   readonly steadyMs: number;
   readonly backoff: BackoffOptions;
@@ -48,6 +50,7 @@ export interface LinkTimings {
 /** Times for use in production. */
 export const LINK_TIMINGS: LinkTimings = {
   registerTimeoutMs: 10_000,
+  gpuGraceMs: 1_500,
   steadyMs: 5_000,
   backoff: { firstMs: 200, capMs: 10_000 },
 };
@@ -79,7 +82,9 @@ export class NodeLink implements Part {
 
   async #run(card: NodeCard, signal: AbortSignal): Promise<void> {
     const { gpu, host, clock } = this.#options;
-    await Promise.race([Promise.all([gpu.ready, host.ready]), whenAborted(signal)]);
+    const { gpuGraceMs } = this.#timings;
+    const gpusKnown = Promise.race([gpu.ready, sleep(gpuGraceMs, signal)]);
+    await Promise.race([Promise.all([gpusKnown, host.ready]), whenAborted(signal)]);
     let failures = 0;
     while (!signal.aborted) {
       const beganMs = clock.nowMs();

@@ -50,17 +50,26 @@ export interface DocumentStore {
   storeId(): Promise<string>;
   /** One document, undefined when absent. */
   get<T>(key: DocumentKey): Promise<StoredDocument<T> | undefined>;
-  /**
-   * Documents of a collection in the order of their ids' UTF-8 bytes, those after the id `after`, at
-   * most `limit` (a whole number from 0; default all).
-   */
+  /** Documents of a collection in the order of their ids' UTF-8 bytes. */
   list<T>(
     collection: Omit<DocumentKey, "id">,
-    page?: { readonly after?: string; readonly limit?: number },
+    page?: ListPage,
   ): Promise<readonly StoredDocument<T>[]>;
   /** Applies all writes in one transaction, durable when it resolves, or none. */
   apply(writes: readonly Write[]): Promise<ApplyOutcome>;
   /** Raises a durable counter by one and gives the new value, 1 at first. */
   raise(counter: string): Promise<number>;
+  /** Bytes that the store's documents take on disk, roughly. */
+  sizeBytes(): Promise<number>;
   close(): Promise<void>;
+}
+
+/** A part of a list. */
+export interface ListPage {
+  /** Only documents behind this id, in the order of the list. */
+  readonly after?: string;
+  /** At most so many, a whole number from 0; all of them by default. */
+  readonly limit?: number;
+  /** From the last id to the first. */
+  readonly descending?: boolean;
 }

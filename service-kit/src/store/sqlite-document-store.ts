@@ -8,6 +8,7 @@ import type {
   ApplyOutcome,
   DocumentKey,
   DocumentStore,
+  ListPage,
   StoredDocument,
   Write,
 } from "./document-store.ts";
@@ -27,17 +28,30 @@ const SCHEMA = `
 
 type Row = Record<string, SQLOutputValue>;
 
+/** How durable a store's writes are. */
+export interface SqliteStoreOptions {
+  /**
+   * "commit" (default): what `apply` has answered survives a power cut (synchronous FULL). "process": it
+   * survives the end of the process, and a power cut may take the newest writes (NORMAL), for history.
+   */
+  readonly durability?: "commit" | "process";
+}
+
 /**
- * Opens (and creates) a document store in one SQLite file: WAL, synchronous FULL, and an exclusive
- * lock, so a second program on the same file fails at start instead of corrupting the first's view.
- * Throws UNAVAILABLE with a message that names the file when it cannot be used.
+ * Opens (and creates) a document store in one SQLite file, in WAL mode with an exclusive lock, so a
+ * second program on the same file fails at start instead of corrupting the first's view. Throws
+ * UNAVAILABLE with a message that names the file when it cannot be used.
  */
-export function openSqliteDocumentStore(file: string, clock: Clock): DocumentStore {
+export function openSqliteDocumentStore(
+  file: string,
+  clock: Clock,
+  options: SqliteStoreOptions = {},
+): DocumentStore {
   try {
     mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
     const database = new DatabaseSync(file, { timeout: 2_000 });
     try {
-      prepareFile(database);
+      prepareFile(database, options.durability === "process" ? "NORMAL" : "FULL");
     } catch (thrown) {
       database.close();
       throw thrown;
@@ -51,8 +65,10 @@ export function openSqliteDocumentStore(file: string, clock: Clock): DocumentSto
   }
 }
 
-function prepareFile(database: DatabaseSync): void {
-  database.exec("PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;");
+function prepareFile(database: DatabaseSync, synchronous: "FULL" | "NORMAL"): void {
+  database.exec(
+    `PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=${synchronous};`,
+  );
   const version = Number(database.prepare("PRAGMA user_version").get()?.user_version);
   if (version > SCHEMA_VERSION) {
     throw new Error(
@@ -87,16 +103,21 @@ class SqliteDocumentStore implements DocumentStore {
   }
 
   async list<T>(
-    collection: Omit<DocumentKey, "id">,
-    page: { readonly after?: string; readonly limit?: number } = {},
+    { orgId, collection }: Omit<DocumentKey, "id">,
+    page: ListPage = {},
   ): Promise<readonly StoredDocument<T>[]> {
-    const { orgId, collection: name } = collection;
     const limit = page.limit ?? -1;
+    const [behind, order] = page.descending ? ["<", "DESC"] : [">", "ASC"];
     const select = "SELECT * FROM documents WHERE org_id = ? AND collection = ?";
     const rows =
       page.after === undefined
-        ? this.#sql(`${select} ORDER BY id LIMIT ?`).all(orgId, name, limit)
-        : this.#sql(`${select} AND id > ? ORDER BY id LIMIT ?`).all(orgId, name, page.after, limit);
+        ? this.#sql(`${select} ORDER BY id ${order} LIMIT ?`).all(orgId, collection, limit)
+        : this.#sql(`${select} AND id ${behind} ? ORDER BY id ${order} LIMIT ?`).all(
+            orgId,
+            collection,
+            page.after,
+            limit,
+          );
     return rows.map((row) => toDocument<T>(row));
   }
 
@@ -123,6 +144,11 @@ class SqliteDocumentStore implements DocumentStore {
        ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value`,
     ).get(counter);
     return Number(row?.value);
+  }
+
+  async sizeBytes(): Promise<number> {
+    const pragma = (name: string) => Number(this.#sql(`PRAGMA ${name}`).get()?.[name]);
+    return (pragma("page_count") - pragma("freelist_count")) * pragma("page_size");
   }
 
   async close(): Promise<void> {

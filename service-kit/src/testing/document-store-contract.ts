@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { DocumentKey, DocumentStore, Write } from "../store/document-store.ts";
+import type { DocumentKey, DocumentStore, ListPage, Write } from "../store/document-store.ts";
 
 /** How the contract suite reaches a driver. */
 export interface StoreHarness {
@@ -183,6 +183,22 @@ function listTests(store: () => DocumentStore): void {
     expect(await ids(store(), { limit: 0 })).toEqual([]);
   });
 
+  it("lists from the last to the first on demand", async () => {
+    await store().apply(["a", "b", "c", "d"].map((id) => insert(id, { id })));
+    expect(await ids(store(), { descending: true, limit: 3 })).toEqual(["d", "c", "b"]);
+    expect(await ids(store(), { descending: true, after: "b" })).toEqual(["a"]);
+  });
+
+  it("tells how much it takes on disk, which falls when documents go", async () => {
+    const names = Array.from({ length: 50 }, (_none, index) => `big-${index}`);
+    const empty = await store().sizeBytes();
+    await store().apply(names.map((id) => insert(id, "x".repeat(20_000))));
+    const full = await store().sizeBytes();
+    expect(full - empty).toBeGreaterThan(900_000);
+    await store().apply(names.map((id) => ({ kind: "delete", key: key(id) })));
+    expect(await store().sizeBytes()).toBeLessThan(full / 2);
+  });
+
   it("lists a document with an empty id", async () => {
     await store().apply([insert("", 1), insert("a", 1)]);
     expect(await ids(store())).toEqual(["", "a"]);
@@ -209,7 +225,7 @@ function identityTests(store: () => DocumentStore, reopen: () => Promise<void>):
 
 async function ids(
   store: DocumentStore,
-  options: { orgId?: string; after?: string; limit?: number } = {},
+  options: { orgId?: string } & ListPage = {},
 ): Promise<readonly string[]> {
   const { orgId = ORG, ...page } = options;
   return (await store.list({ orgId, collection: "things" }, page)).map(({ id }) => id);

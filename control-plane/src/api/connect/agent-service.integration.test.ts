@@ -10,8 +10,10 @@ import {
   type StateRequestSchema,
 } from "@berth/proto";
 import {
+  authenticationGate,
   type Clock,
   createHttp2Server,
+  errorMapping,
   type Http2Server,
   openSqliteDocumentStore,
   silentLogger,
@@ -30,10 +32,12 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { AgentSessions } from "../../fleet/agent-sessions.ts";
 import { ClusterRegistry } from "../../fleet/cluster-registry.ts";
 import { aDocument, someMetrics } from "../../testing/documents.ts";
-import { agentRoutes, errorInterceptor } from "./agent-service.ts";
+import { agentRoutes } from "./agent-service.ts";
 
 const ORG = "default_org";
 const TOKEN = "a-token";
+const INSTANCE = "00000000-0000-4000-8000-000000000001";
+const OTHER_INSTANCE = "00000000-0000-4000-8000-000000000002";
 const headers = { authorization: `Bearer ${TOKEN}` };
 
 let directory: string;
@@ -58,7 +62,9 @@ async function start(): Promise<void> {
     address: { host: "127.0.0.1", port: 0, setting: "BERTH_AGENT_PORT" },
     logger: silentLogger,
     handler: connectNodeAdapter({
-      interceptors: [errorInterceptor],
+      requestGate: authenticationGate(tokenAuthenticator(ORG, TOKEN)),
+      interceptors: [errorMapping(silentLogger)],
+      readMaxBytes: 100_000,
       routes: (router) =>
         agentRoutes(router, {
           agents: sessions,
@@ -98,6 +104,7 @@ interface RegisterInit {
   clusterId?: string;
   identity?: { kind: ClusterIdentityKind; value: string };
   agentIncarnation?: bigint;
+  agentInstanceId?: string;
   stateDigest?: string;
 }
 
@@ -105,6 +112,7 @@ const hello = (overrides: RegisterInit = {}) => ({
   clusterId: "c1",
   identity: { kind: ClusterIdentityKind.PROCESS, value: "machine:directory" },
   agentIncarnation: 1n,
+  agentInstanceId: INSTANCE,
   ...overrides,
 });
 
@@ -148,8 +156,10 @@ async function openState(sessionId: string) {
   return { sessionId, requests, acks };
 }
 
-async function joinWithDocument(): Promise<Awaited<ReturnType<typeof openState>>> {
-  const { sessionId } = await client.register(hello(), { headers });
+async function joinWithDocument(
+  overrides: RegisterInit = {},
+): Promise<Awaited<ReturnType<typeof openState>>> {
+  const { sessionId } = await client.register(hello(overrides), { headers });
   const state = await openState(sessionId);
   state.requests.push({
     sessionId,
@@ -191,6 +201,8 @@ describe("AgentService", () => {
       "identity.kind",
     ],
     ["incarnation", { agentIncarnation: 0n }, "agent_incarnation"],
+    ["huge incarnation", { agentIncarnation: 2n ** 64n - 1n }, "agent_incarnation"],
+    ["instance id", { agentInstanceId: "x" }, "agent_instance_id"],
   ])("refuses a bad %s by name", async (_name, overrides, field) => {
     const call = client.register(hello(overrides), { headers });
     await expect(call).rejects.toThrow(field);
@@ -205,10 +217,28 @@ describe("AgentService", () => {
     await expect(call).rejects.toSatisfy((thrown) => codeOf(thrown) === Code.AlreadyExists);
   });
 
-  it("refuses an incarnation older than the newest one", async () => {
-    await client.register(hello({ agentIncarnation: 5n }), { headers });
-    const call = client.register(hello({ agentIncarnation: 4n }), { headers });
+  it("refuses an older incarnation while the newest is live, and takes it when that is silent", async () => {
+    await joinWithDocument({ agentIncarnation: 5n });
+    const restored = hello({ agentIncarnation: 4n, agentInstanceId: OTHER_INSTANCE });
+    const call = client.register(restored, { headers });
     await expect(call).rejects.toSatisfy((thrown) => codeOf(thrown) === Code.Aborted);
+    nowMs = 10_001;
+    sessions.expire();
+    const accepted = await client.register(restored, { headers });
+    expect(accepted).toMatchObject({ snapshotWanted: true, fence: { agentIncarnation: 4n } });
+  });
+
+  it("refuses a second agent on a copy of the same state, and takes a reconnect of the first", async () => {
+    await joinWithDocument();
+    const copy = hello({ agentInstanceId: OTHER_INSTANCE });
+    await expect(client.register(copy, { headers })).rejects.toThrow("on a copy of this state");
+    await expect(client.register(hello(), { headers })).resolves.toBeDefined();
+  });
+
+  it("refuses a message larger than its limit, compressed or not", async () => {
+    const huge = hello({ stateDigest: "\n".repeat(200_000) });
+    const call = client.register(huge, { headers });
+    await expect(call).rejects.toSatisfy((thrown) => codeOf(thrown) === Code.ResourceExhausted);
   });
 
   it("makes a cluster live at the end of its snapshot, and shows reported metrics", async () => {
@@ -238,7 +268,8 @@ describe("AgentService", () => {
 
   it("ends the streams of the older session when a newer one begins", async () => {
     const older = await joinWithDocument();
-    await client.register(hello({ agentIncarnation: 2n }), { headers });
+    const restarted = hello({ agentIncarnation: 2n, agentInstanceId: OTHER_INSTANCE });
+    await client.register(restarted, { headers });
     await expect(older.acks.next()).rejects.toSatisfy((thrown) => codeOf(thrown) === Code.Aborted);
   });
 
@@ -260,6 +291,19 @@ describe("AgentService", () => {
     });
     await expect(state.acks.next()).rejects.toThrow('entry "cluster": id: expected "c1"');
     expect((await registry.get(ORG, "c1")).document.id).toBe("c1");
+  });
+
+  it("keeps the state that it had when a snapshot holds a bad entry", async () => {
+    const state = await joinWithDocument();
+    state.requests.push({
+      sessionId: state.sessionId,
+      streamSeq: 2n,
+      snapshot: true,
+      snapshotEnd: true,
+      entries: [entry("cluster", 2, aDocument("c1")), entry("evil", 1, {})],
+    });
+    await expect(state.acks.next()).rejects.toThrow("unknown key");
+    expect((await registry.get(ORG, "c1")).document).toEqual(aDocument("c1"));
   });
 
   it("calls a cluster unreachable after its TTL of silence, and live when it is back", async () => {

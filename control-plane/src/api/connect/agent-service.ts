@@ -7,10 +7,16 @@ import {
   type StateResponse,
 } from "@berth/proto";
 import { type Authenticate, BerthError, type Principal, toConnectError } from "@berth/service-kit";
-import type { ConnectRouter, HandlerContext, Interceptor } from "@connectrpc/connect";
+import type { ConnectRouter, HandlerContext } from "@connectrpc/connect";
 import type { AgentSession, AgentSessions } from "../../fleet/agent-sessions.ts";
 
-const MAX_SNAPSHOT_ENTRIES = 100_000;
+/** Largest message of an agent: a cluster document of 10,000 nodes fits. */
+export const MAX_AGENT_MESSAGE_BYTES = 16 * 1024 * 1024;
+
+const MAX_SNAPSHOT_ENTRIES = 10_000;
+const MAX_SNAPSHOT_CHARACTERS = 64 * 1024 * 1024;
+/** Longest wait for the first message of a stream, which names its session. */
+const FIRST_MESSAGE_LIMIT_MS = 10_000;
 
 /** What {@link agentRoutes} needs. */
 export interface AgentServiceDeps {
@@ -43,15 +49,6 @@ export function agentRoutes(router: ConnectRouter, deps: AgentServiceDeps): void
   });
 }
 
-/** Maps errors of handlers to Connect errors by the error table. */
-export const errorInterceptor: Interceptor = (next) => async (request) => {
-  try {
-    return await next(request);
-  } catch (thrown) {
-    throw toConnectError(thrown);
-  }
-};
-
 type ReportReply = Omit<AgentReportResponse, "$typeName" | "$unknown">;
 type StateReply = Omit<StateResponse, "$typeName" | "$unknown">;
 
@@ -72,17 +69,20 @@ async function* takeState(
   requests: AsyncIterable<StateRequest>,
 ): AsyncGenerator<StateReply> {
   let snapshot: Entry[] = [];
+  let characters = 0;
   try {
     for await (const { request, session } of fenced(agents, principal, requests)) {
       if (request.snapshot) {
-        snapshot.push(...request.entries);
-        if (snapshot.length > MAX_SNAPSHOT_ENTRIES) {
-          const message = `entries: a snapshot holds at most ${MAX_SNAPSHOT_ENTRIES}`;
+        snapshot = snapshot.concat(request.entries);
+        characters += request.entries.reduce((sum, { json }) => sum + json.length, 0);
+        if (snapshot.length > MAX_SNAPSHOT_ENTRIES || characters > MAX_SNAPSHOT_CHARACTERS) {
+          const message = `entries: a snapshot holds at most ${MAX_SNAPSHOT_ENTRIES} entries and ${MAX_SNAPSHOT_CHARACTERS} characters`;
           throw new BerthError("INVALID_ARGUMENT", message);
         }
         if (request.snapshotEnd) {
           agents.takeState(session, snapshot, true);
           snapshot = [];
+          characters = 0;
         }
       } else {
         agents.takeState(session, request.entries, false);
@@ -109,7 +109,9 @@ async function* fenced<T extends { sessionId: string; streamSeq: bigint }>(
   const iterator = requests[Symbol.asyncIterator]();
   let session: AgentSession | undefined;
   for (let expected = 1n; ; expected += 1n) {
-    const next = await nextOrEnd(iterator, session?.signal);
+    // Once a message has named the session, the session's own end bounds the wait.
+    const signal = session?.signal ?? AbortSignal.timeout(FIRST_MESSAGE_LIMIT_MS);
+    const next = await nextOrEnd(iterator, signal);
     if (next.done === true) return;
     const request = next.value;
     session = agents.require(principal, request.sessionId);
@@ -123,18 +125,15 @@ async function* fenced<T extends { sessionId: string; streamSeq: bigint }>(
 
 async function nextOrEnd<T>(
   iterator: AsyncIterator<T>,
-  signal: AbortSignal | undefined,
+  signal: AbortSignal,
 ): Promise<IteratorResult<T>> {
-  if (signal === undefined) return iterator.next();
   signal.throwIfAborted();
-  let stop: (() => void) | undefined;
-  const ended = new Promise<never>((_resolve, reject) => {
-    stop = () => reject(signal.reason);
-    signal.addEventListener("abort", stop, { once: true });
-  });
+  const ended = Promise.withResolvers<never>();
+  const stop = () => ended.reject(signal.reason);
+  signal.addEventListener("abort", stop, { once: true });
   try {
-    return await Promise.race([iterator.next(), ended]);
+    return await Promise.race([iterator.next(), ended.promise]);
   } finally {
-    if (stop !== undefined) signal.removeEventListener("abort", stop);
+    signal.removeEventListener("abort", stop);
   }
 }

@@ -1,12 +1,13 @@
 import { BerthError } from "@berth/service-kit";
 import type { FastifyInstance } from "fastify";
-import { requestIdOf } from "../../allocation/allocation-request.ts";
+import { AllocationBody, requestIdOf } from "../../allocation/allocation-request.ts";
 import type { Allocator } from "../../allocation/allocator.ts";
 
 /** `POST /allocate`: the HTTP twin of the allocator's WebSocket. */
 export function allocateRoutes(server: FastifyInstance, allocator: Allocator): void {
   const schema = {
     tags: ["allocation"],
+    body: AllocationBody,
     summary: "Place work: a policy picks cluster, node and GPUs",
   };
   server.post("/allocate", { schema }, async (request, reply) => {

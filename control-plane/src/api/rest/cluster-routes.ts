@@ -1,5 +1,6 @@
 import { BerthError, bodyObject } from "@berth/service-kit";
 import type { FastifyInstance, FastifyReply } from "fastify";
+import { ClusterDocumentBody } from "../../fleet/cluster-body.ts";
 import type { ClusterRegistry } from "../../fleet/cluster-registry.ts";
 import type { ClusterView } from "../../fleet/cluster-view.ts";
 
@@ -47,7 +48,13 @@ function registryRoutes(server: FastifyInstance, clusters: ClusterRegistry): voi
   );
   server.post(
     "/clusters",
-    { schema: { tags, summary: "Register a cluster without an agent" } },
+    {
+      schema: {
+        tags,
+        summary: "Register a cluster without an agent",
+        body: ClusterDocumentBody,
+      },
+    },
     async (request, reply) => {
       const view = await clusters.create(request.principal.orgId, bodyObject(request));
       return sendJson(reply, view.documentJson);

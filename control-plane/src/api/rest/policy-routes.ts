@@ -1,6 +1,13 @@
-import { bodyObject } from "@berth/service-kit";
+import { bodyObject, parse } from "@berth/service-kit";
 import type { FastifyInstance } from "fastify";
+import { Type } from "typebox";
+import { PolicyChange, PublishBody } from "../../policies/policy-record.ts";
 import type { PolicyRegistry } from "../../policies/policy-registry.ts";
+
+const UnpackBody = Type.Object({
+  /** A zip or tar archive (any compression) in base64. */
+  archive: Type.String(),
+});
 
 interface UriParams {
   readonly uri: string;
@@ -9,11 +16,23 @@ interface UriParams {
 /** The policy registry: publish, get, list, query, change, remove. */
 export function policyRoutes(server: FastifyInstance, policies: PolicyRegistry): void {
   const tags = ["policies"];
-  server.post("/policy", { schema: { tags, summary: "Publish a policy" } }, async (request) => {
-    const { orgId } = request.principal;
-    const data = await policies.publish(orgId, bodyObject(request), request.bodyText);
-    return { success: true, data };
-  });
+  server.post(
+    "/policy",
+    { schema: { tags, summary: "Publish a policy", body: PublishBody } },
+    async (request) => {
+      const { orgId } = request.principal;
+      const data = await policies.publish(orgId, bodyObject(request), request.bodyText);
+      return { success: true, data };
+    },
+  );
+  server.post(
+    "/policy/unpack",
+    { schema: { tags, summary: "The text files of a policy archive", body: UnpackBody } },
+    async (request) => {
+      const { archive } = parse(UnpackBody, bodyObject(request));
+      return { success: true, data: { files: await policies.unpack(archive) } };
+    },
+  );
   server.get("/policies", { schema: { tags, summary: "All policies" } }, async (request) => {
     return { success: true, data: await policies.list(request.principal.orgId) };
   });
@@ -43,7 +62,7 @@ export function policyRoutes(server: FastifyInstance, policies: PolicyRegistry):
   );
   server.put<{ Params: UriParams }>(
     "/policy/:uri",
-    { schema: { tags, summary: "Change description, tags or metadata" } },
+    { schema: { tags, summary: "Change description, tags or metadata", body: PolicyChange } },
     async (request) => {
       const { uri } = request.params;
       const data = await policies.change(request.principal.orgId, uri, bodyObject(request));

@@ -30,6 +30,8 @@ export interface RestDeps {
 /** The REST server of the control-plane, not yet listening. `GET /openapi.json` describes it. */
 export function createRestServer(deps: RestDeps): FastifyInstance {
   const server = createHttpServer(deps);
+  // Handlers validate with one voice for every transport; the schemas of routes describe them.
+  server.setValidatorCompiler(() => () => true);
   server.register(swagger, {
     openapi: {
       openapi: "3.1.0",

@@ -1,0 +1,42 @@
+import type { ClusterDocument } from "@berth/proto";
+import { BerthError } from "@berth/service-kit";
+import { Type } from "typebox";
+
+/**
+ * What a cluster document must hold, from an agent or by REST. The existing registry demanded more; here
+ * only what decisions need, and every other key is kept as it came.
+ */
+export const ClusterDocumentBody = Type.Object({
+  id: Type.String({ pattern: "^[a-zA-Z0-9][a-zA-Z0-9._-]{0,252}$" }),
+  regionId: Type.Optional(Type.String()),
+  status: Type.Optional(Type.String()),
+  nodes: Type.Optional(
+    Type.Object({
+      count: Type.Optional(Type.Number()),
+      nodeData: Type.Optional(
+        Type.Array(
+          Type.Object({
+            id: Type.String({ minLength: 1 }),
+            gpus: Type.Optional(Type.Object({ gpus: Type.Optional(Type.Array(Type.Object({}))) })),
+          }),
+        ),
+      ),
+    }),
+  ),
+  tags: Type.Optional(Type.Array(Type.String())),
+  config: Type.Optional(Type.Object({})),
+  clusterMetadata: Type.Optional(Type.Object({})),
+  reputation: Type.Optional(Type.Number()),
+});
+
+/** Refuses a document in which two nodes have one id; INVALID_ARGUMENT names the second. */
+export function checkNodeIds(document: Partial<Pick<ClusterDocument, "nodes">>): void {
+  const seen = new Set<string>();
+  for (const [index, { id }] of (document.nodes?.nodeData ?? []).entries()) {
+    if (seen.has(id)) {
+      const message = `nodes.nodeData.${index}.id: node ${id} is there twice`;
+      throw new BerthError("INVALID_ARGUMENT", message);
+    }
+    seen.add(id);
+  }
+}
