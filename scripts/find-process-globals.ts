@@ -1,7 +1,8 @@
 import ts from "typescript";
 
 /**
- * Lines of a TypeScript source that use the global `process` (also as `globalThis.process`). A
+ * Lines of a TypeScript source that use the global `process` (also as `globalThis.process`
+ * and `globalThis["process"]`). A
  * parameter or variable of that name around the use, and an import of it, make it something else:
  * imports are dependency-cruiser's to judge.
  */
@@ -19,6 +20,10 @@ export function findProcessGlobals(fileName: string, text: string): readonly num
 }
 
 function isGlobalUse(node: ts.Node): boolean {
+  if (ts.isStringLiteral(node) && node.text === "process") {
+    const access = node.parent;
+    return ts.isElementAccessExpression(access) && access.expression.getText() === "globalThis";
+  }
   if (!ts.isIdentifier(node) || node.text !== "process") return false;
   const { parent } = node;
   if (ts.isPropertyAccessExpression(parent) && parent.name === node) {

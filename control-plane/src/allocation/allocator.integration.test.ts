@@ -223,6 +223,8 @@ describe("PolicyRegistry", () => {
     [{}, "expected exactly one of files, archive, code; got none"],
     [{ code: "import x", archive: "aaaa" }, "got archive and code"],
     [{ code: "hello" }, "code: expected Python source"],
+    [{ code: "http://169.254.169.254/x.zip" }, "its address is link-local"],
+    [{ code: "http://127.0.0.1:1/x.zip" }, "code: cannot fetch http://127.0.0.1:1/x.zip"],
     [{ code: "import x", name: "a b" }, "name: "],
   ])("refuses %j and says why", async (fields, message) => {
     const body = { name: "bad", version: "1", release_tag: "t", ...fields };

@@ -1,3 +1,5 @@
+import { lookup } from "node:dns/promises";
+import { BlockList } from "node:net";
 import {
   POLICY_ENTRY_FILE,
   type PolicyCode,
@@ -99,9 +101,23 @@ export function decodeBase64(text: string): Uint8Array {
   return Buffer.from(text, "base64");
 }
 
+/** Link-local addresses, where clouds serve machine credentials; no archive is there. */
+const NEVER_FETCHED = new BlockList();
+NEVER_FETCHED.addSubnet("169.254.0.0", 16, "ipv4");
+NEVER_FETCHED.addSubnet("fe80::", 10, "ipv6");
+
 async function fetchArchive(url: string): Promise<Uint8Array> {
   try {
-    const response = await fetch(url, { signal: AbortSignal.timeout(FETCH_LIMIT_MS) });
+    const { hostname } = new URL(url);
+    for (const { address, family } of await lookup(hostname.replace(/^\[|\]$/g, ""), {
+      all: true,
+    })) {
+      if (NEVER_FETCHED.check(address, family === 6 ? "ipv6" : "ipv4")) {
+        throw new Error("its address is link-local");
+      }
+    }
+    const signal = AbortSignal.timeout(FETCH_LIMIT_MS);
+    const response = await fetch(url, { signal, redirect: "error" });
     if (!response.ok) throw new Error(`it answered ${response.status}`);
     const chunks: Uint8Array[] = [];
     let size = 0;
