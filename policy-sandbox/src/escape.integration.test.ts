@@ -41,6 +41,11 @@ describe("the Python seal gives clear errors", () => {
     ["import os\nos.system('id')", /no attribute 'system'/],
     ["import os\nos.popen('id')", /no attribute 'popen'/],
     ["import os\nos.kill(os.getppid(), 9)", /no attribute 'kill'/],
+    [
+      "import asyncio\nasyncio.run(asyncio.sleep(0))",
+      /^asyncio's event loop is not available in the policy sandbox$/,
+    ],
+    ["import asyncio\nasyncio.get_event_loop()", /^asyncio's event loop is not available/],
     ["open('/etc/passwd').read()", /No such file/],
     ["import socket\nsocket.create_connection(('127.0.0.1', 22), 1)", /unreachable/],
     ["import threading\nthreading.Thread(target=print).start()", /can't start new thread/],

@@ -67,6 +67,14 @@ describe("time", () => {
     expect(sleep.wallMs).toBeGreaterThan(490);
   });
 
+  test("an operation that no interrupt reaches is killed when its CPU time is over", async () => {
+    const limits = { ...LIMITS_BY_KIND.precheck, wallMs: 30_000, cpuMs: 300 };
+    const { outcome, survived } = await survives("return sum(range(10**11))", limits);
+    expect(outcome).toMatchObject({ kind: "timed_out", limit: "cpu", limitMs: 300 });
+    expect(expectKind(outcome, "timed_out").cpuMs).toBeLessThan(2_500);
+    expect(survived).toBe(false);
+  });
+
   test("a loop while the module is loaded is interrupted too", async () => {
     const outcome = await sandbox.evaluate(requestFor("while True: pass", { limits: SHORT }));
     expect(outcome).toMatchObject({ kind: "timed_out", limit: "wall" });
@@ -184,7 +192,7 @@ describe("leaving", () => {
 });
 
 describe("a parent that is killed", () => {
-  test.each(["looping", "idle"])("leaves no %s worker behind", async (mode) => {
+  test.each(["looping", "calling", "idle"])("leaves no %s worker behind", async (mode) => {
     const program = fileURLToPath(new URL("testing/lonely-parent.ts", import.meta.url));
     const parent = spawn(process.execPath, [program, mode], {
       stdio: ["ignore", "pipe", "inherit"],

@@ -22,7 +22,7 @@ export interface Limits {
   readonly contextBytes: number;
   /** UTF-8 bytes of captured stdout, stderr and logging; what follows is dropped and flagged. */
   readonly logBytes: number;
-  /** Calls of host clients in one evaluation. */
+  /** Calls of host clients in one evaluation; more raise, and 64 more end the worker. */
   readonly hostCalls: number;
   /** Deadline of each host call. */
   readonly hostCallMs: number;

@@ -27,8 +27,8 @@ export interface EvaluationFacts {
   readonly coldStart: boolean;
 }
 
-/** Why a worker ended under an evaluation. */
-export type CrashCause = "memory" | "exit" | "trap" | "protocol" | "spawn";
+/** Why a worker ended under an evaluation; `host_calls`: it went on long after `Limits.hostCalls`. */
+export type CrashCause = "memory" | "exit" | "trap" | "protocol" | "host_calls" | "spawn";
 
 /** How an evaluation ended. Only the first kind is a result; none of the others is thrown. */
 export type EvaluationOutcome =
@@ -97,7 +97,7 @@ export type CheckOutcome =
 export type UnpackOutcome =
   | {
       readonly kind: "unpacked";
-      /** "code/function.py" and its siblings to their UTF-8 text. */
+      /** "code/function.py" and its siblings, and "policy.yaml" where there is one, to their UTF-8 text. */
       readonly files: Readonly<Record<string, string>>;
     }
   | {

@@ -152,12 +152,15 @@ test("a damaged image is built again", async () => {
   }
 });
 
-test("a folder that cannot be used is an outcome, not a hang", async () => {
+test.each([
+  ["below a file", join(fileURLToPath(import.meta.url), "below-a-file"), /below-a-file.*ENOTDIR/],
+  ["below /proc", "/proc/berth/state", /\/proc\/berth .*ENOENT/],
+])("a folder %s is an outcome, not a hang", async (_name, stateDir, message) => {
   const events: SandboxEvent[] = [];
-  const stateDir = join(fileURLToPath(import.meta.url), "below-a-file");
   const sandbox = open({ stateDir, onEvent: (event) => events.push(event) });
   const outcome = await sandbox.evaluate(requestFor(QUICK));
   expect(outcome).toMatchObject({ kind: "crashed", cause: "spawn" });
+  expect(expectKind(outcome, "crashed").message).toMatch(message);
   expect(events.map((event) => event.kind)).toContain("snapshot_failed");
   expect(sandbox.stats().snapshot).toBe("failed");
 });

@@ -46,6 +46,7 @@ function jobBounds(prepared: PreparedRequest): Omit<Job, "message" | "sections">
   const { limits, clients = {} } = prepared.request;
   return {
     rssMiB: limits.rssMiB,
+    hostCalls: limits.hostCalls,
     replyBytes: evaluationReplyBytes(limits),
     answer: async (text: string, context: AnswerContext) => {
       if (context.seq > limits.hostCalls) {
@@ -96,7 +97,11 @@ function outcomeOfReply(
   worker.instances = parsed.instances;
   const { log, logTruncated, cold: coldStart } = parsed;
   const told = { ...facts, log, logTruncated, coldStart };
+  if (parsed.result.kind === "broken") worker.discard(parsed.result.message);
   if (reply.facts.fired !== "") return timedOut(reply.facts.fired, prepared, told);
+  if (parsed.result.kind === "broken") {
+    return { kind: "crashed", cause: "trap", message: parsed.result.message, ...told };
+  }
   if (parsed.result.kind === "invalid_input") return parsed.result;
   return { ...parsed.result, ...told };
 }

@@ -5,7 +5,7 @@ import { raiseReply } from "./host-calls.ts";
 import type { PoolWorker } from "./pool-task.ts";
 import { runMessage } from "./request-parts.ts";
 import { parseCheckReply, parseUnpackReply } from "./runner-replies.ts";
-import type { Job } from "./worker-process.ts";
+import type { Job, JobReply } from "./worker-process.ts";
 
 const MIB = 1024 * 1024;
 
@@ -38,19 +38,13 @@ export async function unpackOn(worker: PoolWorker, archive: Uint8Array): Promise
   const header = { operation: "unpack", parts: ["archive"], limits: UNPACK_LIMITS };
   const reply = await worker.run(toolJob(header, archive, UNPACK_REPLY_BYTES));
   worker.discard("it has unpacked an archive");
-  if (reply.kind === "ended") {
-    return {
-      kind: "refused",
-      reason: "corrupt",
-      message: `the archive broke its reader: ${reply.message}`,
-    };
+  if (isLate(reply)) {
+    const message = "the archive takes too long to unpack";
+    return { kind: "refused", reason: "too_large", message };
   }
-  if (reply.facts.fired !== "") {
-    return {
-      kind: "refused",
-      reason: "too_large",
-      message: "the archive takes too long to unpack",
-    };
+  if (reply.kind === "ended") {
+    const message = `the archive broke its reader: ${reply.message}`;
+    return { kind: "refused", reason: "corrupt", message };
   }
   try {
     const parsed = parseUnpackReply(reply.sections);
@@ -70,11 +64,9 @@ export async function checkOn(
   const header = { operation: "check", parts: ["files"], limits: { logBytes: 0 } };
   const body = Buffer.from(JSON.stringify(files), "utf8");
   const reply = await worker.run(toolJob(header, body, CHECK_REPLY_BYTES));
+  if (isLate(reply)) return { kind: "unavailable", message: "the code takes too long to read" };
   if (reply.kind === "ended") {
     return { kind: "unavailable", message: `the code broke its reader: ${reply.message}` };
-  }
-  if (reply.facts.fired !== "") {
-    return { kind: "unavailable", message: "the code takes too long to read" };
   }
   try {
     const { problems, unresolvedImports } = parseCheckReply(reply.sections);
@@ -86,11 +78,17 @@ export async function checkOn(
   }
 }
 
+function isLate(reply: JobReply): boolean {
+  if (reply.kind === "done") return reply.facts.fired !== "";
+  return reply.cause === "wall" || reply.cause === "cpu";
+}
+
 function toolJob(header: object, body: Uint8Array, replyBytes: number): Job {
   return {
     message: runMessage(DEFAULT_LIMITS, header),
     sections: [body],
     rssMiB: DEFAULT_LIMITS.rssMiB,
+    hostCalls: 0,
     replyBytes,
     answer: async () => raiseReply("RuntimeError", "unknown host call"),
   };

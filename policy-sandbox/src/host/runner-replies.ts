@@ -18,7 +18,9 @@ export interface EvaluationReply {
       }
     | { readonly kind: "raised"; readonly error: PolicyError }
     | { readonly kind: "invalid_result"; readonly path: string; readonly message: string }
-    | { readonly kind: "invalid_input"; readonly message: string };
+    | { readonly kind: "invalid_input"; readonly message: string }
+    /** The policy did not run, and the interpreter is beyond use. */
+    | { readonly kind: "broken"; readonly message: string };
 }
 
 type Head = Readonly<Record<string, unknown>>;
@@ -97,6 +99,8 @@ function parseResult(head: Head, sections: Sections, limits: Limits): Evaluation
       return { kind: "invalid_result", path: text(head, "path"), message: text(head, "message") };
     case "invalid_input":
       return { kind: "invalid_input", message: text(head, "message") };
+    case "broken":
+      return { kind: "broken", message: text(head, "message") };
     default:
       throw new FrameError("unknown kind of reply");
   }

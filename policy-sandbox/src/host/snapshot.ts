@@ -1,8 +1,9 @@
 import { createHash, randomUUID } from "node:crypto";
-import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { decodeBody, encodeFrame, FRAME_PREFIX_BYTES, type Frame } from "../protocol/frames.ts";
 import type { SandboxEvent, SnapshotState } from "../sandbox-types.ts";
+import { makeFolder } from "./make-folder.ts";
 import { pyodideDir, workerFlags, xzScript } from "./spawn-worker.ts";
 import { WorkerProcess } from "./worker-process.ts";
 
@@ -61,7 +62,7 @@ export class SnapshotStore {
   }
 
   async #prepare(): Promise<string> {
-    await mkdir(this.#dir, { recursive: true });
+    await makeFolder(this.#dir);
     const key = await snapshotKey();
     const file = join(this.#dir, `snapshot-${key}.bin`);
     if (!(await isIntact(file, key))) await this.#build(file, key);

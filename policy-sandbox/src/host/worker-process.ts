@@ -9,6 +9,8 @@ export interface Job {
   readonly message: Omit<RunMessage, "type" | "id">;
   readonly sections: readonly Uint8Array[];
   readonly rssMiB: number;
+  /** Host calls that are answered; some calls later the worker is killed. */
+  readonly hostCalls: number;
   /** Largest frame that the worker may answer with. */
   readonly replyBytes: number;
   /** Answers the worker's host calls; the signal fires when the run ends. Must not reject. */
@@ -32,6 +34,7 @@ export type EndCause =
   | "exit"
   | "trap"
   | "protocol"
+  | "host_calls"
   | "spawn"
   | "canceled"
   | "closed";
@@ -48,6 +51,8 @@ export type JobReply =
 
 const START_DEADLINE_MS = 60_000;
 const POLL_MS = 50;
+// A policy that meets the limit as an exception can still end by itself; one that goes on is a flood.
+const EXCESS_HOST_CALLS = 64;
 const STDERR_CHARS = 4_000;
 const IDLE_FRAME_BYTES = 64 * 1024;
 
@@ -194,16 +199,27 @@ export class WorkerProcess {
     if (running.answering) throw new FrameError("frame while a host call is open");
     if (message.type === "call") {
       if (message.seq !== running.calls + 1) throw new FrameError("host call out of sequence");
-      void this.#answer(running, message.text);
+      this.#call(running, message.text);
     } else if (message.type === "trap") {
-      this.kill("trap", `the interpreter failed: ${message.message}`);
+      // An interrupt that found the runner outside of the policy ends the interpreter, too.
+      this.kill(message.facts.fired || "trap", `the interpreter failed: ${message.message}`);
     } else {
       this.#settle({ kind: "done", facts: message.facts, sections: message.sections });
     }
   }
 
-  async #answer(running: Running, text: string): Promise<void> {
+  #call(running: Running, text: string): void {
+    const { hostCalls } = running.job;
     running.calls += 1;
+    if (running.calls <= hostCalls + EXCESS_HOST_CALLS) {
+      void this.#answer(running, text);
+      return;
+    }
+    const made = `more than ${hostCalls + EXCESS_HOST_CALLS} host calls`;
+    this.kill("host_calls", `the policy made ${made}, at most ${hostCalls} are allowed`);
+  }
+
+  async #answer(running: Running, text: string): Promise<void> {
     running.answering = true;
     const remainingMs = running.job.message.wallMs - (performance.now() - running.startedAt);
     const context = { signal: running.abort.signal, seq: running.calls, remainingMs };
@@ -218,7 +234,12 @@ export class WorkerProcess {
     if (usage === null || this.#running !== running) return;
     running.firstUsage ??= usage;
     running.lastUsage = usage;
-    const { rssMiB } = running.job;
+    const { rssMiB, message } = running.job;
+    const cpuMs = usage.cpuMs - running.firstUsage.cpuMs;
+    // The interrupt does not reach a policy that stays inside one long operation of Python's own.
+    if (cpuMs > message.cpuMs + message.graceMs) {
+      this.kill("cpu", "the policy ignored its CPU deadline");
+    }
     if (usage.rssMiB > rssMiB) {
       const used = Math.round(usage.rssMiB);
       this.kill("memory", `the worker used ${used} MiB, at most ${rssMiB} MiB are allowed`);

@@ -4,9 +4,11 @@ import { crc32 } from "node:zlib";
 export interface ArchiveEntry {
   readonly name: string;
   readonly data?: string | Uint8Array;
-  /** tar type flag: "0" file, "2" symbolic link, "3" device, "5" folder. */
-  readonly type?: "0" | "2" | "3" | "5";
+  /** tar type flag: "0" file, "2" symbolic link, "3" device, "5" folder, "L" GNU long name, "x" and "g" PAX. */
+  readonly type?: "0" | "2" | "3" | "5" | "L" | "x" | "g";
   readonly linkTo?: string;
+  /** The size that a tar header tells, when it is not that of `data`; may be negative or huge. */
+  readonly claimedSize?: number;
 }
 
 const BLOCK = 512;
@@ -30,7 +32,9 @@ function tarHeader(entry: ArchiveEntry, size: number): Buffer {
   header.write("0000644\0", 100);
   header.write("0000000\0", 108);
   header.write("0000000\0", 116);
-  header.write(`${size.toString(8).padStart(11, "0")}\0`, 124);
+  const told = entry.claimedSize ?? size;
+  if (told >= 0 && told < 8 ** 11) header.write(`${told.toString(8).padStart(11, "0")}\0`, 124);
+  else writeBase256(header, told);
   header.write("00000000000\0", 136);
   header.write("        ", 148);
   header.write(entry.type ?? "0", 156);
@@ -39,6 +43,20 @@ function tarHeader(entry: ArchiveEntry, size: number): Buffer {
   const sum = header.reduce((total, byte) => total + byte, 0);
   header.write(`${sum.toString(8).padStart(6, "0")}\0 `, 148);
   return header;
+}
+
+/** GNU's form of a size that octal digits cannot tell: a flag byte and 11 bytes of two's complement. */
+function writeBase256(header: Buffer, size: number): void {
+  header[124] = size < 0 ? 0xff : 0x80;
+  header.fill(size < 0 ? 0xff : 0, 125, 136);
+  header.writeBigInt64BE(BigInt(size), 128);
+}
+
+/** One record of a PAX header, with the length that it begins with. */
+export function paxRecord(key: string, value: string): string {
+  const rest = ` ${key}=${value}\n`;
+  const digits = String(rest.length + String(rest.length).length).length;
+  return `${rest.length + digits}${rest}`;
 }
 
 /** A zip archive of the entries, stored without compression. */
@@ -95,5 +113,11 @@ export const TAR_XZ = Buffer.from(
 /** The same as `tar cjf` writes it. */
 export const TAR_BZ2 = Buffer.from(
   "QlpoOTFBWSZTWYnQvgQAAJV7hMmQAERAAf+CQAhvId5gAACACCAAkoSqZDTQAANAMjQSUJ6KeU0PU0A9QAek9md8ctbDJAUkhJGW90qBDbqahIKjhIHiZ6gfB568GEQF0tEXMcYE4WgWYxI1HudxiRERzqSRWJFsljRD8gMhj73HhsqF7T1gRB44pGixgzJ3uVzmJB/F3JFOFCQidC+BAA==",
+  "base64",
+);
+
+/** The same with the integrity check that `xz --check=sha256` chooses. */
+export const TAR_XZ_SHA256 = Buffer.from(
+  "/Td6WFoAAArh+wyhAgAhARYAAAB0L+Wj4Cf/AGddADGbyLBT7lbwq0IOlODMa2stQg/JkLralVrD5XGwKc9LEr+tALvh6KUAYff1r1CQCtDJQ3JVeCMs1vaVLjHRoP+NrhgP0QrFB8Jq6DrmfxqEg3Aq2HSkBvgmZWw9bRGiEp2Llshk8QAAALpqtDBGhs95yAS5jZ9gVF8k+ygw4xib5+kD20JWJcJxAAGbAYBQAABmg3EItunfHAIAAAAAClla",
   "base64",
 );

@@ -24,11 +24,15 @@ function readSnapshot(file: string): Pick<RealmSource, "snapshot" | "codeCache">
   return { snapshot: sections[0] ?? null, codeCache: sections[1] ?? null };
 }
 
+/** Never throws: an error in here would reach the policy, which could catch it and go on. */
 function callHost(text: string): string {
-  current.calls += 1;
-  channel.send({ type: "call", id: current.id, seq: current.calls }, [encoder.encode(text)]);
-  const reply = channel.receive();
-  return decoder.decode(reply.sections[0]);
+  try {
+    current.calls += 1;
+    channel.send({ type: "call", id: current.id, seq: current.calls }, [encoder.encode(text)]);
+    return decoder.decode(channel.receive().sections[0]);
+  } catch (error) {
+    process.exit(error instanceof ChannelClosedError ? EXIT.closed : EXIT.failed);
+  }
 }
 
 function leave(limit: string): void {

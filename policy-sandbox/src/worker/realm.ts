@@ -80,6 +80,7 @@ const REALM_SCRIPTS = [
   "file-cap",
   "start",
   "xz",
+  "freeze",
   "bridge",
 ] as const;
 

@@ -6,6 +6,7 @@ import importlib.machinery
 import linecache
 import logging
 import os
+import stat
 import sys
 
 from . import capabilities
@@ -13,8 +14,13 @@ from . import capabilities
 ENTRY = "function"
 CLASS = "AIOSv1PolicyRule"
 CODE_ROOT = "code/"
+_CODE_FOLDER = "/code"
 MAX_INSTANCES = 8
 _RESERVED = frozenset((*sys.stdlib_module_names, "requests", "_berth"))
+
+
+class ActivationFailed(Exception):
+    """The interpreter holds parts of two policies: nothing may run in it any more."""
 
 
 class SourceLoader:
@@ -143,10 +149,16 @@ class Loader:
     def _activate(self, instance):
         if instance is self._active:
             return
+        try:
+            self._switch_to(instance)
+        except BaseException as error:  # an interrupt, too, leaves it half done
+            text = "%s: %s" % (type(error).__name__, error)
+            raise ActivationFailed("the policy could not be put in place: %s" % text[:500]) from None
+
+    def _switch_to(self, instance):
         if self._active is not None:
             self._active.modules = _take_modules(self._active)
-        before = {} if self._active is None else self._active.data_files
-        _replace_data_files(before, instance.data_files)
+        _replace_data_files(instance.data_files)
         self._active = instance
         self._finder.files = instance.files
         linecache.clearcache()
@@ -163,12 +175,28 @@ def _take_modules(instance):
     return {name: sys.modules.pop(name) for name in names}
 
 
-def _replace_data_files(before, after):
-    """Puts what is not Python below /code, where `__file__` points."""
-    for path in before:
-        if os.path.exists("/" + path):
-            os.unlink("/" + path)
-    for path, text in after.items():
+def _replace_data_files(files):
+    """Puts what is not Python below /code, where `__file__` points, and nothing else stays there."""
+    os.chmod("/", 0o777)  # the policy before may have closed it
+    if "code" in os.listdir("/"):
+        _remove_tree(_CODE_FOLDER)
+    for path, text in files.items():
         os.makedirs(os.path.dirname("/" + path), exist_ok=True)
         with open("/" + path, "w", encoding="utf-8", newline="") as file:
             file.write(text)
+
+
+def _remove_tree(root):
+    """Removes whatever stands there, of any mode and any depth, without following links."""
+    folders = []
+    waiting = [root]
+    while waiting:
+        path = waiting.pop()
+        if stat.S_ISDIR(os.lstat(path).st_mode):
+            os.chmod(path, 0o700)
+            folders.append(path)
+            waiting.extend(path + "/" + name for name in os.listdir(path))
+        else:
+            os.unlink(path)
+    for path in reversed(folders):
+        os.rmdir(path)

@@ -54,6 +54,8 @@ class Runner:
             }, ()
         except InvalidInput as invalid:
             head, payloads = {"kind": "invalid_input", "message": str(invalid)}, ()
+        except loader.ActivationFailed as failed:
+            head, payloads = {"kind": "broken", "message": str(failed)}, ()
         except BaseException as error:
             if isinstance(error, _STATE_IN_DOUBT):
                 self._loader.drop(header["instance"])
@@ -93,9 +95,14 @@ class Runner:
 
         try:
             files = archive.unpack(compressed.to_bytes(), header["limits"], unxz)
-        except archive.Refused as refused:
-            return json.dumps({"kind": "refused", "reason": refused.reason, "message": refused.message})
-        return json.dumps({"kind": "unpacked"}) + _NUL + json.dumps(files)
+            return json.dumps({"kind": "unpacked"}) + _NUL + json.dumps(files)
+        except archive.Refused as error:
+            refused = error
+        except KeyboardInterrupt:
+            refused = archive.Refused("too_large", "the archive takes too long to unpack")
+        except MemoryError:
+            refused = archive.Refused("too_large", "the archive needs too much memory to unpack")
+        return json.dumps({"kind": "refused", "reason": refused.reason, "message": refused.message})
 
     def _check(self, header, parts):
         files = json.loads(_text(parts["files"]))

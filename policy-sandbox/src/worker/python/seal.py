@@ -4,6 +4,7 @@ Friction and clear errors, not the boundary: a policy that undoes this meets the
 it a process without permissions.
 """
 
+import asyncio
 import os
 import sys
 
@@ -19,6 +20,8 @@ _STRIPPED = (
     "system popen fork forkpty posix_spawn posix_spawnp execv execve spawnv spawnve kill killpg _exit abort"
 ).split()
 
+_NO_LOOP = "asyncio's event loop is not available in the policy sandbox"
+
 _FOREIGN_FINDERS = ("JsFinder", "UnvendoredFinder", "RepodataPackagesFinder")
 
 
@@ -28,6 +31,30 @@ class DenyFinder:
         if name.partition(".")[0] in DENIED:
             raise ImportError("module %r is not available in the policy sandbox" % name, name=name)
         return None
+
+
+class NoLoopPolicy(asyncio.AbstractEventLoopPolicy):
+    def get_event_loop(self):
+        raise RuntimeError(_NO_LOOP)
+
+    def new_event_loop(self):
+        raise RuntimeError(_NO_LOOP)
+
+    def set_event_loop(self, loop):
+        raise RuntimeError(_NO_LOOP)
+
+
+def _run(main, **options):
+    if asyncio.iscoroutine(main):
+        main.close()  # or Python warns that it was never awaited
+    raise RuntimeError(_NO_LOOP)
+
+
+def _seal_asyncio():
+    """Pyodide's loop waits for a browser's timers, which never fire here."""
+    asyncio.events._set_running_loop(None)
+    asyncio.set_event_loop_policy(NoLoopPolicy())
+    asyncio.run = asyncio.runners.run = _run
 
 
 def seal():
@@ -41,6 +68,7 @@ def seal():
     for name in list(sys.modules):
         if name.partition(".")[0] in DENIED:
             del sys.modules[name]
+    _seal_asyncio()
     for module in (os, posix):
         for name in _STRIPPED:
             if hasattr(module, name):

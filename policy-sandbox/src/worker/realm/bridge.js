@@ -2,7 +2,7 @@
 // other scripts of this folder returned. Everything that goes back to the host is a primitive or a function
 // of this realm that returns primitives.
 (parts) => {
-  const { host, deadline, caps, capFiles, startPyodide, unxz } = parts;
+  const { host, deadline, caps, capFiles, startPyodide, freezeBuiltIns, unxz } = parts;
   const Bytes = Uint8Array;
   const text = String;
   const number = Number;
@@ -22,6 +22,7 @@
       (data, limit) => unxz(data, number(limit)),
     );
     pyodide.setInterruptBuffer(deadline.interrupts);
+    freezeBuiltIns();
   };
 
   const sections = () => {
@@ -36,11 +37,10 @@
 
   // One evaluation: "ok" + the runner's reply, or "trap" + why the interpreter is beyond use.
   const run = (header, wallMs, cpuMs, graceMs) => {
-    const parts = sections();
-    deadline.arm(wallMs, cpuMs, graceMs);
     let reply;
     try {
-      reply = `ok${text(interpreter.dispatch(header, ...parts))}`;
+      deadline.arm(wallMs, cpuMs, graceMs);
+      reply = `ok${text(interpreter.dispatch(header, ...sections()))}`;
     } catch (error) {
       reply = `trap${describe(error)}`;
     }
@@ -50,7 +50,7 @@
 
   const describe = (error) => {
     try {
-      return text(error?.message ?? error).slice(-500);
+      return text(error?.message || error).slice(-500);
     } catch {
       return "the interpreter failed";
     }

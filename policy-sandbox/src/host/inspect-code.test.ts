@@ -1,0 +1,44 @@
+import { expect, test } from "vitest";
+import { checkOn, unpackOn } from "./inspect-code.ts";
+import type { PoolWorker } from "./pool-task.ts";
+import type { JobReply } from "./worker-process.ts";
+
+/** A worker that gives this reply to whatever it is asked. */
+function workerThatReplies(reply: JobReply): PoolWorker {
+  return {
+    instances: new Set(),
+    run: async () => reply,
+    cancel: () => undefined,
+    discard: () => undefined,
+  };
+}
+
+const LATE: JobReply[] = [
+  { kind: "ended", cause: "wall", message: "the policy ignored its deadline", cpuMs: 1 },
+  { kind: "ended", cause: "cpu", message: "the interpreter failed: ", cpuMs: 1 },
+  { kind: "done", facts: { fired: "cpu", cpuMs: 1 }, sections: [] },
+];
+
+test.each(LATE)("a deadline while an archive is read is told as such: %j", async (reply) => {
+  expect(await unpackOn(workerThatReplies(reply), new Uint8Array())).toEqual({
+    kind: "refused",
+    reason: "too_large",
+    message: "the archive takes too long to unpack",
+  });
+});
+
+test.each(LATE)("a deadline while code is read is told as such: %j", async (reply) => {
+  expect(await checkOn(workerThatReplies(reply), {})).toEqual({
+    kind: "unavailable",
+    message: "the code takes too long to read",
+  });
+});
+
+test("a reader that dies of an archive says of what", async () => {
+  const reply: JobReply = { kind: "ended", cause: "memory", message: "too much", cpuMs: 1 };
+  expect(await unpackOn(workerThatReplies(reply), new Uint8Array())).toEqual({
+    kind: "refused",
+    reason: "corrupt",
+    message: "the archive broke its reader: too much",
+  });
+});
