@@ -28,4 +28,5 @@ export {
   type LogLevel,
   silentLogger,
 } from "./log.ts";
+export { makeDirectory } from "./make-directory.ts";
 export { type ProcessLike, type Program, runProgram } from "./program.ts";

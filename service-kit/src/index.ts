@@ -56,6 +56,7 @@ export {
   type LogLevel,
   silentLogger,
 } from "./log.ts";
+export { makeDirectory } from "./make-directory.ts";
 export {
   type Authenticate,
   type Credentials,

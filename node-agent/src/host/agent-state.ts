@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
-import { mkdir, open, readFile, rename } from "node:fs/promises";
+import { open, readFile, rename } from "node:fs/promises";
 import path from "node:path";
-import { BerthError, type Logger } from "@berth/service-kit/base";
+import { BerthError, type Logger, makeDirectory } from "@berth/service-kit/base";
 
 /** What the agent keeps in its data directory. */
 export interface AgentState {
@@ -21,7 +21,7 @@ const FILE_NAME = "node-agent.json";
  */
 export async function countStart(dataDir: string, logger: Logger): Promise<AgentState> {
   try {
-    await mkdir(dataDir, { recursive: true, mode: 0o700 });
+    makeDirectory(dataDir);
     const before = await readState(path.join(dataDir, FILE_NAME), logger);
     const next = { ...before, incarnation: before.incarnation + 1 };
     await writeDurably(dataDir, `${JSON.stringify(next)}\n`);

@@ -1,9 +1,9 @@
 import { randomUUID } from "node:crypto";
-import { mkdirSync } from "node:fs";
 import path from "node:path";
 import { DatabaseSync, type SQLOutputValue } from "node:sqlite";
 import type { Clock } from "../clock.ts";
 import { BerthError } from "../errors.ts";
+import { makeDirectory } from "../make-directory.ts";
 import type {
   ApplyOutcome,
   DocumentKey,
@@ -48,7 +48,7 @@ export function openSqliteDocumentStore(
   options: SqliteStoreOptions = {},
 ): DocumentStore {
   try {
-    mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
+    makeDirectory(path.dirname(file));
     const database = new DatabaseSync(file, { timeout: 2_000 });
     try {
       prepareFile(database, options.durability === "process" ? "NORMAL" : "FULL");
