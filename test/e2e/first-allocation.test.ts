@@ -6,8 +6,8 @@ import type { AddressInfo } from "node:net";
 import { cpus, hostname, tmpdir, totalmem } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { WebSocket as WsClient } from "ws";
 import { parse as parseYaml } from "yaml";
+import { answerOf, post } from "../support/client.ts";
 import { hasExternal, pythonWithWebsockets } from "../support/external.ts";
 import { berth, type Fleet, run, startFleet } from "../support/fleet.ts";
 
@@ -24,44 +24,6 @@ beforeAll(async () => {
 });
 
 afterAll(() => fleet.stop());
-
-/** Sends frames on one WebSocket and gives as many replies. */
-function exchange(url: string, frames: readonly string[], headers = {}): Promise<unknown[]> {
-  return new Promise((resolve, reject) => {
-    const socket = new WsClient(url, { headers });
-    const replies: unknown[] = [];
-    socket.on("open", () => {
-      for (const frame of frames) socket.send(frame);
-    });
-    socket.on("message", (data) => {
-      replies.push(JSON.parse(String(data)));
-      if (replies.length < frames.length) return;
-      socket.close();
-      resolve(replies);
-    });
-    socket.on("error", reject);
-    socket.on("close", (code) => reject(new Error(`closed with ${code}`)));
-  });
-}
-
-/** The JSON of an answer, loosely typed: the assertions say what it must hold. */
-async function answerOf(response: Response | Promise<Response>): Promise<{
-  success: boolean;
-  message: string;
-  error: string;
-  data: Record<string, unknown> & { reasons: string[] };
-  nodes_status: unknown[];
-  nodes: { nodeData: { memory: number }[] };
-}> {
-  return JSON.parse(await (await response).text());
-}
-
-const post = (route: string, body: string, headers: Record<string, string> = {}) =>
-  fetch(rest + route, {
-    method: "POST",
-    body,
-    headers: { "content-type": "application/json", ...headers },
-  });
 
 /** Runs a script in a page of a real browser and gives the first text that it posts to /told. */
 async function inBrowser(script: string): Promise<string> {
@@ -159,6 +121,7 @@ describe("publishing and allocating", () => {
 
   it("answers unschedulable with reasons when the GPUs are not there", async () => {
     const reply = await post(
+      fleet,
       "/allocate",
       JSON.stringify({ policy_rule_uri: POLICY, inputs: { gpus: 4 } }),
     );
@@ -205,6 +168,13 @@ describe("publishing and allocating", () => {
     expect(published).toMatchObject({ code: 0, stderr: "" });
     const result = await berth(fleet, "allocate", "--policy", `${name}:2.0-beta`, "-o", "json");
     expect(JSON.parse(result.stdout)).toMatchObject({ cluster_id: "local" });
+    const body = {
+      ...{ name: `${name}-rest`, version: "1", release_tag: "t" },
+      archive: readFileSync(archive).toString("base64"),
+    };
+    const byRest = await answerOf(post(fleet, "/policy", JSON.stringify(body)));
+    const byCli = await answerOf(fetch(`${rest}/policy/${name}:2.0-beta`));
+    expect(byRest).toMatchObject({ success: true, data: { digest: byCli.data.digest } });
     rmSync(directory, { recursive: true });
   });
 });
@@ -280,129 +250,5 @@ describe("the seed's clients", () => {
       socket.close();
       expect(reply).toMatchObject({ success: true, data: { cluster_id: "local" } });
     }
-  });
-});
-
-describe("bad input", () => {
-  const good = JSON.stringify({ adhoc: true, policy_rule_uri: POLICY, inputs: {} });
-  const table: readonly [string, string, string][] = [
-    ["text that is not JSON", "not json", "not JSON"],
-    ["an array", "[]", "expected a JSON object, got array"],
-    ["no policy", '{"adhoc":true,"inputs":{}}', "Missing required fields: policy_rule_uri"],
-    [
-      "no inputs",
-      `{"adhoc":true,"policy_rule_uri":"${POLICY}"}`,
-      "Missing required fields: inputs",
-    ],
-    [
-      "an unknown policy",
-      '{"adhoc":true,"policy_rule_uri":"nope:1.0-stable","inputs":{}}',
-      "Policy rule with URI 'nope:1.0-stable' not found.",
-    ],
-    [
-      "a near miss",
-      '{"adhoc":true,"policy_rule_uri":"least-loaded:1.0-stable","inputs":{}}',
-      `Did you mean ${POLICY}?`,
-    ],
-    [
-      "clusters of a wrong type",
-      `{"policy_rule_uri":"${POLICY}","inputs":{},"clusters":7}`,
-      "clusters: expected an array, got number",
-    ],
-    ["block mode", '{"input":{},"mode":"dry_run"}', "policy_rule_uri"],
-    [
-      "10,000 nested levels",
-      `{"policy_rule_uri":"${POLICY}","inputs":${"[".repeat(10_000)}${"]".repeat(10_000)}}`,
-      "nest",
-    ],
-  ];
-
-  it.each(table)("%s gets an answer that names it, on HTTP", async (_name, body, message) => {
-    const reply = await post("/allocate", body);
-    expect(reply.status).toBeGreaterThanOrEqual(400);
-    const answer = await answerOf(reply);
-    expect(answer.success).toBe(false);
-    expect(answer.message).toContain(message);
-    expect(answer.error).toBe(answer.message);
-  });
-
-  it("gets answers on WebSocket in order, and the socket stays usable", async () => {
-    const frames = [...table.map(([, body]) => body), good];
-    const replies = await exchange(`ws://127.0.0.1:${fleet.ports.ws}`, frames);
-    for (const [index, [, , message]] of table.entries()) {
-      expect(replies[index]).toMatchObject({
-        success: false,
-        message: expect.stringContaining(message),
-      });
-    }
-    expect(replies.at(-1)).toMatchObject({ success: true, data: { cluster_id: "local" } });
-  });
-
-  it("names unknown clusters in warnings and still runs the policy on an empty pool", async () => {
-    const body = { policy_rule_uri: POLICY, inputs: {}, clusters: ["ghost"] };
-    const answer = await answerOf(post("/allocate", JSON.stringify(body)));
-    expect(answer).toMatchObject({
-      success: true,
-      data: { unschedulable: true },
-      warnings: ["clusters: there is no cluster ghost"],
-    });
-  });
-
-  it("refuses foreign origins and hosts on every transport", async () => {
-    const foreign = { origin: "https://evil.example" };
-    expect((await post("/allocate", good, foreign)).status).toBe(403);
-    const url = `ws://127.0.0.1:${fleet.ports.ws}`;
-    await expect(exchange(url, [good], foreign)).rejects.toThrow("403");
-    await expect(exchange(url, [good], { host: "evil.example" })).rejects.toThrow("403");
-    await expect(exchange(url, [good], { origin: "http://localhost:5173" })).resolves.toHaveLength(
-      1,
-    );
-  });
-
-  it("closes a socket with 1009 when a frame is larger than 16 MiB", async () => {
-    const frame = `"${"x".repeat(16 * 1024 * 1024)}"`;
-    const sent = exchange(`ws://127.0.0.1:${fleet.ports.ws}`, [frame]);
-    await expect(sent).rejects.toThrow("closed with 1009");
-  });
-
-  it("asks for a JSON content type", async () => {
-    const reply = await post("/allocate", good, { "content-type": "text/plain" });
-    expect(reply.status).toBe(415);
-    expect((await answerOf(reply)).message).toContain("content-type: application/json");
-  });
-
-  it.each([
-    ["raises", "raise Exception('no capacity')", "raised Exception: no capacity (function.py:5)"],
-    [
-      "names a cluster that is not there",
-      "return {'cluster_id': 'x'}",
-      "x is not one of the candidate clusters",
-    ],
-    [
-      "names a node that is not there",
-      "return {'cluster_id': 'local', 'node_id': 'n'}",
-      "cluster local has no node n",
-    ],
-    [
-      "names a GPU that is not there",
-      `return {'cluster_id': 'local', 'node_id': '${NODE}', 'gpus': ['7']}`,
-      "has no GPU 7",
-    ],
-    ["returns NaN", "return {'cluster_id': float('nan')}", "NaN"],
-    ["calls out", "import requests; requests.get('http://example.com')", "egress denied"],
-  ])("a policy that %s gets an error that says so", async (what, line, message) => {
-    const source = `class AIOSv1PolicyRule:
-    def __init__(self, rule_id, settings, parameters):
-        pass
-    def eval(self, parameters, input_data, context):
-        ${line}
-`;
-    const name = what.replaceAll(/\W/g, "-");
-    const body = { name, version: "1", release_tag: "t", files: { "code/function.py": source } };
-    expect((await post("/policy", JSON.stringify(body))).status).toBe(200);
-    const request = { policy_rule_uri: `${name}:1-t`, inputs: {} };
-    const reply = await post("/allocate", JSON.stringify(request));
-    expect(reply.status).toBe(400);
-    expect((await answerOf(reply)).message).toContain(message);
   });
 });

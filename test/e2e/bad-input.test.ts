@@ -1,0 +1,140 @@
+import { hostname } from "node:os";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { answerOf, exchange, post } from "../support/client.ts";
+import { berth, type Fleet, startFleet } from "../support/fleet.ts";
+
+const POLICY = "least-loaded:1.0.0-stable";
+const NODE = hostname().toLowerCase();
+
+let fleet: Fleet;
+
+beforeAll(async () => {
+  fleet = await startFleet();
+  await berth(fleet, "policy", "publish", "examples/policies/least-loaded");
+});
+
+afterAll(() => fleet.stop());
+
+describe("bad input", () => {
+  const good = JSON.stringify({ adhoc: true, policy_rule_uri: POLICY, inputs: {} });
+  const table: readonly [string, string, string][] = [
+    ["text that is not JSON", "not json", "not JSON"],
+    ["an array", "[]", "expected a JSON object, got array"],
+    ["no policy", '{"adhoc":true,"inputs":{}}', "Missing required fields: policy_rule_uri"],
+    [
+      "no inputs",
+      `{"adhoc":true,"policy_rule_uri":"${POLICY}"}`,
+      "Missing required fields: inputs",
+    ],
+    [
+      "an unknown policy",
+      '{"adhoc":true,"policy_rule_uri":"nope:1.0-stable","inputs":{}}',
+      "Policy rule with URI 'nope:1.0-stable' not found.",
+    ],
+    [
+      "a near miss",
+      '{"adhoc":true,"policy_rule_uri":"least-loaded:1.0-stable","inputs":{}}',
+      `Did you mean ${POLICY}?`,
+    ],
+    [
+      "clusters of a wrong type",
+      `{"policy_rule_uri":"${POLICY}","inputs":{},"clusters":7}`,
+      "clusters: expected an array, got number",
+    ],
+    ["block mode", '{"input":{},"mode":"dry_run"}', "policy_rule_uri"],
+    [
+      "10,000 nested levels",
+      `{"policy_rule_uri":"${POLICY}","inputs":${"[".repeat(10_000)}${"]".repeat(10_000)}}`,
+      "nest",
+    ],
+  ];
+
+  it.each(table)("%s gets an answer that names it, on HTTP", async (_name, body, message) => {
+    const reply = await post(fleet, "/allocate", body);
+    expect(reply.status).toBeGreaterThanOrEqual(400);
+    const answer = await answerOf(reply);
+    expect(answer.success).toBe(false);
+    expect(answer.message).toContain(message);
+    expect(answer.error).toBe(answer.message);
+  });
+
+  it("gets answers on WebSocket in order, and the socket stays usable", async () => {
+    const frames = [...table.map(([, body]) => body), good];
+    const replies = await exchange(`ws://127.0.0.1:${fleet.ports.ws}`, frames);
+    for (const [index, [, , message]] of table.entries()) {
+      expect(replies[index]).toMatchObject({
+        success: false,
+        message: expect.stringContaining(message),
+      });
+    }
+    expect(replies.at(-1)).toMatchObject({ success: true, data: { cluster_id: "local" } });
+  });
+
+  it("names unknown clusters in warnings and still runs the policy on an empty pool", async () => {
+    const body = { policy_rule_uri: POLICY, inputs: {}, clusters: ["ghost"] };
+    const answer = await answerOf(post(fleet, "/allocate", JSON.stringify(body)));
+    expect(answer).toMatchObject({
+      success: true,
+      data: { unschedulable: true },
+      warnings: ["clusters: there is no cluster ghost"],
+    });
+  });
+
+  it("refuses foreign origins and hosts on every transport", async () => {
+    const foreign = { origin: "https://evil.example" };
+    expect((await post(fleet, "/allocate", good, foreign)).status).toBe(403);
+    const url = `ws://127.0.0.1:${fleet.ports.ws}`;
+    await expect(exchange(url, [good], foreign)).rejects.toThrow("403");
+    await expect(exchange(url, [good], { host: "evil.example" })).rejects.toThrow("403");
+    await expect(exchange(url, [good], { origin: "http://localhost:5173" })).resolves.toHaveLength(
+      1,
+    );
+  });
+
+  it("closes a socket with 1009 when a frame is larger than 16 MiB", async () => {
+    const frame = `"${"x".repeat(16 * 1024 * 1024)}"`;
+    const sent = exchange(`ws://127.0.0.1:${fleet.ports.ws}`, [frame]);
+    await expect(sent).rejects.toThrow("closed with 1009");
+  });
+
+  it("asks for a JSON content type", async () => {
+    const reply = await post(fleet, "/allocate", good, { "content-type": "text/plain" });
+    expect(reply.status).toBe(415);
+    expect((await answerOf(reply)).message).toContain("content-type: application/json");
+  });
+
+  it.each([
+    ["raises", "raise Exception('no capacity')", "raised Exception: no capacity (function.py:5)"],
+    [
+      "names a cluster that is not there",
+      "return {'cluster_id': 'x'}",
+      "x is not one of the candidate clusters",
+    ],
+    [
+      "names a node that is not there",
+      "return {'cluster_id': 'local', 'node_id': 'n'}",
+      "cluster local has no node n",
+    ],
+    [
+      "names a GPU that is not there",
+      `return {'cluster_id': 'local', 'node_id': '${NODE}', 'gpus': ['7']}`,
+      "has no GPU 7",
+    ],
+    ["returns NaN", "return {'cluster_id': float('nan')}", "NaN"],
+    ["calls out", "import requests; requests.get('http://example.com')", "egress denied"],
+  ])("a policy that %s gets an error that says so", async (what, line, message) => {
+    const source = `class AIOSv1PolicyRule:
+    def __init__(self, rule_id, settings, parameters):
+        pass
+    def eval(self, parameters, input_data, context):
+        ${line}
+`;
+    const name = what.replaceAll(/\W/g, "-");
+    const body = { name, version: "1", release_tag: "t", files: { "code/function.py": source } };
+    expect((await post(fleet, "/policy", JSON.stringify(body))).status).toBe(200);
+    const request = { policy_rule_uri: `${name}:1-t`, inputs: {} };
+    const reply = await post(fleet, "/allocate", JSON.stringify(request));
+    expect(reply.status).toBe(400);
+    expect((await answerOf(reply)).message).toContain(message);
+  });
+});
