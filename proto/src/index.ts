@@ -15,9 +15,15 @@ export {
   ClusterIdentityKind,
   type Command,
   CommandSchema,
+  type CommandsRequest,
+  type CommandsResponse,
   CommandsResponseSchema,
+  type CompleteRequest,
+  CompleteRequestSchema,
   type Entry,
   EntrySchema,
+  type Event,
+  EventSchema,
   type Fence,
   FenceSchema,
   type RegisterRequest as AgentRegisterRequest,
@@ -32,6 +38,13 @@ export {
   type StateResponse,
   StateResponseSchema,
 } from "./gen/berth/agent/v1/agent_service_pb.ts";
+export {
+  EnrolmentService,
+  type EnrolRequest,
+  EnrolRequestSchema,
+  type EnrolResponse,
+  EnrolResponseSchema,
+} from "./gen/berth/enrolment/v1/enrolment_pb.ts";
 export {
   type CpuInfo,
   type DiskInfo,

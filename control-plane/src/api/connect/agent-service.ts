@@ -87,7 +87,7 @@ async function* takeState(
       } else {
         agents.takeState(session, request.entries, false);
       }
-      yield { ackedStreamSeq: request.streamSeq };
+      yield { ackedStreamSeq: request.streamSeq, snapshotAdmitted: false };
     }
   } catch (thrown) {
     // Interceptors do not see what a server stream throws after its first message.

@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file berth/agent/v1/agent_service.proto.
  */
 export const file_berth_agent_v1_agent_service: GenFile = /*@__PURE__*/
-  fileDesc("CiJiZXJ0aC9hZ2VudC92MS9hZ2VudF9zZXJ2aWNlLnByb3RvEg5iZXJ0aC5hZ2VudC52MSJNCgVGZW5jZRIQCghzdG9yZV9pZBgBIAEoCRIXCg9jb250cm9sbGVyX3Rlcm0YAiABKAQSGQoRYWdlbnRfaW5jYXJuYXRpb24YAyABKAQiUwoPQ2x1c3RlcklkZW50aXR5EjEKBGtpbmQYASABKA4yIy5iZXJ0aC5hZ2VudC52MS5DbHVzdGVySWRlbnRpdHlLaW5kEg0KBXZhbHVlGAIgASgJIvIBCg9SZWdpc3RlclJlcXVlc3QSEgoKY2x1c3Rlcl9pZBgBIAEoCRIxCghpZGVudGl0eRgCIAEoCzIfLmJlcnRoLmFnZW50LnYxLkNsdXN0ZXJJZGVudGl0eRIZChFhZ2VudF9pbmNhcm5hdGlvbhgDIAEoBBIWCg5rbm93bl9zdG9yZV9pZBgEIAEoCRIdChVrbm93bl9jb250cm9sbGVyX3Rlcm0YBSABKAQSFAoMc3RhdGVfZGlnZXN0GAYgASgJEhUKDWFnZW50X3ZlcnNpb24YByABKAkSGQoRYWdlbnRfaW5zdGFuY2VfaWQYCCABKAkikQEKEFJlZ2lzdGVyUmVzcG9uc2USEgoKc2Vzc2lvbl9pZBgBIAEoCRIkCgVmZW5jZRgCIAEoCzIVLmJlcnRoLmFnZW50LnYxLkZlbmNlEhoKEnJlcG9ydF9pbnRlcnZhbF9tcxgDIAEoDRIOCgZ0dGxfbXMYBCABKA0SFwoPc25hcHNob3Rfd2FudGVkGAUgASgIIlUKBUVudHJ5EgsKA2tleRgBIAEoCRIQCghyZXZpc2lvbhgCIAEoBBIPCgdkZWxldGVkGAMgASgIEgwKBGpzb24YBCABKAkSDgoGYWdlX21zGAUgASgNIl8KDVJlcG9ydFJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCRISCgpzdHJlYW1fc2VxGAIgASgEEiYKB2VudHJpZXMYAyADKAsyFS5iZXJ0aC5hZ2VudC52MS5FbnRyeSIgCg5SZXBvcnRSZXNwb25zZRIOCgZyZWFzb24YASABKAkihgEKDFN0YXRlUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEhIKCnN0cmVhbV9zZXEYAiABKAQSJgoHZW50cmllcxgDIAMoCzIVLmJlcnRoLmFnZW50LnYxLkVudHJ5EhAKCHNuYXBzaG90GAQgASgIEhQKDHNuYXBzaG90X2VuZBgFIAEoCCIpCg1TdGF0ZVJlc3BvbnNlEhgKEGFja2VkX3N0cmVhbV9zZXEYASABKAQiJQoPQ29tbWFuZHNSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkiPAoQQ29tbWFuZHNSZXNwb25zZRIoCgdjb21tYW5kGAEgASgLMhcuYmVydGguYWdlbnQudjEuQ29tbWFuZCKfAQoHQ29tbWFuZBISCgpjb21tYW5kX2lkGAEgASgJEiQKBWZlbmNlGAIgASgLMhUuYmVydGguYWdlbnQudjEuRmVuY2USFwoPdGFyZ2V0X3JldmlzaW9uGAMgASgEEhIKCnRpbWVvdXRfbXMYBCABKA0SJAoEZWNobxgFIAEoCzIULmJlcnRoLmFnZW50LnYxLkVjaG9IAEIHCgVvcmRlciIUCgRFY2hvEgwKBHRleHQYASABKAkioAEKD0NvbXBsZXRlUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEhIKCmNvbW1hbmRfaWQYAiABKAkSFwoPbGVkZ2VyX3JldmlzaW9uGAMgASgEEhUKC3Jlc3VsdF9qc29uGAQgASgJSAASKgoHcmVmdXNhbBgFIAEoCzIXLmJlcnRoLmFnZW50LnYxLlJlZnVzYWxIAEIJCgdvdXRjb21lIioKB1JlZnVzYWwSDgoGcmVhc29uGAEgASgJEg8KB21lc3NhZ2UYAiABKAkiEgoQQ29tcGxldGVSZXNwb25zZSI9ChJGZXRjaFBvbGljeVJlcXVlc3QSFwoPcG9saWN5X3J1bGVfdXJpGAEgASgJEg4KBmRpZ2VzdBgCIAEoCSJpChNGZXRjaFBvbGljeVJlc3BvbnNlEg4KBmRpZ2VzdBgBIAEoCRISCgpmaWxlc19qc29uGAIgASgJEhUKDXNldHRpbmdzX2pzb24YAyABKAkSFwoPcGFyYW1ldGVyc19qc29uGAQgASgJKoUBChNDbHVzdGVySWRlbnRpdHlLaW5kEiUKIUNMVVNURVJfSURFTlRJVFlfS0lORF9VTlNQRUNJRklFRBAAEiQKIENMVVNURVJfSURFTlRJVFlfS0lORF9LVUJFUk5FVEVTEAESIQodQ0xVU1RFUl9JREVOVElUWV9LSU5EX1BST0NFU1MQAjLqAwoMQWdlbnRTZXJ2aWNlEk0KCFJlZ2lzdGVyEh8uYmVydGguYWdlbnQudjEuUmVnaXN0ZXJSZXF1ZXN0GiAuYmVydGguYWdlbnQudjEuUmVnaXN0ZXJSZXNwb25zZRJJCgZSZXBvcnQSHS5iZXJ0aC5hZ2VudC52MS5SZXBvcnRSZXF1ZXN0Gh4uYmVydGguYWdlbnQudjEuUmVwb3J0UmVzcG9uc2UoARJICgVTdGF0ZRIcLmJlcnRoLmFnZW50LnYxLlN0YXRlUmVxdWVzdBodLmJlcnRoLmFnZW50LnYxLlN0YXRlUmVzcG9uc2UoATABEk8KCENvbW1hbmRzEh8uYmVydGguYWdlbnQudjEuQ29tbWFuZHNSZXF1ZXN0GiAuYmVydGguYWdlbnQudjEuQ29tbWFuZHNSZXNwb25zZTABEk0KCENvbXBsZXRlEh8uYmVydGguYWdlbnQudjEuQ29tcGxldGVSZXF1ZXN0GiAuYmVydGguYWdlbnQudjEuQ29tcGxldGVSZXNwb25zZRJWCgtGZXRjaFBvbGljeRIiLmJlcnRoLmFnZW50LnYxLkZldGNoUG9saWN5UmVxdWVzdBojLmJlcnRoLmFnZW50LnYxLkZldGNoUG9saWN5UmVzcG9uc2ViBnByb3RvMw");
+  fileDesc("CiJiZXJ0aC9hZ2VudC92MS9hZ2VudF9zZXJ2aWNlLnByb3RvEg5iZXJ0aC5hZ2VudC52MSJNCgVGZW5jZRIQCghzdG9yZV9pZBgBIAEoCRIXCg9jb250cm9sbGVyX3Rlcm0YAiABKAQSGQoRYWdlbnRfaW5jYXJuYXRpb24YAyABKAQiUwoPQ2x1c3RlcklkZW50aXR5EjEKBGtpbmQYASABKA4yIy5iZXJ0aC5hZ2VudC52MS5DbHVzdGVySWRlbnRpdHlLaW5kEg0KBXZhbHVlGAIgASgJIvIBCg9SZWdpc3RlclJlcXVlc3QSEgoKY2x1c3Rlcl9pZBgBIAEoCRIxCghpZGVudGl0eRgCIAEoCzIfLmJlcnRoLmFnZW50LnYxLkNsdXN0ZXJJZGVudGl0eRIZChFhZ2VudF9pbmNhcm5hdGlvbhgDIAEoBBIWCg5rbm93bl9zdG9yZV9pZBgEIAEoCRIdChVrbm93bl9jb250cm9sbGVyX3Rlcm0YBSABKAQSFAoMc3RhdGVfZGlnZXN0GAYgASgJEhUKDWFnZW50X3ZlcnNpb24YByABKAkSGQoRYWdlbnRfaW5zdGFuY2VfaWQYCCABKAkirAEKEFJlZ2lzdGVyUmVzcG9uc2USEgoKc2Vzc2lvbl9pZBgBIAEoCRIkCgVmZW5jZRgCIAEoCzIVLmJlcnRoLmFnZW50LnYxLkZlbmNlEhoKEnJlcG9ydF9pbnRlcnZhbF9tcxgDIAEoDRIOCgZ0dGxfbXMYBCABKA0SFwoPc25hcHNob3Rfd2FudGVkGAUgASgIEhkKEWFkb3B0ZWRfc3RvcmVfaWRzGAYgAygJIlUKBUVudHJ5EgsKA2tleRgBIAEoCRIQCghyZXZpc2lvbhgCIAEoBBIPCgdkZWxldGVkGAMgASgIEgwKBGpzb24YBCABKAkSDgoGYWdlX21zGAUgASgNIl8KDVJlcG9ydFJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCRISCgpzdHJlYW1fc2VxGAIgASgEEiYKB2VudHJpZXMYAyADKAsyFS5iZXJ0aC5hZ2VudC52MS5FbnRyeSIgCg5SZXBvcnRSZXNwb25zZRIOCgZyZWFzb24YASABKAkirQEKDFN0YXRlUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEhIKCnN0cmVhbV9zZXEYAiABKAQSJgoHZW50cmllcxgDIAMoCzIVLmJlcnRoLmFnZW50LnYxLkVudHJ5EhAKCHNuYXBzaG90GAQgASgIEhQKDHNuYXBzaG90X2VuZBgFIAEoCBIlCgZldmVudHMYBiADKAsyFS5iZXJ0aC5hZ2VudC52MS5FdmVudCJSCgVFdmVudBIQCghldmVudF9pZBgBIAEoCRILCgNrZXkYAiABKAkSDAoEa2luZBgDIAEoCRIMCgRqc29uGAQgASgJEg4KBmFnZV9tcxgFIAEoBCJECg1TdGF0ZVJlc3BvbnNlEhgKEGFja2VkX3N0cmVhbV9zZXEYASABKAQSGQoRc25hcHNob3RfYWRtaXR0ZWQYAiABKAgiJQoPQ29tbWFuZHNSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkiPAoQQ29tbWFuZHNSZXNwb25zZRIoCgdjb21tYW5kGAEgASgLMhcuYmVydGguYWdlbnQudjEuQ29tbWFuZCKfAQoHQ29tbWFuZBISCgpjb21tYW5kX2lkGAEgASgJEiQKBWZlbmNlGAIgASgLMhUuYmVydGguYWdlbnQudjEuRmVuY2USFwoPdGFyZ2V0X3JldmlzaW9uGAMgASgEEhIKCnRpbWVvdXRfbXMYBCABKA0SJAoEZWNobxgFIAEoCzIULmJlcnRoLmFnZW50LnYxLkVjaG9IAEIHCgVvcmRlciIUCgRFY2hvEgwKBHRleHQYASABKAkioAEKD0NvbXBsZXRlUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEhIKCmNvbW1hbmRfaWQYAiABKAkSFwoPbGVkZ2VyX3JldmlzaW9uGAMgASgEEhUKC3Jlc3VsdF9qc29uGAQgASgJSAASKgoHcmVmdXNhbBgFIAEoCzIXLmJlcnRoLmFnZW50LnYxLlJlZnVzYWxIAEIJCgdvdXRjb21lIioKB1JlZnVzYWwSDgoGcmVhc29uGAEgASgJEg8KB21lc3NhZ2UYAiABKAkiEgoQQ29tcGxldGVSZXNwb25zZSI9ChJGZXRjaFBvbGljeVJlcXVlc3QSFwoPcG9saWN5X3J1bGVfdXJpGAEgASgJEg4KBmRpZ2VzdBgCIAEoCSJpChNGZXRjaFBvbGljeVJlc3BvbnNlEg4KBmRpZ2VzdBgBIAEoCRISCgpmaWxlc19qc29uGAIgASgJEhUKDXNldHRpbmdzX2pzb24YAyABKAkSFwoPcGFyYW1ldGVyc19qc29uGAQgASgJKoUBChNDbHVzdGVySWRlbnRpdHlLaW5kEiUKIUNMVVNURVJfSURFTlRJVFlfS0lORF9VTlNQRUNJRklFRBAAEiQKIENMVVNURVJfSURFTlRJVFlfS0lORF9LVUJFUk5FVEVTEAESIQodQ0xVU1RFUl9JREVOVElUWV9LSU5EX1BST0NFU1MQAjLqAwoMQWdlbnRTZXJ2aWNlEk0KCFJlZ2lzdGVyEh8uYmVydGguYWdlbnQudjEuUmVnaXN0ZXJSZXF1ZXN0GiAuYmVydGguYWdlbnQudjEuUmVnaXN0ZXJSZXNwb25zZRJJCgZSZXBvcnQSHS5iZXJ0aC5hZ2VudC52MS5SZXBvcnRSZXF1ZXN0Gh4uYmVydGguYWdlbnQudjEuUmVwb3J0UmVzcG9uc2UoARJICgVTdGF0ZRIcLmJlcnRoLmFnZW50LnYxLlN0YXRlUmVxdWVzdBodLmJlcnRoLmFnZW50LnYxLlN0YXRlUmVzcG9uc2UoATABEk8KCENvbW1hbmRzEh8uYmVydGguYWdlbnQudjEuQ29tbWFuZHNSZXF1ZXN0GiAuYmVydGguYWdlbnQudjEuQ29tbWFuZHNSZXNwb25zZTABEk0KCENvbXBsZXRlEh8uYmVydGguYWdlbnQudjEuQ29tcGxldGVSZXF1ZXN0GiAuYmVydGguYWdlbnQudjEuQ29tcGxldGVSZXNwb25zZRJWCgtGZXRjaFBvbGljeRIiLmJlcnRoLmFnZW50LnYxLkZldGNoUG9saWN5UmVxdWVzdBojLmJlcnRoLmFnZW50LnYxLkZldGNoUG9saWN5UmVzcG9uc2ViBnByb3RvMw");
 
 /**
  * Fence holds the numbers that tell a current message from one of the past.
@@ -185,11 +185,19 @@ export type RegisterResponse = Message<"berth.agent.v1.RegisterResponse"> & {
   ttlMs: number;
 
   /**
-   * Whether the agent's State stream starts with a snapshot.
+   * Whether the agent's State stream starts with a snapshot, which is sent once it is admitted.
    *
    * @generated from field: bool snapshot_wanted = 5;
    */
   snapshotWanted: boolean;
+
+  /**
+   * Stores that this one has taken the place of by an operator's decision (`berth fleet adopt`): an
+   * agent that obeyed one of them obeys this one from now on. Otherwise it only observes.
+   *
+   * @generated from field: repeated string adopted_store_ids = 6;
+   */
+  adoptedStoreIds: string[];
 };
 
 /**
@@ -347,6 +355,13 @@ export type StateRequest = Message<"berth.agent.v1.StateRequest"> & {
    * @generated from field: bool snapshot_end = 5;
    */
   snapshotEnd: boolean;
+
+  /**
+   * Events from the agent's outbox, oldest first; the acknowledgement lets the agent forget them.
+   *
+   * @generated from field: repeated berth.agent.v1.Event events = 6;
+   */
+  events: Event[];
 };
 
 /**
@@ -357,17 +372,77 @@ export const StateRequestSchema: GenMessage<StateRequest> = /*@__PURE__*/
   messageDesc(file_berth_agent_v1_agent_service, 7);
 
 /**
+ * Event is something that happened on the cluster. Several sent events may have the same id: it is taken
+ * in once.
+ *
+ * @generated from message berth.agent.v1.Event
+ */
+export type Event = Message<"berth.agent.v1.Event"> & {
+  /**
+   * UUID of the event.
+   *
+   * @generated from field: string event_id = 1;
+   */
+  eventId: string;
+
+  /**
+   * What it is about: "node/<node id>", "outbox". Of the events of one kind and key that were not sent
+   * yet only the newest is kept.
+   *
+   * @generated from field: string key = 2;
+   */
+  key: string;
+
+  /**
+   * What happened: "node_joined", "node_telemetry_lost", "node_duplicate", "events_dropped", ...
+   *
+   * @generated from field: string kind = 3;
+   */
+  kind: string;
+
+  /**
+   * Facts as one JSON object.
+   *
+   * @generated from field: string json = 4;
+   */
+  json: string;
+
+  /**
+   * Age when the message was written, in ms, on the sender's monotonic clock (over restarts: on its
+   * wall clock).
+   *
+   * @generated from field: uint64 age_ms = 5;
+   */
+  ageMs: bigint;
+};
+
+/**
+ * Describes the message berth.agent.v1.Event.
+ * Use `create(EventSchema)` to create a new message.
+ */
+export const EventSchema: GenMessage<Event> = /*@__PURE__*/
+  messageDesc(file_berth_agent_v1_agent_service, 8);
+
+/**
  * StateResponse acknowledges state.
  *
  * @generated from message berth.agent.v1.StateResponse
  */
 export type StateResponse = Message<"berth.agent.v1.StateResponse"> & {
   /**
-   * Every message of the stream up to this number has been taken in.
+   * Every message of the stream up to this number has been taken in, durably where it must be.
    *
    * @generated from field: uint64 acked_stream_seq = 1;
    */
   ackedStreamSeq: bigint;
+
+  /**
+   * The agent may now send its snapshot. Only a few agents are admitted at once; until its turn comes
+   * an agent stays connected and silence is not held against it.
+   *
+   * @generated from field: bool snapshot_admitted = 2;
+   */
+  snapshotAdmitted: boolean;
 };
 
 /**
@@ -375,7 +450,7 @@ export type StateResponse = Message<"berth.agent.v1.StateResponse"> & {
  * Use `create(StateResponseSchema)` to create a new message.
  */
 export const StateResponseSchema: GenMessage<StateResponse> = /*@__PURE__*/
-  messageDesc(file_berth_agent_v1_agent_service, 8);
+  messageDesc(file_berth_agent_v1_agent_service, 9);
 
 /**
  * CommandsRequest opens the stream of orders.
@@ -396,7 +471,7 @@ export type CommandsRequest = Message<"berth.agent.v1.CommandsRequest"> & {
  * Use `create(CommandsRequestSchema)` to create a new message.
  */
 export const CommandsRequestSchema: GenMessage<CommandsRequest> = /*@__PURE__*/
-  messageDesc(file_berth_agent_v1_agent_service, 9);
+  messageDesc(file_berth_agent_v1_agent_service, 10);
 
 /**
  * CommandsResponse is one order.
@@ -417,7 +492,7 @@ export type CommandsResponse = Message<"berth.agent.v1.CommandsResponse"> & {
  * Use `create(CommandsResponseSchema)` to create a new message.
  */
 export const CommandsResponseSchema: GenMessage<CommandsResponse> = /*@__PURE__*/
-  messageDesc(file_berth_agent_v1_agent_service, 10);
+  messageDesc(file_berth_agent_v1_agent_service, 11);
 
 /**
  * Command is an order to an agent. It is valid for its fence and target revision, not for a
@@ -461,7 +536,7 @@ export type Command = Message<"berth.agent.v1.Command"> & {
    */
   order: {
     /**
-     * Answer with the same text; changes nothing.
+     * Answer with the same text, and with how often this command was carried out (1).
      *
      * @generated from field: berth.agent.v1.Echo echo = 5;
      */
@@ -475,10 +550,10 @@ export type Command = Message<"berth.agent.v1.Command"> & {
  * Use `create(CommandSchema)` to create a new message.
  */
 export const CommandSchema: GenMessage<Command> = /*@__PURE__*/
-  messageDesc(file_berth_agent_v1_agent_service, 11);
+  messageDesc(file_berth_agent_v1_agent_service, 12);
 
 /**
- * Echo asks the agent to answer with the same text.
+ * Echo asks the agent to answer with the same text: {"text": "...", "runs": 1}.
  *
  * @generated from message berth.agent.v1.Echo
  */
@@ -496,7 +571,7 @@ export type Echo = Message<"berth.agent.v1.Echo"> & {
  * Use `create(EchoSchema)` to create a new message.
  */
 export const EchoSchema: GenMessage<Echo> = /*@__PURE__*/
-  messageDesc(file_berth_agent_v1_agent_service, 12);
+  messageDesc(file_berth_agent_v1_agent_service, 13);
 
 /**
  * CompleteRequest reports the result of a command.
@@ -554,7 +629,7 @@ export type CompleteRequest = Message<"berth.agent.v1.CompleteRequest"> & {
  * Use `create(CompleteRequestSchema)` to create a new message.
  */
 export const CompleteRequestSchema: GenMessage<CompleteRequest> = /*@__PURE__*/
-  messageDesc(file_berth_agent_v1_agent_service, 13);
+  messageDesc(file_berth_agent_v1_agent_service, 14);
 
 /**
  * Refusal says why a command was not carried out.
@@ -582,7 +657,7 @@ export type Refusal = Message<"berth.agent.v1.Refusal"> & {
  * Use `create(RefusalSchema)` to create a new message.
  */
 export const RefusalSchema: GenMessage<Refusal> = /*@__PURE__*/
-  messageDesc(file_berth_agent_v1_agent_service, 14);
+  messageDesc(file_berth_agent_v1_agent_service, 15);
 
 /**
  * CompleteResponse acknowledges a result.
@@ -597,7 +672,7 @@ export type CompleteResponse = Message<"berth.agent.v1.CompleteResponse"> & {
  * Use `create(CompleteResponseSchema)` to create a new message.
  */
 export const CompleteResponseSchema: GenMessage<CompleteResponse> = /*@__PURE__*/
-  messageDesc(file_berth_agent_v1_agent_service, 15);
+  messageDesc(file_berth_agent_v1_agent_service, 16);
 
 /**
  * FetchPolicyRequest names a policy's code.
@@ -625,7 +700,7 @@ export type FetchPolicyRequest = Message<"berth.agent.v1.FetchPolicyRequest"> & 
  * Use `create(FetchPolicyRequestSchema)` to create a new message.
  */
 export const FetchPolicyRequestSchema: GenMessage<FetchPolicyRequest> = /*@__PURE__*/
-  messageDesc(file_berth_agent_v1_agent_service, 16);
+  messageDesc(file_berth_agent_v1_agent_service, 17);
 
 /**
  * FetchPolicyResponse is the code of a policy.
@@ -667,7 +742,7 @@ export type FetchPolicyResponse = Message<"berth.agent.v1.FetchPolicyResponse"> 
  * Use `create(FetchPolicyResponseSchema)` to create a new message.
  */
 export const FetchPolicyResponseSchema: GenMessage<FetchPolicyResponse> = /*@__PURE__*/
-  messageDesc(file_berth_agent_v1_agent_service, 17);
+  messageDesc(file_berth_agent_v1_agent_service, 18);
 
 /**
  * ClusterIdentityKind says what a cluster's identity is taken from.
@@ -711,15 +786,17 @@ export const ClusterIdentityKindSchema: GenEnum<ClusterIdentityKind> = /*@__PURE
   enumDesc(file_berth_agent_v1_agent_service, 0);
 
 /**
- * AgentService is served by the control-plane; cluster-agents dial it. The credential travels in the
- * request header `authorization: Bearer <token>`, never in a message.
+ * AgentService is served by the control-plane; cluster-agents dial it. The agent's own key (see
+ * berth.enrolment.v1) travels in the request header `authorization: Bearer <key>`, never in a message;
+ * it says which cluster speaks, whatever a message claims.
  *
  * @generated from service berth.agent.v1.AgentService
  */
 export const AgentService: GenService<{
   /**
    * Register opens a new incarnation's session. Codes: UNAUTHENTICATED for a bad credential,
-   * ALREADY_EXISTS when the cluster id is bound to another identity or another agent runs under it,
+   * PERMISSION_DENIED when the key belongs to another cluster, ALREADY_EXISTS when the key was enrolled
+   * for another identity or another agent runs on a copy of the same state,
    * ABORTED when a newer incarnation of the same agent is live. A lower incarnation is taken once the
    * newest is silent: its state was restored from an older copy, and all of it is sent again.
    *

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file berth/node/v1/node_service.proto.
  */
 export const file_berth_node_v1_node_service: GenFile = /*@__PURE__*/
-  fileDesc("CiBiZXJ0aC9ub2RlL3YxL25vZGVfc2VydmljZS5wcm90bxINYmVydGgubm9kZS52MSKEAQoPUmVnaXN0ZXJSZXF1ZXN0Eg8KB25vZGVfaWQYASABKAkSGAoQbm9kZV9pbmNhcm5hdGlvbhgCIAEoBBIvCgtmaW5nZXJwcmludBgDIAEoCzIaLmJlcnRoLm5vZGUudjEuRmluZ2VycHJpbnQSFQoNYWdlbnRfdmVyc2lvbhgEIAEoCSKTAQoQUmVnaXN0ZXJSZXNwb25zZRIPCgdub2RlX2lkGAEgASgJEhIKCmNsdXN0ZXJfaWQYAiABKAkSFwoPcmVnaXN0cmF0aW9uX2lkGAMgASgJEhcKD2dwdV9pbnRlcnZhbF9tcxgEIAEoDRIYChBob3N0X2ludGVydmFsX21zGAUgASgNEg4KBnR0bF9tcxgGIAEoDSK+AQoNUmVwb3J0UmVxdWVzdBIXCg9yZWdpc3RyYXRpb25faWQYASABKAkSEgoKc3RyZWFtX3NlcRgCIAEoBBIvCgtmaW5nZXJwcmludBgDIAEoCzIaLmJlcnRoLm5vZGUudjEuRmluZ2VycHJpbnQSJwoEaG9zdBgEIAEoCzIZLmJlcnRoLm5vZGUudjEuSG9zdFNhbXBsZRImCgRncHVzGAUgAygLMhguYmVydGgubm9kZS52MS5HcHVTYW1wbGUiIAoOUmVwb3J0UmVzcG9uc2USDgoGcmVhc29uGAEgASgJMqMBCgtOb2RlU2VydmljZRJLCghSZWdpc3RlchIeLmJlcnRoLm5vZGUudjEuUmVnaXN0ZXJSZXF1ZXN0Gh8uYmVydGgubm9kZS52MS5SZWdpc3RlclJlc3BvbnNlEkcKBlJlcG9ydBIcLmJlcnRoLm5vZGUudjEuUmVwb3J0UmVxdWVzdBodLmJlcnRoLm5vZGUudjEuUmVwb3J0UmVzcG9uc2UoAWIGcHJvdG8z", [file_berth_node_v1_fingerprint, file_berth_node_v1_sample]);
+  fileDesc("CiBiZXJ0aC9ub2RlL3YxL25vZGVfc2VydmljZS5wcm90bxINYmVydGgubm9kZS52MSKfAQoPUmVnaXN0ZXJSZXF1ZXN0Eg8KB25vZGVfaWQYASABKAkSGAoQbm9kZV9pbmNhcm5hdGlvbhgCIAEoBBIvCgtmaW5nZXJwcmludBgDIAEoCzIaLmJlcnRoLm5vZGUudjEuRmluZ2VycHJpbnQSFQoNYWdlbnRfdmVyc2lvbhgEIAEoCRIZChFhZ2VudF9pbnN0YW5jZV9pZBgFIAEoCSKTAQoQUmVnaXN0ZXJSZXNwb25zZRIPCgdub2RlX2lkGAEgASgJEhIKCmNsdXN0ZXJfaWQYAiABKAkSFwoPcmVnaXN0cmF0aW9uX2lkGAMgASgJEhcKD2dwdV9pbnRlcnZhbF9tcxgEIAEoDRIYChBob3N0X2ludGVydmFsX21zGAUgASgNEg4KBnR0bF9tcxgGIAEoDSK+AQoNUmVwb3J0UmVxdWVzdBIXCg9yZWdpc3RyYXRpb25faWQYASABKAkSEgoKc3RyZWFtX3NlcRgCIAEoBBIvCgtmaW5nZXJwcmludBgDIAEoCzIaLmJlcnRoLm5vZGUudjEuRmluZ2VycHJpbnQSJwoEaG9zdBgEIAEoCzIZLmJlcnRoLm5vZGUudjEuSG9zdFNhbXBsZRImCgRncHVzGAUgAygLMhguYmVydGgubm9kZS52MS5HcHVTYW1wbGUiIAoOUmVwb3J0UmVzcG9uc2USDgoGcmVhc29uGAEgASgJMqMBCgtOb2RlU2VydmljZRJLCghSZWdpc3RlchIeLmJlcnRoLm5vZGUudjEuUmVnaXN0ZXJSZXF1ZXN0Gh8uYmVydGgubm9kZS52MS5SZWdpc3RlclJlc3BvbnNlEkcKBlJlcG9ydBIcLmJlcnRoLm5vZGUudjEuUmVwb3J0UmVxdWVzdBodLmJlcnRoLm5vZGUudjEuUmVwb3J0UmVzcG9uc2UoAWIGcHJvdG8z", [file_berth_node_v1_fingerprint, file_berth_node_v1_sample]);
 
 /**
  * RegisterRequest introduces a node-agent.
@@ -49,6 +49,14 @@ export type RegisterRequest = Message<"berth.node.v1.RegisterRequest"> & {
    * @generated from field: string agent_version = 4;
    */
   agentVersion: string;
+
+  /**
+   * UUID of the agent's process, minted at each start; tells a reconnect from a second agent that runs
+   * on a copy of the same state.
+   *
+   * @generated from field: string agent_instance_id = 5;
+   */
+  agentInstanceId: string;
 };
 
 /**
@@ -185,16 +193,18 @@ export const ReportResponseSchema: GenMessage<ReportResponse> = /*@__PURE__*/
   messageDesc(file_berth_node_v1_node_service, 3);
 
 /**
- * NodeService is served by the cluster-agent; node-agents dial it. The credential travels in the
- * request header `authorization: Bearer <token>`, never in a message.
+ * NodeService is served by the cluster-agent; node-agents dial it. The agent's own key (see
+ * berth.enrolment.v1) travels in the request header `authorization: Bearer <key>`, never in a message;
+ * it says which node speaks, whatever a message claims.
  *
  * @generated from service berth.node.v1.NodeService
  */
 export const NodeService: GenService<{
   /**
    * Register opens a new registration of a node and ends the one before it. Codes: UNAUTHENTICATED
-   * for a bad credential, INVALID_ARGUMENT for an unusable fingerprint, ALREADY_EXISTS when another
-   * live machine holds the node id.
+   * for a bad credential, PERMISSION_DENIED when the key belongs to another node, INVALID_ARGUMENT for
+   * an unusable fingerprint, ALREADY_EXISTS when two machines run under one identity: both are refused
+   * until an operator picks one. UNAVAILABLE while it is not yet clear whether the other one is gone.
    *
    * @generated from rpc berth.node.v1.NodeService.Register
    */
