@@ -19,6 +19,12 @@ export {
   textSetting,
 } from "./config.ts";
 export { BerthError, isBerthError, type Reason, toBerthError } from "./errors.ts";
+export {
+  type AgentIdentity,
+  type AgentIdentityOptions,
+  openAgentIdentity,
+} from "./identity/agent-identity.ts";
+export { type EnrolmentToken, parseToken } from "./identity/enrolment-token.ts";
 export { type Part, startAll, stopAll } from "./lifecycle.ts";
 export {
   createLogger,

@@ -14,7 +14,7 @@ export {
   type Settings,
   textSetting,
 } from "./config.ts";
-export { authenticationGate, errorMapping } from "./connect-edge.ts";
+export { authenticationGate, enrolmentGate, errorMapping } from "./connect-edge.ts";
 export {
   BerthError,
   ERROR_TABLE,
@@ -25,6 +25,7 @@ export {
   toConnectError,
   toErrorBody,
 } from "./errors.ts";
+export type { ServerTls } from "./http/certificate-renewal.ts";
 export { createHttp2Server, type Http2Server } from "./http/http2-server.ts";
 export { type OriginRules, originRefusal } from "./http/origin.ts";
 export {
@@ -36,6 +37,38 @@ export {
   listening,
   MAX_BODY_BYTES,
 } from "./http/server.ts";
+export {
+  type AgentIdentity,
+  type AgentIdentityOptions,
+  openAgentIdentity,
+} from "./identity/agent-identity.ts";
+export { type Authority, openAuthority, type ServerCertificate } from "./identity/authority.ts";
+export {
+  type CreatedToken,
+  Enrolment,
+  type EnrolmentOptions,
+  openEnrolment,
+} from "./identity/enrolment.ts";
+export {
+  bearerSecret,
+  type EnrolmentToken,
+  formatToken,
+  newSecret,
+  parseToken,
+} from "./identity/enrolment-token.ts";
+export {
+  openPortSecurity,
+  type PortSecurity,
+  type PortSecurityOptions,
+} from "./identity/port-security.ts";
+export { isLoopback, serverNamesSetting } from "./identity/server-names.ts";
+export type {
+  Binding,
+  EnrolmentRequest,
+  TokenRecord,
+  TokenRequest,
+} from "./identity/token-record.ts";
+export { addTokenRoutes, type TokenRoutesDeps } from "./identity/token-routes.ts";
 export {
   cloneJson,
   isJsonObject,
@@ -62,7 +95,6 @@ export {
   type Credentials,
   loopbackAuthenticator,
   type Principal,
-  tokenAuthenticator,
 } from "./principal.ts";
 export { type ProcessLike, type Program, runProgram } from "./program.ts";
 export { compileFilter, type DocumentFilter, linearPattern } from "./query/filter.ts";

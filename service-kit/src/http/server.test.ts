@@ -2,13 +2,18 @@ import type { FastifyInstance, InjectOptions } from "fastify";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { BerthError } from "../errors.ts";
 import { type LogFields, silentLogger } from "../log.ts";
-import { tokenAuthenticator } from "../principal.ts";
+import type { Authenticate } from "../principal.ts";
 import { bodyObject, createHttpServer, listenError, MAX_BODY_BYTES } from "./server.ts";
 
 const HEADERS = {
   host: "localhost:8000",
   authorization: "Bearer t",
   "content-type": "application/json",
+};
+
+const authenticate: Authenticate = ({ authorization }) => {
+  if (authorization === "Bearer t") return { orgId: "org-a", role: "agent" };
+  throw new BerthError("UNAUTHENTICATED", "authorization: expected a valid bearer token");
 };
 
 describe("createHttpServer", () => {
@@ -22,7 +27,7 @@ describe("createHttpServer", () => {
     };
     server = createHttpServer({
       origins: { allowedHosts: [], allowedOrigins: [] },
-      authenticate: tokenAuthenticator("org-a", "t"),
+      authenticate,
       logger: { ...silentLogger, error },
     });
     server.post("/echo", async (request) => ({

@@ -37,6 +37,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     exposeHeadRoutes: true,
     forceCloseConnections: true,
     requestTimeout: 30_000,
+    http: { headersTimeout: 10_000, connectionsCheckingInterval: 1_000 },
     routerOptions: { maxParamLength: 512, ignoreTrailingSlash: true },
     // URLs that the router cannot read come past every hook.
     frameworkErrors: (thrown, _request, reply) => sendError(reply, fromFastify(thrown)),

@@ -39,6 +39,15 @@ export type ApplyOutcome =
       readonly why: "exists" | "missing" | "revision";
     };
 
+/** Result of {@link DocumentStore.renewStoreId}: the id and all writes, or nothing. */
+export type RenewOutcome =
+  | {
+      readonly kind: "renewed";
+      /** The new id. */
+      readonly storeId: string;
+    }
+  | Extract<ApplyOutcome, { readonly kind: "refused" }>;
+
 /**
  * Durable JSON documents by (org, collection, id). Bodies are plain JSON values; numbers come back as
  * doubles, so text whose numbers must stay as written is stored as a string. Every driver passes the
@@ -46,7 +55,7 @@ export type ApplyOutcome =
  * JSON.
  */
 export interface DocumentStore {
-  /** UUID minted when the store was created; another one means another history. */
+  /** UUID minted when the store was created or {@link renewStoreId renewed}; another one means another history. */
   storeId(): Promise<string>;
   /** One document, undefined when absent. */
   get<T>(key: DocumentKey): Promise<StoredDocument<T> | undefined>;
@@ -57,6 +66,11 @@ export interface DocumentStore {
   ): Promise<readonly StoredDocument<T>[]>;
   /** Applies all writes in one transaction, durable when it resolves, or none. */
   apply(writes: readonly Write[]): Promise<ApplyOutcome>;
+  /**
+   * Mints a new store id and applies the writes in the same transaction, because the store was restored
+   * from a copy whose history others have left behind. A refused write keeps the id.
+   */
+  renewStoreId(writes: readonly Write[]): Promise<RenewOutcome>;
   /** Raises a durable counter by one and gives the new value, 1 at first. */
   raise(counter: string): Promise<number>;
   /** Bytes that the store's documents take on disk, roughly. */

@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import os from "node:os";
@@ -32,6 +32,19 @@ describe("openSqliteDocumentStore", () => {
     expect(open).toThrow(`cannot open the database ${file}: another program has it open`);
     await first.close();
     await open().close();
+  });
+
+  it("refuses writes when the disk is full, says so, and keeps what it had", () => {
+    const program = new URL("../testing/fill-store.ts", import.meta.url).pathname;
+    const script = 'ulimit -f 800; exec "$0" "$1" "$2"';
+    const { stdout } = spawnSync("/bin/sh", ["-c", script, process.execPath, program, file], {
+      encoding: "utf8",
+      timeout: 30_000,
+    });
+    const { written, refusal, kept } = JSON.parse(stdout);
+    expect(refusal).toMatch(/^UNAVAILABLE: the database cannot be written: /);
+    expect(written).toBeGreaterThan(10);
+    expect(kept).toBe(written);
   });
 
   it("keeps what was acknowledged when its process is killed, and lets the next one in", async () => {

@@ -9,9 +9,11 @@ import type {
   DocumentKey,
   DocumentStore,
   ListPage,
+  RenewOutcome,
   StoredDocument,
   Write,
 } from "./document-store.ts";
+import { GroupCommit, type WorkResult } from "./group-commit.ts";
 
 const SCHEMA_VERSION = 1;
 const SQLITE_BUSY = 5;
@@ -84,11 +86,13 @@ function prepareFile(database: DatabaseSync, synchronous: "FULL" | "NORMAL"): vo
 class SqliteDocumentStore implements DocumentStore {
   readonly #database: DatabaseSync;
   readonly #clock: Clock;
+  readonly #commits: GroupCommit;
   readonly #statements = new Map<string, ReturnType<DatabaseSync["prepare"]>>();
 
   constructor(database: DatabaseSync, clock: Clock) {
     this.#database = database;
     this.#clock = clock;
+    this.#commits = new GroupCommit(database);
   }
 
   async storeId(): Promise<string> {
@@ -122,28 +126,48 @@ class SqliteDocumentStore implements DocumentStore {
   }
 
   async apply(writes: readonly Write[]): Promise<ApplyOutcome> {
-    this.#database.exec("BEGIN IMMEDIATE");
-    try {
-      for (const write of writes) {
-        const why = this.#write(write);
-        if (why === undefined) continue;
-        this.#database.exec("ROLLBACK");
-        return { kind: "refused", key: write.key, why };
-      }
-      this.#database.exec("COMMIT");
-      return { kind: "applied" };
-    } catch (thrown) {
-      if (this.#database.isTransaction) this.#database.exec("ROLLBACK");
-      throw thrown;
-    }
+    return this.#transact(writes, () => undefined);
+  }
+
+  async renewStoreId(writes: readonly Write[]): Promise<RenewOutcome> {
+    const storeId = randomUUID();
+    const outcome = await this.#transact(writes, () => {
+      this.#sql("UPDATE meta SET value = ? WHERE key = 'store_id'").run(storeId);
+    });
+    return outcome.kind === "applied" ? { kind: "renewed", storeId } : outcome;
   }
 
   async raise(counter: string): Promise<number> {
-    const row = this.#sql(
-      `INSERT INTO counters (name, value) VALUES (?, 1)
-       ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value`,
-    ).get(counter);
-    return Number(row?.value);
+    return this.#durably(() => {
+      const row = this.#sql(
+        `INSERT INTO counters (name, value) VALUES (?, 1)
+         ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value`,
+      ).get(counter);
+      return { value: Number(row?.value), keep: true };
+    });
+  }
+
+  #transact(writes: readonly Write[], last: () => void): Promise<ApplyOutcome> {
+    const prepared = writes.map(toPrepared);
+    return this.#durably<ApplyOutcome>(() => {
+      for (const write of prepared) {
+        const why = this.#write(write);
+        if (why !== undefined) {
+          return { value: { kind: "refused", key: write.key, why }, keep: false };
+        }
+      }
+      last();
+      return { value: { kind: "applied" }, keep: true };
+    });
+  }
+
+  async #durably<T>(work: () => WorkResult<T>): Promise<T> {
+    if (!this.#database.isOpen) throw new Error("the store is closed");
+    try {
+      return await this.#commits.run(work);
+    } catch (thrown) {
+      throw writeFailure(thrown);
+    }
   }
 
   async sizeBytes(): Promise<number> {
@@ -152,16 +176,18 @@ class SqliteDocumentStore implements DocumentStore {
   }
 
   async close(): Promise<void> {
-    if (this.#database.isOpen) this.#database.close();
+    if (!this.#database.isOpen) return;
+    this.#commits.flush();
+    this.#database.close();
   }
 
-  #write(write: Write): "exists" | "missing" | "revision" | undefined {
+  #write(write: PreparedWrite): "exists" | "missing" | "revision" | undefined {
     const { orgId, collection, id } = write.key;
     const now = this.#clock.timestamp();
     if (write.kind === "insert") {
       const { changes } = this.#sql(
         "INSERT INTO documents VALUES (?, ?, ?, 1, ?, ?, ?) ON CONFLICT DO NOTHING",
-      ).run(orgId, collection, id, JSON.stringify(write.body), now, now);
+      ).run(orgId, collection, id, write.text, now, now);
       return changes === 1 ? undefined : "exists";
     }
     const current = this.#sql(
@@ -181,7 +207,7 @@ class SqliteDocumentStore implements DocumentStore {
       this.#sql(
         `UPDATE documents SET revision = revision + 1, body = ?, updated_at = ?
          WHERE org_id = ? AND collection = ? AND id = ?`,
-      ).run(JSON.stringify(write.body), now, orgId, collection, id);
+      ).run(write.text, now, orgId, collection, id);
     }
     return undefined;
   }
@@ -194,6 +220,28 @@ class SqliteDocumentStore implements DocumentStore {
     }
     return statement;
   }
+}
+
+/** A write with its body as text: what was given is what is written, whatever becomes of the object. */
+interface PreparedWrite {
+  readonly kind: Write["kind"];
+  readonly key: DocumentKey;
+  /** Empty for a deletion. */
+  readonly text: string;
+  readonly ifRevision: number | undefined;
+}
+
+function toPrepared(write: Write): PreparedWrite {
+  const { kind, key } = write;
+  const text = kind === "delete" ? "" : JSON.stringify(write.body);
+  return { kind, key, text, ifRevision: kind === "insert" ? undefined : write.ifRevision };
+}
+
+/** What SQLite says of the disk is for the client too: nothing was written, and why. */
+function writeFailure(thrown: unknown): unknown {
+  if (!(thrown instanceof Error && "errcode" in thrown)) return thrown;
+  const message = `the database cannot be written: ${thrown.message}`;
+  return new BerthError("UNAVAILABLE", message, { cause: thrown });
 }
 
 function toDocument<T>(row: Row): StoredDocument<T> {

@@ -214,6 +214,29 @@ function identityTests(store: () => DocumentStore, reopen: () => Promise<void>):
     expect(await store().storeId()).toBe(id);
   });
 
+  it("renews its store id together with writes, and keeps counters and documents", async () => {
+    const former = await store().storeId();
+    await store().raise("term");
+    const outcome = await store().renewStoreId([insert("predecessor", { former })]);
+    expect(outcome.kind).toBe("renewed");
+    const renewed = outcome.kind === "renewed" ? outcome.storeId : former;
+    expect(renewed).toMatch(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
+    expect(renewed).not.toBe(former);
+    await reopen();
+    expect(await store().storeId()).toBe(renewed);
+    expect((await store().get(key("predecessor")))?.body).toEqual({ former });
+    expect(await store().raise("term")).toBe(2);
+  });
+
+  it("keeps its store id when a write beside the renewal does not hold", async () => {
+    const before = await store().storeId();
+    await store().apply([insert("a", 1)]);
+    const outcome = await store().renewStoreId([insert("b", 1), insert("a", 2)]);
+    expect(outcome).toEqual({ kind: "refused", key: key("a"), why: "exists" });
+    expect(await store().storeId()).toBe(before);
+    expect(await ids(store())).toEqual(["a"]);
+  });
+
   it("raises each counter from 1, without gaps or repeats, over openings", async () => {
     expect(await store().raise("term")).toBe(1);
     expect(await Promise.all([store().raise("term"), store().raise("term")])).toEqual([2, 3]);
