@@ -262,9 +262,35 @@ describe("a process with a worker's flags", () => {
       "ERR_ACCESS_DENIED",
     ],
     ["makes code of text", "new Function('return 1')", "EvalError"],
+    [
+      "loads a native addon",
+      "process.dlopen({ exports: {} }, '/usr/lib/x.node')",
+      "ERR_DLOPEN_DISABLED",
+    ],
+    ["sees another process", "require('fs').readFileSync('/proc/1/environ')", "ERR_ACCESS_DENIED"],
     ["opens the inspector", "require('inspector').open(0)", "ERR_ACCESS_DENIED"],
   ])("never %s", (_name, action, code) => {
     expect(run(action)).toEqual([code]);
+  });
+
+  test("connects and listens nowhere", () => {
+    const listen = "require('net').createServer().listen(0, '127.0.0.1')";
+    const connect = "require('net').connect(1, '127.0.0.1')";
+    for (const action of [listen, connect]) {
+      const script = `const say = (e) => { process.stdout.write(e.code); process.exit(0) };
+        process.on('uncaughtException', say);
+        const s = ${action}; s.on('error', say);
+        for (const name of ['connect', 'listening']) s.on(name, () => say({ code: 'reached' }))`;
+      const config = {
+        mode: "build",
+        pyodideDir: pyodideDir(),
+        xzScript: xzScript(),
+        snapshotFile: "",
+      } as const;
+      const args = [...workerFlags(config), "--eval", script];
+      const { stdout } = spawnSync(process.execPath, args, { env: {}, encoding: "utf8" });
+      expect(stdout).toBe("ERR_ACCESS_DENIED");
+    }
   });
 
   test("has no network and an empty environment", () => {

@@ -1,5 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type EvaluationRequest, type HostClient, pythonPolicy, type Sandbox } from "./index.ts";
+import {
+  type EvaluationRequest,
+  type HostClient,
+  LIMITS_BY_KIND,
+  pythonPolicy,
+  type Sandbox,
+} from "./index.ts";
 import { expectKind, openSandbox, policyWithBody, requestFor } from "./testing/sandbox-fixture.ts";
 
 let sandbox: Sandbox;
@@ -289,6 +295,18 @@ describe("output", () => {
     const outcome = expectKind(await run(body), "returned");
     expect(outcome.logTruncated).toBe(true);
     expect(Buffer.byteLength(outcome.log)).toBeLessThanOrEqual(64 * 1024);
+  });
+
+  test.each([
+    ["line by line", "line = 'x' * (1 << 20)\nfor n in range(1024): print(line)\nreturn 1"],
+    [
+      "to both streams",
+      "import sys\nline = b'x' * (1 << 20)\nfor n in range(512):\n    sys.stdout.buffer.write(line)\n    sys.stderr.buffer.write(line)\nreturn 1",
+    ],
+  ])("a policy that prints 1 GB %s is heard to the limit and goes on", async (_name, body) => {
+    const outcome = expectKind(await run(body, { limits: LIMITS_BY_KIND.allocator }), "returned");
+    expect(outcome).toMatchObject({ resultJson: "1", logTruncated: true });
+    expect(Buffer.byteLength(outcome.log)).toBe(64 * 1024);
   });
 
   test("an exception tells type, message, file, line and the policy's own frames", async () => {

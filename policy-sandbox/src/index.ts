@@ -22,6 +22,9 @@ export type {
   HostMethod,
   HostReply,
   PolicyCall,
+  ResidentDocument,
+  ResidentInput,
+  ResidentPart,
 } from "./request.ts";
 export { createSandbox } from "./sandbox.ts";
 export type {

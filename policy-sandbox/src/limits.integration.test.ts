@@ -185,7 +185,7 @@ describe("leaving", () => {
       "import ctypes",
       "ctypes.CDLL(None).exit(3)",
     ].join("\n");
-    const { outcome, survived } = await survives(body);
+    const { outcome, survived } = await survives(body, LIMITS_BY_KIND.precheck);
     expect(outcome).toMatchObject({ kind: "crashed", cause: "trap" });
     expect(survived).toBe(false);
   });

@@ -25,6 +25,13 @@ export interface EvaluationFacts {
   readonly queuedMs: number;
   /** True when the policy had to be loaded for this evaluation (no instance was resident). */
   readonly coldStart: boolean;
+  /**
+   * True when the policy worked on copies of the resident documents of its own: because its code is new, or
+   * because it changes them. False when the request has no residents: then the whole input is its own.
+   */
+  readonly inputCopied: boolean;
+  /** True when this code was seen to change resident documents, now or earlier: it gets copies from then on. */
+  readonly inputChanged: boolean;
 }
 
 /** Why a worker ended under an evaluation; `host_calls`: it went on long after `Limits.hostCalls`. */

@@ -91,6 +91,7 @@ describe("unpack", () => {
   });
 
   const many = Array.from({ length: 1_001 }, (_, n) => ({ name: `code/f${n}.py`, data: "" }));
+  const crowd = Array.from({ length: 10_000 }, (_, n) => ({ name: `code/f${n}.py`, data: "" }));
   test.each<[string, Uint8Array, string, RegExp]>([
     ["text", Buffer.from("hello"), "not_an_archive", /neither a tar/],
     ["nothing", Buffer.alloc(0), "not_an_archive", /neither a tar/],
@@ -137,6 +138,7 @@ describe("unpack", () => {
     ],
     ["a device", tarOf([FUNCTION, { name: "code/d", type: "3" }]), "unsafe_entry", /device/],
     ["too many files", tarOf([FUNCTION, ...many]), "too_many_files", /1000/],
+    ["a zip of 10,000 files", zipOf([FUNCTION, ...crowd]), "too_many_files", /1000/],
     ["a name that stands twice", tarOf([FUNCTION, FUNCTION]), "unsafe_path", /twice/],
     [
       "a file that is not UTF-8",

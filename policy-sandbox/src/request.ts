@@ -37,6 +37,41 @@ export type PolicyCall =
   /** `management(action, data)`. */
   | { readonly kind: "management"; readonly action: string; readonly dataJson: string };
 
+/** One JSON text; the same id, part name and version always mean the same text, for all of a tenant. */
+export interface ResidentPart {
+  readonly version: string | number;
+  readonly json: string;
+}
+
+/** A document that workers keep between evaluations, in parts that change apart from each other. */
+export interface ResidentDocument {
+  readonly id: string;
+  readonly parts: Readonly<Record<string, ResidentPart>>;
+}
+
+/**
+ * JSON documents that workers keep between evaluations, and where they appear in `input_data`. None of it may
+ * be changed after it was handed over: what was learnt of a part is kept with the part object.
+ */
+export interface ResidentInput {
+  /**
+   * members: input_data (a JSON object, from `inputJson`) gets the key `key` = {id: {field: part, ...}} in the
+   * order of `documents`, whatever `inputJson` has under that key; two fields may name one part and are then
+   * the same Python object. list: input_data is the list of that part of each document, and `inputJson` must
+   * be "null".
+   */
+  readonly shape:
+    | {
+        readonly kind: "members";
+        readonly key: string;
+        /** Field of the Python dict to name of the part. */
+        readonly fields: Readonly<Record<string, string>>;
+      }
+    | { readonly kind: "list"; readonly part: string };
+  /** The candidates, each id once; parts that the shape does not name are not sent. */
+  readonly documents: readonly ResidentDocument[];
+}
+
 /** One evaluation of one policy. */
 export interface EvaluationRequest {
   /** Who trusts whom: organisation and policy name. Two tenants never share an interpreter. */
@@ -50,6 +85,12 @@ export interface EvaluationRequest {
   readonly parametersJson: string;
   /** JSON value: `input_data`. */
   readonly inputJson: string;
+  /**
+   * Documents that cross to a worker only when they have changed; not for `management`. A function is asked
+   * when a worker is free, so that the policy sees what is known then and not when it was queued; it has
+   * `limits.wallMs` to answer, and what it rejects with, `evaluate` rejects with.
+   */
+  readonly resident?: ResidentInput | (() => Promise<ResidentInput>);
   /** JSON object kept by the host between calls; `{}` when absent. */
   readonly contextJson?: string;
   /** The whole of `os.environ`; empty when absent. */

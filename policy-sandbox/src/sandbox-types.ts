@@ -53,12 +53,20 @@ export interface SandboxOptions {
   readonly maxRunning?: number;
   /** Evaluations that wait, over all tenants. Default 1,000; what comes on top is `overloaded`. */
   readonly maxQueued?: number;
+  /** JSON text of resident documents that one worker keeps, in MiB. Default 64. */
+  readonly maxResidentMiB?: number;
+  /**
+   * Share (0 to 1) of the evaluations of trusted code after which the resident documents are compared with
+   * their source. Default 1/256.
+   */
+  readonly inputCheckShare?: number;
 }
 
 /** Runs policies in sealed child processes. Nothing here throws for what a policy does. */
 export interface Sandbox {
   /** Resolves when the snapshot is there and the spare is warm; rejects when neither can be had. */
   ready(): Promise<void>;
+  /** Rejects only with what a `resident` function of the caller's rejects with. */
   evaluate(request: EvaluationRequest): Promise<EvaluationOutcome>;
   /** Looks at the code without running it. */
   check(code: PolicyCode): Promise<CheckOutcome>;

@@ -1,9 +1,11 @@
 import { evaluateOn, outcomeOfRefusal } from "./host/evaluate.ts";
+import { InputTrust } from "./host/input-trust.ts";
 import { checkOn, MAX_ARCHIVE_BYTES, unpackOn } from "./host/inspect-code.ts";
 import { Pool } from "./host/pool.ts";
 import { poolLimits } from "./host/pool-policy.ts";
 import type { Refusal } from "./host/pool-task.ts";
-import { prepareRequest } from "./host/request-parts.ts";
+import { RequestChecks } from "./host/prepare-request.ts";
+import { ResidentRecord } from "./host/resident-record.ts";
 import { SnapshotStore } from "./host/snapshot.ts";
 import type { CheckOutcome, EvaluationOutcome, UnpackOutcome } from "./outcome.ts";
 import type { PolicyCode } from "./policy.ts";
@@ -14,6 +16,12 @@ import type { Sandbox, SandboxOptions, SandboxStats } from "./sandbox-types.ts";
 const UNPACK_TENANT = "\0unpack";
 const CHECK_TENANT = "\0check";
 
+const MIB = 1024 * 1024;
+const DEFAULT_RESIDENT_MIB = 64;
+// Eight times the default of the texts: seed-shaped documents take three to four times theirs.
+const RESIDENT_HEAP_MIB = 512;
+const DEFAULT_CHECK_SHARE = 1 / 256;
+
 /** A sandbox. Does no I/O until it is used. */
 export function createSandbox(options: SandboxOptions): Sandbox {
   return new PooledSandbox(options);
@@ -22,11 +30,26 @@ export function createSandbox(options: SandboxOptions): Sandbox {
 class PooledSandbox implements Sandbox {
   readonly #snapshot: SnapshotStore;
   readonly #pool: Pool;
+  readonly #checks: RequestChecks;
+  readonly #trust: InputTrust;
 
   constructor(options: SandboxOptions) {
     const onEvent = options.onEvent ?? (() => undefined);
+    const bounds = {
+      textBytes: (options.maxResidentMiB ?? DEFAULT_RESIDENT_MIB) * MIB,
+      heapBytes: RESIDENT_HEAP_MIB * MIB,
+    };
+    this.#checks = new RequestChecks(bounds);
+    this.#trust = new InputTrust({
+      sampledShare: options.inputCheckShare ?? DEFAULT_CHECK_SHARE,
+      random: Math.random,
+    });
     this.#snapshot = new SnapshotStore(options.stateDir, onEvent);
-    this.#pool = new Pool(poolLimits(options), { snapshot: this.#snapshot, onEvent });
+    this.#pool = new Pool(poolLimits(options), {
+      snapshot: this.#snapshot,
+      onEvent,
+      newRecord: () => new ResidentRecord(bounds, this.#checks.sizes),
+    });
   }
 
   ready(): Promise<void> {
@@ -37,12 +60,13 @@ class PooledSandbox implements Sandbox {
     if (request.tenant === "" || request.tenant.startsWith("\0")) {
       return { kind: "invalid_input", message: "tenant: expected a name" };
     }
-    const prepared = prepareRequest(request);
+    const prepared = this.#checks.prepare(request);
     if (typeof prepared === "string") return { kind: "invalid_input", message: prepared };
     const outcome = await this.#pool.submit({
       tenant: request.tenant,
       signal: request.signal,
-      work: (worker, queuedMs) => evaluateOn(worker, prepared, queuedMs),
+      work: (worker, queuedMs) =>
+        evaluateOn(worker, prepared, { queuedMs, trust: this.#trust, checks: this.#checks }),
     });
     return outcome.kind === "no_worker" ? outcomeOfRefusal(outcome) : outcome;
   }

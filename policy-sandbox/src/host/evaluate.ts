@@ -1,37 +1,67 @@
 import type { EvaluationFacts, EvaluationOutcome } from "../outcome.ts";
 import { FrameError } from "../protocol/frames.ts";
+import type { EvaluationRequest, ResidentInput } from "../request.ts";
 import { answerHostCall, raiseReply } from "./host-calls.ts";
+import type { InputCheck, InputMode, InputTrust } from "./input-trust.ts";
+import type { AnswerContext, EndCause, Job, JobReply } from "./job.ts";
 import type { PoolWorker, Refusal } from "./pool-task.ts";
-import { evaluationJob, evaluationReplyBytes, type PreparedRequest } from "./request-parts.ts";
+import type { PreparedRequest, RequestChecks } from "./prepare-request.ts";
+import { evaluationJob, evaluationReplyBytes, type ResidentUse } from "./request-parts.ts";
+import type { CheckedResidents } from "./resident-input.ts";
 import { type EvaluationReply, parseEvaluationReply } from "./runner-replies.ts";
-import type { AnswerContext, EndCause, Job, JobReply } from "./worker-process.ts";
 
 type Limit = "wall" | "cpu";
 
-/** Runs a checked request on a worker and says how it ended. Never rejects. */
+const MIB = 1024 * 1024;
+
+/** A request and how it runs. */
+interface Run {
+  readonly prepared: PreparedRequest;
+  readonly trust: InputTrust;
+  /** Null for a request without residents. */
+  readonly mode: InputMode | null;
+  readonly facts: Omit<EvaluationFacts, "inputCopied" | "inputChanged">;
+}
+
+/** What evaluations have in common. */
+export interface EvaluationParts {
+  readonly trust: InputTrust;
+  readonly checks: RequestChecks;
+}
+
+/**
+ * Runs a checked request on a worker and says how it ended. Rejects only with what the caller's own
+ * `resident` function rejects with.
+ */
 export async function evaluateOn(
   worker: PoolWorker,
   prepared: PreparedRequest,
-  queuedMs: number,
+  on: EvaluationParts & { readonly queuedMs: number },
 ): Promise<EvaluationOutcome> {
-  const startedAt = performance.now();
   const { request } = prepared;
+  const wanted = await residentsOf(prepared, on.checks);
+  if (wanted !== null && "kind" in wanted) return wanted;
+  const startedAt = performance.now();
   const loaded = worker.instances.has(prepared.instance);
+  const residents = wanted === null ? null : useResidents(worker, request, { wanted, ...on });
   const onAbort = () => worker.cancel();
   request.signal?.addEventListener("abort", onAbort, { once: true });
   if (request.signal?.aborted === true) onAbort();
-  const reply = await worker.run({ ...evaluationJob(prepared, loaded), ...jobBounds(prepared) });
+  const residentBytes = worker.residents.peakBytes;
+  const job = evaluationJob(prepared, { loaded, residents, residentBytes });
+  const reply = await worker.run({ ...job, ...jobBounds(prepared, residentBytes) });
   request.signal?.removeEventListener("abort", onAbort);
-  const facts: EvaluationFacts = {
+  const facts = {
     log: "",
     logTruncated: false,
     wallMs: performance.now() - startedAt,
     cpuMs: reply.kind === "done" ? reply.facts.cpuMs : reply.cpuMs,
-    queuedMs,
+    queuedMs: on.queuedMs,
     coldStart: !loaded,
   };
-  if (reply.kind === "ended") return outcomeOfEnd(reply.cause, reply.message, { prepared, facts });
-  return outcomeOfReply(worker, reply, { prepared, facts });
+  const run = { prepared, trust: on.trust, mode: residents?.mode ?? null, facts };
+  if (reply.kind === "ended") return outcomeOfEnd(reply.cause, reply.message, run);
+  return outcomeOfReply(worker, reply, run);
 }
 
 /** The outcome of a request that no worker took. */
@@ -39,13 +69,58 @@ export function outcomeOfRefusal(refusal: Refusal): EvaluationOutcome {
   if (refusal.kind !== "no_worker") return refusal;
   const { message, queuedMs } = refusal;
   const facts = { log: "", logTruncated: false, wallMs: 0, cpuMs: 0, queuedMs, coldStart: true };
-  return { kind: "crashed", cause: "spawn", message, ...facts };
+  const input = { inputCopied: false, inputChanged: false };
+  return { kind: "crashed", cause: "spawn", message, ...facts, ...input };
 }
 
-function jobBounds(prepared: PreparedRequest): Omit<Job, "message" | "sections"> {
+/** The documents of a request, asked for when the caller wants to be asked; or why it does not run. */
+async function residentsOf(
+  { request, resident }: PreparedRequest,
+  checks: RequestChecks,
+): Promise<
+  CheckedResidents | Extract<EvaluationOutcome, { kind: "invalid_input" | "canceled" }> | null
+> {
+  if (typeof request.resident !== "function") return resident;
+  const { limits, signal } = request;
+  const { promise, resolve, reject } = Promise.withResolvers<ResidentInput | "late" | "canceled">();
+  const timer = setTimeout(() => resolve("late"), limits.wallMs);
+  const onAbort = () => resolve("canceled");
+  signal?.addEventListener("abort", onAbort, { once: true });
+  if (signal?.aborted === true) onAbort();
+  try {
+    request.resident().then(resolve, reject);
+    const found = await promise;
+    if (found === "canceled") return { kind: "canceled" };
+    const checked =
+      found === "late"
+        ? `resident: not told within ${limits.wallMs} ms`
+        : checks.residents(request, found);
+    return typeof checked === "string" ? { kind: "invalid_input", message: checked } : checked;
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", onAbort);
+  }
+}
+
+function useResidents(
+  worker: PoolWorker,
+  { tenant, code }: EvaluationRequest,
+  use: { readonly wanted: CheckedResidents; readonly trust: InputTrust },
+): ResidentUse {
+  const { wanted, trust } = use;
+  const mode = trust.modeFor(tenant, code.digest);
+  const plan = worker.residents.plan(wanted, trust.epochOf(tenant));
+  if (mode === "shared" || mode === "sampled") worker.residents.noteSharer(code.digest);
+  return { wanted, plan, mode };
+}
+
+function jobBounds(
+  prepared: PreparedRequest,
+  residentBytes: number,
+): Omit<Job, "message" | "sections"> {
   const { limits, clients = {} } = prepared.request;
   return {
-    rssMiB: limits.rssMiB,
+    rssMiB: limits.rssMiB + Math.ceil(residentBytes / MIB),
     hostCalls: limits.hostCalls,
     replyBytes: evaluationReplyBytes(limits),
     answer: async (text: string, context: AnswerContext) => {
@@ -61,56 +136,66 @@ function jobBounds(prepared: PreparedRequest): Omit<Job, "message" | "sections">
   };
 }
 
-function outcomeOfEnd(
-  cause: EndCause,
-  message: string,
-  about: { prepared: PreparedRequest; facts: EvaluationFacts },
-): EvaluationOutcome {
-  const { facts, prepared } = about;
+/** The facts of a run as they are to be told, with what is known of the code by now. */
+function factsOf({ prepared, trust, mode, facts }: Run): EvaluationFacts {
+  const { tenant, code } = prepared.request;
+  return {
+    ...facts,
+    inputCopied: mode === "private" || mode === "checked",
+    inputChanged: trust.isWriter(tenant, code.digest),
+  };
+}
+
+function outcomeOfEnd(cause: EndCause, message: string, run: Run): EvaluationOutcome {
   switch (cause) {
     case "wall":
     case "cpu":
-      return timedOut(cause, prepared, facts);
+      return timedOut(cause, run);
     case "canceled":
     case "closed":
       return { kind: "canceled" };
     default:
-      return { kind: "crashed", cause, message, ...facts };
+      return { kind: "crashed", cause, message, ...factsOf(run) };
   }
 }
 
 function outcomeOfReply(
   worker: PoolWorker,
   reply: Extract<JobReply, { kind: "done" }>,
-  about: { prepared: PreparedRequest; facts: EvaluationFacts },
+  run: Run,
 ): EvaluationOutcome {
-  const { prepared, facts } = about;
   let parsed: EvaluationReply;
   try {
-    parsed = parseEvaluationReply(reply.sections, prepared.request.limits);
+    parsed = parseEvaluationReply(reply.sections, run.prepared.request.limits);
+    worker.residents.settle(parsed.revision);
   } catch (error) {
     const why = error instanceof FrameError ? error.message : "the reply cannot be read";
     const message = `the worker broke the protocol: ${why}`;
     worker.discard(message);
-    return { kind: "crashed", cause: "protocol", message, ...facts };
+    return { kind: "crashed", cause: "protocol", message, ...factsOf(run) };
   }
   worker.instances = parsed.instances;
+  noteCheck(worker, parsed.inputCheck, run);
   const { log, logTruncated, cold: coldStart } = parsed;
-  const told = { ...facts, log, logTruncated, coldStart };
+  const told = { ...run, facts: { ...run.facts, log, logTruncated, coldStart } };
   if (parsed.result.kind === "broken") worker.discard(parsed.result.message);
-  if (reply.facts.fired !== "") return timedOut(reply.facts.fired, prepared, told);
+  if (reply.facts.fired !== "") return timedOut(reply.facts.fired, told);
   if (parsed.result.kind === "broken") {
-    return { kind: "crashed", cause: "trap", message: parsed.result.message, ...told };
+    return { kind: "crashed", cause: "trap", message: parsed.result.message, ...factsOf(told) };
   }
   if (parsed.result.kind === "invalid_input") return parsed.result;
-  return { ...parsed.result, ...told };
+  return { ...parsed.result, ...factsOf(told) };
 }
 
-function timedOut(
-  limit: Limit,
-  prepared: PreparedRequest,
-  facts: EvaluationFacts,
-): EvaluationOutcome {
-  const { wallMs, cpuMs } = prepared.request.limits;
-  return { kind: "timed_out", limit, limitMs: limit === "wall" ? wallMs : cpuMs, ...facts };
+/** A verdict counts only where one was asked for: the worker may say what it likes. */
+function noteCheck(worker: PoolWorker, check: InputCheck, run: Run): void {
+  const { prepared, trust, mode } = run;
+  const { tenant, code } = prepared.request;
+  if (mode !== "checked" && mode !== "sampled") return;
+  trust.note({ tenant, digest: code.digest, mode }, check, worker.residents.sharers);
+}
+
+function timedOut(limit: Limit, run: Run): EvaluationOutcome {
+  const { wallMs, cpuMs } = run.prepared.request.limits;
+  return { kind: "timed_out", limit, limitMs: limit === "wall" ? wallMs : cpuMs, ...factsOf(run) };
 }

@@ -3,6 +3,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { paxRecord, tarOf } from "../testing/archives.ts";
 import { STATE_DIR } from "../testing/sandbox-fixture.ts";
 import { unpackOn } from "./inspect-code.ts";
+import { PartSizes } from "./resident-input.ts";
+import { ResidentRecord } from "./resident-record.ts";
 import { SnapshotStore } from "./snapshot.ts";
 import { pyodideDir, xzScript } from "./spawn-worker.ts";
 import { WorkerProcess } from "./worker-process.ts";
@@ -30,6 +32,7 @@ function slowArchive(): Buffer {
 test("an archive that is slow to read is refused at the deadline, and the worker lives", async () => {
   const short = {
     instances: new Set<string>(),
+    residents: new ResidentRecord({ textBytes: 0, heapBytes: 0 }, new PartSizes()),
     run: (job: Parameters<WorkerProcess["run"]>[0]) =>
       worker.run({ ...job, message: { ...job.message, wallMs: 400 } }),
     cancel: () => undefined,

@@ -1,12 +1,15 @@
 import { expect, test } from "vitest";
 import { checkOn, unpackOn } from "./inspect-code.ts";
+import type { JobReply } from "./job.ts";
 import type { PoolWorker } from "./pool-task.ts";
-import type { JobReply } from "./worker-process.ts";
+import { PartSizes } from "./resident-input.ts";
+import { ResidentRecord } from "./resident-record.ts";
 
 /** A worker that gives this reply to whatever it is asked. */
 function workerThatReplies(reply: JobReply): PoolWorker {
   return {
     instances: new Set(),
+    residents: new ResidentRecord({ textBytes: 0, heapBytes: 0 }, new PartSizes()),
     run: async () => reply,
     cancel: () => undefined,
     discard: () => undefined,

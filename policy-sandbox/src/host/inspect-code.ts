@@ -2,10 +2,10 @@ import { DEFAULT_LIMITS } from "../limits.ts";
 import type { CheckOutcome, UnpackOutcome } from "../outcome.ts";
 import { FrameError } from "../protocol/frames.ts";
 import { raiseReply } from "./host-calls.ts";
+import type { Job, JobReply } from "./job.ts";
 import type { PoolWorker } from "./pool-task.ts";
-import { runMessage } from "./request-parts.ts";
+import { runMessage, runnerSections } from "./request-parts.ts";
 import { parseCheckReply, parseUnpackReply } from "./runner-replies.ts";
-import type { Job, JobReply } from "./worker-process.ts";
 
 const MIB = 1024 * 1024;
 
@@ -35,8 +35,8 @@ const REASONS = [
 
 /** Unpacks an archive on a worker, which is not used again: its bytes may be anybody's. */
 export async function unpackOn(worker: PoolWorker, archive: Uint8Array): Promise<UnpackOutcome> {
-  const header = { operation: "unpack", parts: ["archive"], limits: UNPACK_LIMITS };
-  const reply = await worker.run(toolJob(header, archive, UNPACK_REPLY_BYTES));
+  const header = { operation: "unpack", limits: UNPACK_LIMITS };
+  const reply = await worker.run(toolJob(header, { archive }, UNPACK_REPLY_BYTES));
   worker.discard("it has unpacked an archive");
   if (isLate(reply)) {
     const message = "the archive takes too long to unpack";
@@ -61,9 +61,9 @@ export async function checkOn(
   worker: PoolWorker,
   files: Readonly<Record<string, string>>,
 ): Promise<CheckOutcome> {
-  const header = { operation: "check", parts: ["files"], limits: { logBytes: 0 } };
-  const body = Buffer.from(JSON.stringify(files), "utf8");
-  const reply = await worker.run(toolJob(header, body, CHECK_REPLY_BYTES));
+  const header = { operation: "check", limits: { logBytes: 0 } };
+  const parts = { files: JSON.stringify(files) };
+  const reply = await worker.run(toolJob(header, parts, CHECK_REPLY_BYTES));
   if (isLate(reply)) return { kind: "unavailable", message: "the code takes too long to read" };
   if (reply.kind === "ended") {
     return { kind: "unavailable", message: `the code broke its reader: ${reply.message}` };
@@ -83,10 +83,14 @@ function isLate(reply: JobReply): boolean {
   return reply.cause === "wall" || reply.cause === "cpu";
 }
 
-function toolJob(header: object, body: Uint8Array, replyBytes: number): Job {
+function toolJob(
+  header: object,
+  parts: Readonly<Record<string, string | Uint8Array>>,
+  replyBytes: number,
+): Job {
   return {
-    message: runMessage(DEFAULT_LIMITS, header),
-    sections: [body],
+    message: runMessage(DEFAULT_LIMITS),
+    sections: runnerSections(header, parts),
     rssMiB: DEFAULT_LIMITS.rssMiB,
     hostCalls: 0,
     replyBytes,

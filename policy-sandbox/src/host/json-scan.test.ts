@@ -27,3 +27,8 @@ test.each([
 ])("numbers that may not fit a double are seen in %.30s: %s", (text, wide) => {
   expect(scanJson(text).wideNumbers).toBe(wide);
 });
+
+test("containers, separators and strings are counted outside of strings only", () => {
+  const text = '{"a":[1,{}],"b, {":"[:\\","}';
+  expect(scanJson(text)).toMatchObject({ objects: 2, arrays: 1, separators: 4, strings: 3 });
+});

@@ -7,6 +7,11 @@ export interface JsonScan {
    * would read such a float as infinity, so that text is parsed with a check on every float.
    */
   readonly wideNumbers: boolean;
+  readonly objects: number;
+  readonly arrays: number;
+  /** Commas and colons outside of strings. */
+  readonly separators: number;
+  readonly strings: number;
 }
 
 const QUOTE = 0x22;
@@ -15,6 +20,8 @@ const OPEN_BRACKET = 0x5b;
 const CLOSE_BRACKET = 0x5d;
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
+const COMMA = 0x2c;
+const COLON = 0x3a;
 const DIGIT_ZERO = 0x30;
 const DIGIT_NINE = 0x39;
 const UPPER_E = 0x45;
@@ -27,7 +34,7 @@ const WIDE_RUN = 300;
  * some answer and is refused by the parser later.
  */
 export function scanJson(text: string): JsonScan {
-  const scan = { depth: 0, deepest: 0, run: 0, wideNumbers: false };
+  const scan = new Scan();
   for (let at = 0; at < text.length; at += 1) {
     const code = text.charCodeAt(at);
     if (code >= DIGIT_ZERO && code <= DIGIT_NINE) {
@@ -35,14 +42,37 @@ export function scanJson(text: string): JsonScan {
       continue;
     }
     if (scan.run > 0) endNumber(scan, text, at);
-    if (code === QUOTE) at = endOfString(text, at);
-    else if (code === OPEN_BRACKET || code === OPEN_BRACE) {
-      scan.depth += 1;
-      scan.deepest = Math.max(scan.deepest, scan.depth);
-    } else if (code === CLOSE_BRACKET || code === CLOSE_BRACE) scan.depth -= 1;
+    if (code === QUOTE) {
+      scan.strings += 1;
+      at = endOfString(text, at);
+    } else scan.take(code);
   }
   if (scan.run > 0) endNumber(scan, text, text.length);
-  return { depth: scan.deepest, wideNumbers: scan.wideNumbers };
+  const { deepest: depth, wideNumbers, objects, arrays, separators, strings } = scan;
+  return { depth, wideNumbers, objects, arrays, separators, strings };
+}
+
+/** What has been counted so far. */
+class Scan {
+  depth = 0;
+  deepest = 0;
+  run = 0;
+  wideNumbers = false;
+  objects = 0;
+  arrays = 0;
+  separators = 0;
+  strings = 0;
+
+  /** A character that is neither a digit nor a quote. */
+  take(code: number): void {
+    if (code === COMMA || code === COLON) this.separators += 1;
+    else if (code === OPEN_BRACKET || code === OPEN_BRACE) {
+      this.depth += 1;
+      if (this.depth > this.deepest) this.deepest = this.depth;
+      if (code === OPEN_BRACE) this.objects += 1;
+      else this.arrays += 1;
+    } else if (code === CLOSE_BRACKET || code === CLOSE_BRACE) this.depth -= 1;
+  }
 }
 
 /** Looks at the run of digits that ends before `at`. */

@@ -60,16 +60,17 @@ export function chooseWorker<W extends WorkerView>(
   tenant: string,
   limits: Pick<PoolLimits, "maxWorkers">,
 ): Choice<W> {
-  const live = [...workers].filter((worker) => worker.state !== "stopping");
-  const idle = live.filter((worker) => worker.state === "idle");
-  const own = idle.find((worker) => worker.tenant === tenant);
-  if (own !== undefined) return { kind: "use", worker: own, evict: null };
-  const spare = idle.find((worker) => worker.tenant === null);
-  if (spare === undefined) return { kind: "wait" };
-  const bound = live.filter((worker) => worker.tenant !== null);
+  let spare: W | null = null;
+  for (const worker of workers) {
+    if (worker.state !== "idle") continue;
+    if (worker.tenant === tenant) return { kind: "use", worker, evict: null };
+    if (worker.tenant === null) spare ??= worker;
+  }
+  if (spare === null) return { kind: "wait" };
+  const bound = [...workers].filter(({ tenant, state }) => tenant !== null && state !== "stopping");
   if (bound.length < limits.maxWorkers) return { kind: "use", worker: spare, evict: null };
-  const [oldest] = idle
-    .filter((worker) => worker.tenant !== null)
+  const [oldest] = bound
+    .filter(({ state }) => state === "idle")
     .sort((one, other) => one.usedAt - other.usedAt);
   return oldest === undefined ? { kind: "wait" } : { kind: "use", worker: spare, evict: oldest };
 }

@@ -1,9 +1,14 @@
-import type { Job, JobReply } from "./worker-process.ts";
+import type { SandboxEvent } from "../sandbox-types.ts";
+import type { Job, JobReply } from "./job.ts";
+import type { ResidentRecord } from "./resident-record.ts";
+import type { SnapshotStore } from "./snapshot.ts";
 
 /** A worker of the pool, as a task sees it. */
 export interface PoolWorker {
   /** Keys of the policy instances that are loaded, by the worker's own word. */
   instances: ReadonlySet<string>;
+  /** Which resident documents it holds; a new process holds none. */
+  readonly residents: ResidentRecord;
   run(job: Job): Promise<JobReply>;
   /** Ends the worker because the caller does not want the answer any more. */
   cancel(): void;
@@ -23,3 +28,11 @@ export type Refusal =
   | { readonly kind: "overloaded"; readonly message: string }
   | { readonly kind: "canceled" }
   | { readonly kind: "no_worker"; readonly message: string; readonly queuedMs: number };
+
+/** What a pool is made of. */
+export interface PoolParts {
+  readonly snapshot: SnapshotStore;
+  readonly onEvent: (event: SandboxEvent) => void;
+  /** The record of a process that holds nothing yet. */
+  readonly newRecord: () => ResidentRecord;
+}

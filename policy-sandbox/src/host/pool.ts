@@ -1,7 +1,7 @@
 import type { SandboxEvent, SandboxStats, WorkerState } from "../sandbox-types.ts";
 import { FairQueue } from "./fair-queue.ts";
 import { chooseWorker, type PoolLimits } from "./pool-policy.ts";
-import type { PoolWorker, Refusal, Task } from "./pool-task.ts";
+import type { PoolParts, PoolWorker, Refusal, Task } from "./pool-task.ts";
 import { readUsageNow } from "./process-usage.ts";
 import type { SnapshotStore } from "./snapshot.ts";
 import { pyodideDir, xzScript } from "./spawn-worker.ts";
@@ -30,6 +30,7 @@ export class Pool {
   readonly #limits: PoolLimits;
   readonly #snapshot: SnapshotStore;
   readonly #onEvent: (event: SandboxEvent) => void;
+  readonly #newRecord: PoolParts["newRecord"];
   readonly #workers = new Set<Entry>();
   readonly #queue = new FairQueue<Waiting>();
   readonly #runningByTenant = new Map<string, number>();
@@ -41,13 +42,11 @@ export class Pool {
   #spareWaiters: PromiseWithResolvers<void>[] = [];
   #closed = false;
 
-  constructor(
-    limits: PoolLimits,
-    parts: { snapshot: SnapshotStore; onEvent: (event: SandboxEvent) => void },
-  ) {
+  constructor(limits: PoolLimits, parts: PoolParts) {
     this.#limits = limits;
     this.#snapshot = parts.snapshot;
     this.#onEvent = parts.onEvent;
+    this.#newRecord = parts.newRecord;
   }
 
   /** Resolves when an idle worker exists; rejects when the next attempt to start one fails. */
@@ -233,6 +232,7 @@ export class Pool {
       usedAt: 0,
       evaluations: 0,
       instances: new Set(),
+      residents: this.#newRecord(),
       run: (job) => worker.run(job),
       cancel: () => worker.kill("canceled", "the evaluation was canceled"),
       discard: (reason) => this.#stop(entry, reason),

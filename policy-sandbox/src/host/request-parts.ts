@@ -1,88 +1,102 @@
-import { createHash } from "node:crypto";
 import { HARD_KILL_AFTER_MS, type Limits } from "../limits.ts";
-import type { EvaluationRequest } from "../request.ts";
-import { scanJson } from "./json-scan.ts";
-import type { Job } from "./worker-process.ts";
+import type { InputMode } from "./input-trust.ts";
+import type { Job } from "./job.ts";
+import { describeClients, type PreparedRequest } from "./prepare-request.ts";
+import type { CheckedResidents } from "./resident-input.ts";
+import type { Intake, ResidentPlan } from "./resident-record.ts";
 
-/** A request that passed the checks, ready to be sent. */
-export interface PreparedRequest {
-  /** Names the policy instance: same code, settings, parameters, environment and clients. */
-  readonly instance: string;
-  readonly request: EvaluationRequest;
-  /** Texts whose floats are checked one by one. */
-  readonly strictNumbers: readonly string[];
+/** How an evaluation gets its resident documents. */
+export interface ResidentUse {
+  readonly wanted: CheckedResidents;
+  readonly plan: ResidentPlan;
+  readonly mode: InputMode;
+}
+
+/** What the worker knows already, and what its residents add to the caps. */
+export interface WorkerSide {
+  /** The worker has the policy instance. */
+  readonly loaded: boolean;
+  /** Null for a request without residents. */
+  readonly residents: ResidentUse | null;
+  /** See `ResidentRecord.peakBytes`. */
+  readonly residentBytes: number;
 }
 
 const MIB = 1024 * 1024;
-const MAX_ENVIRONMENT_BYTES = 64 * 1024;
 const FRAME_SLACK_BYTES = 256 * 1024;
 // The log travels as an escaped JSON string: at most six bytes for one.
 const ESCAPE_FACTOR = 6;
+// Longer texts are carried as bytes; below, that costs more than it saves.
+const SHORT_CHARS = 4 * 1024;
 
-/** Checks what the caller gives; the string is the refusal's message and names the field. */
-export function prepareRequest(request: EvaluationRequest): PreparedRequest | string {
-  const strictNumbers: string[] = [];
-  for (const [field, text] of jsonFields(request)) {
-    const problem = checkText(field, text, request.limits);
-    if (typeof problem === "string") return problem;
-    if (problem.wideNumbers) strictNumbers.push(partName(field));
-  }
-  const problem =
-    checkObject("settingsJson", request.settingsJson) ??
-    (request.contextJson === undefined ? null : checkObject("contextJson", request.contextJson)) ??
-    checkEnvironment(request.environment ?? {});
-  if (problem !== null) return problem;
-  return { instance: instanceKey(request), request, strictNumbers };
-}
-
-/** The job for a worker; `loaded` tells that the worker has the instance already. */
+/** The job for a worker. */
 export function evaluationJob(
   prepared: PreparedRequest,
-  loaded: boolean,
+  side: WorkerSide,
 ): Pick<Job, "message" | "sections"> {
-  const { request, instance } = prepared;
+  const { request } = prepared;
   const { limits } = request;
+  const { resultDepth, outputBytes, contextBytes, logBytes } = limits;
   const call = request.call ?? { kind: "eval" };
+  const header = {
+    operation: "evaluate",
+    instance: prepared.instance,
+    call: call.kind === "management" ? { kind: call.kind, action: call.action } : call,
+    strictNumbers: prepared.strictNumbers,
+    limits: { resultDepth, outputBytes, contextBytes, logBytes },
+    ...(side.loaded
+      ? {}
+      : {
+          clients: describeClients(request.clients),
+          environment: request.environment ?? {},
+        }),
+    ...residentHeader(side.residents),
+  };
   const texts: Record<string, string> = {
     input: call.kind === "management" ? call.dataJson : request.inputJson,
     context: request.contextJson ?? "{}",
   };
-  if (!loaded) {
+  if (!side.loaded) {
     texts.files = JSON.stringify(request.code.files);
     texts.settings = request.settingsJson;
     texts.parameters = request.parametersJson;
   }
-  const header = {
-    operation: "evaluate",
-    parts: Object.keys(texts),
-    instance,
-    call: call.kind === "management" ? { kind: call.kind, action: call.action } : call,
-    clients: describeClients(request),
-    environment: request.environment ?? {},
-    strictNumbers: prepared.strictNumbers,
-    limits: {
-      resultDepth: limits.resultDepth,
-      outputBytes: limits.outputBytes,
-      contextBytes: limits.contextBytes,
-      logBytes: limits.logBytes,
-    },
-  };
+  const parts: Record<string, string | Uint8Array> = texts;
+  const intake = side.residents?.plan.intake ?? null;
+  if (intake !== null) Object.assign(parts, intakeParts(intake));
   return {
-    message: runMessage(limits, header),
-    sections: Object.values(texts).map((text) => Buffer.from(text, "utf8")),
+    message: runMessage(limits, side.residentBytes),
+    sections: runnerSections(header, parts),
   };
 }
 
-/** The run message for a runner's header under these limits. */
-export function runMessage(limits: Limits, header: object): Job["message"] {
+/** The run message under these limits; `residentBytes` of the interpreter's heap come on top. */
+export function runMessage(limits: Limits, residentBytes = 0): Job["message"] {
   return {
     wallMs: limits.wallMs,
     cpuMs: limits.cpuMs,
     graceMs: HARD_KILL_AFTER_MS,
-    memoryBytes: limits.memoryMiB * MIB,
+    memoryBytes: limits.memoryMiB * MIB + residentBytes,
     fileBytes: limits.memfsMiB * MIB,
-    request: JSON.stringify(header),
   };
+}
+
+/** The runner's request as a frame's sections: header and short texts in the first, long ones after it. */
+export function runnerSections(
+  header: object,
+  parts: Readonly<Record<string, string | Uint8Array>>,
+): Uint8Array[] {
+  const short: [string, string][] = [];
+  const long: [string, Uint8Array][] = [];
+  for (const [name, part] of Object.entries(parts)) {
+    if (typeof part !== "string") long.push([name, part]);
+    // A text with a NUL is no JSON, and would not come out of the first section in one piece.
+    else if (part.length <= SHORT_CHARS && !part.includes("\0")) short.push([name, part]);
+    else long.push([name, Buffer.from(part, "utf8")]);
+  }
+  const names = [...short, ...long].map(([name]) => name);
+  const texts = [JSON.stringify({ ...header, parts: names }), ...short.map(([, text]) => text)];
+  return [Buffer.from(texts.join("\0"), "utf8"), ...long.map(([, bytes]) => bytes)];
 }
 
 /** Largest frame that an honest worker answers an evaluation with. */
@@ -91,77 +105,22 @@ export function evaluationReplyBytes(limits: Limits): number {
   return limits.outputBytes + limits.contextBytes + log + 2 * FRAME_SLACK_BYTES;
 }
 
-function jsonFields(request: EvaluationRequest): [string, string][] {
-  const fields: [string, string][] = [
-    ["settingsJson", request.settingsJson],
-    ["parametersJson", request.parametersJson],
-  ];
-  const { call, contextJson } = request;
-  if (call?.kind === "management") fields.push(["call.dataJson", call.dataJson]);
-  else fields.push(["inputJson", request.inputJson]);
-  if (contextJson !== undefined) fields.push(["contextJson", contextJson]);
-  return fields;
+function residentHeader(use: ResidentUse | null): object {
+  if (use === null) return {};
+  const { wanted, plan, mode } = use;
+  const { shapeJson: shape, members } = wanted;
+  return { resident: { list: plan.list, shape, members, mode } };
 }
 
-function partName(field: string): string {
-  return field === "call.dataJson" ? "input" : field.replace(/Json$/, "");
-}
-
-function checkText(field: string, text: string, limits: Limits): string | { wideNumbers: boolean } {
-  const bytes = Buffer.byteLength(text, "utf8");
-  if (bytes > limits.inputBytes) {
-    return `${field}: ${bytes} bytes, at most ${limits.inputBytes} are allowed`;
-  }
-  const { depth, wideNumbers } = scanJson(text);
-  if (depth > limits.inputDepth) {
-    return `${field}: nested ${depth} deep, at most ${limits.inputDepth} are allowed`;
-  }
-  return { wideNumbers };
-}
-
-function checkObject(field: string, text: string): string | null {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    return `${field}: not JSON, expected a JSON object`;
-  }
-  const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
-  return isObject ? null : `${field}: expected a JSON object`;
-}
-
-function checkEnvironment(environment: Readonly<Record<string, string>>): string | null {
-  let bytes = 0;
-  for (const [name, value] of Object.entries(environment)) {
-    if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
-      return `environment: ${JSON.stringify(name.slice(0, 80))} is not a variable name`;
-    }
-    if (value.includes("\0")) return `environment.${name}: contains a NUL character`;
-    bytes += Buffer.byteLength(name) + Buffer.byteLength(value);
-  }
-  return bytes > MAX_ENVIRONMENT_BYTES
-    ? `environment: ${bytes} bytes, at most ${MAX_ENVIRONMENT_BYTES} are allowed`
-    : null;
-}
-
-function describeClients(request: EvaluationRequest): Record<string, object> {
-  const clients = Object.entries(request.clients ?? {}).map(([name, client]) => [
-    name,
-    { callable: client.callable !== undefined, methods: Object.keys(client.methods).sort() },
+/** An intake as the runner reads it: an index, and all texts one after the other. */
+function intakeParts(intake: Intake): Record<string, string | Uint8Array> {
+  const texts = intake.take.map(({ json }) => Buffer.from(json, "utf8"));
+  const take = intake.take.map(({ part, id, strict }, index) => [
+    part,
+    id,
+    texts[index]?.byteLength ?? 0,
+    strict,
   ]);
-  return Object.fromEntries(clients);
-}
-
-function instanceKey(request: EvaluationRequest): string {
-  const environment = Object.entries(request.environment ?? {}).sort();
-  const parts = [
-    request.code.digest,
-    request.settingsJson,
-    request.parametersJson,
-    JSON.stringify(environment),
-    JSON.stringify(describeClients(request)),
-  ];
-  const hash = createHash("sha256");
-  for (const part of parts) hash.update(`${part.length}:`).update(part);
-  return hash.digest("hex");
+  const blob = texts.length === 0 ? "" : Buffer.concat(texts);
+  return { intake: JSON.stringify({ ...intake, take }), blob };
 }

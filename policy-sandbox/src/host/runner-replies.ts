@@ -1,6 +1,7 @@
 import type { Limits } from "../limits.ts";
 import type { PolicyError, PolicyProblem, UnresolvedImport } from "../outcome.ts";
 import { FrameError } from "../protocol/frames.ts";
+import type { InputCheck } from "./input-trust.ts";
 import { scanJson } from "./json-scan.ts";
 import { decodeUtf8 } from "./worker-messages.ts";
 
@@ -10,6 +11,9 @@ export interface EvaluationReply {
   readonly logTruncated: boolean;
   readonly cold: boolean;
   readonly instances: ReadonlySet<string>;
+  /** Which intake of resident documents was the last that it took in. */
+  readonly revision: number;
+  readonly inputCheck: InputCheck;
   readonly result:
     | {
         readonly kind: "returned";
@@ -43,6 +47,8 @@ export function parseEvaluationReply(sections: Sections, limits: Limits): Evalua
     logTruncated: head.logTruncated === true,
     cold: head.cold !== false,
     instances: new Set(instances),
+    revision: wholeNumber(head, "revision"),
+    inputCheck: inputCheck(head),
     result: parseResult(head, sections, limits),
   };
 }
@@ -106,6 +112,18 @@ function parseResult(head: Head, sections: Sections, limits: Limits): Evaluation
   }
 }
 
+function inputCheck(head: Head): InputCheck {
+  const check = head.input;
+  if (check === "clean" || check === "changed" || check === "unknown") return check;
+  throw new FrameError("input is not a verdict");
+}
+
+function wholeNumber(object: Head, name: string): number {
+  const value = object[name];
+  if (typeof value === "number" && Number.isSafeInteger(value) && value >= 0) return value;
+  throw new FrameError(`${name} is not a whole number`);
+}
+
 function jsonText(bytes: Uint8Array | undefined, maxBytes: number, maxDepth: number): string {
   if (bytes !== undefined && bytes.byteLength > maxBytes)
     throw new FrameError("a text is too large");
@@ -157,10 +175,7 @@ function text(object: Head, name: string, maxChars = MAX_TEXT_CHARS): string {
 }
 
 function lineNumber(object: Head, name: string): number | null {
-  const value = object[name];
-  if (value === null) return null;
-  if (typeof value === "number" && Number.isSafeInteger(value) && value >= 0) return value;
-  throw new FrameError(`${name} is not a line number`);
+  return object[name] === null ? null : wholeNumber(object, name);
 }
 
 function list(object: Head, name: string, maxItems: number): unknown[] {

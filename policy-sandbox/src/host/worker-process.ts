@@ -1,55 +1,18 @@
 import { encodeFrame, type Frame, FrameError, FrameReader } from "../protocol/frames.ts";
-import { EXIT, type RunMessage, type WorkerConfig } from "../protocol/messages.ts";
+import {
+  BELL,
+  EXIT,
+  SHORT_RUN_MS,
+  WATCHDOG_SLACK_MS,
+  type WorkerConfig,
+} from "../protocol/messages.ts";
+import type { EndCause, Job, JobReply } from "./job.ts";
 import { type ProcessUsage, readUsage } from "./process-usage.ts";
 import { type SpawnedWorker, spawnWorker } from "./spawn-worker.ts";
-import { parseWorkerMessage, type RunFacts, type WorkerMessage } from "./worker-messages.ts";
-
-/** One run, as the process sees it. */
-export interface Job {
-  readonly message: Omit<RunMessage, "type" | "id">;
-  readonly sections: readonly Uint8Array[];
-  readonly rssMiB: number;
-  /** Host calls that are answered; some calls later the worker is killed. */
-  readonly hostCalls: number;
-  /** Largest frame that the worker may answer with. */
-  readonly replyBytes: number;
-  /** Answers the worker's host calls; the signal fires when the run ends. Must not reject. */
-  readonly answer: (text: string, context: AnswerContext) => Promise<string>;
-}
-
-/** What the answer to a host call may depend on. */
-export interface AnswerContext {
-  readonly signal: AbortSignal;
-  /** 1 for the first call of the run. */
-  readonly seq: number;
-  /** Until the run's wall deadline. */
-  readonly remainingMs: number;
-}
-
-/** Why a worker process ended. */
-export type EndCause =
-  | "wall"
-  | "cpu"
-  | "memory"
-  | "exit"
-  | "trap"
-  | "protocol"
-  | "host_calls"
-  | "spawn"
-  | "canceled"
-  | "closed";
-
-/** How a run ended; after `ended` the process is gone. */
-export type JobReply =
-  | { readonly kind: "done"; readonly facts: RunFacts; readonly sections: readonly Uint8Array[] }
-  | {
-      readonly kind: "ended";
-      readonly cause: EndCause;
-      readonly message: string;
-      readonly cpuMs: number;
-    };
+import { parseWorkerMessage, type WorkerMessage } from "./worker-messages.ts";
 
 const START_DEADLINE_MS = 60_000;
+// An evaluation that is over sooner is never looked at: what it can use in that time is not worth the reading.
 const POLL_MS = 50;
 // A policy that meets the limit as an exception can still end by itself; one that goes on is a flood.
 const EXCESS_HOST_CALLS = 64;
@@ -61,7 +24,8 @@ interface Running {
   readonly job: Job;
   readonly resolve: (reply: JobReply) => void;
   readonly timers: NodeJS.Timeout[];
-  readonly abort: AbortController;
+  /** Made when a host call needs it: most runs have none. */
+  abort: AbortController | null;
   readonly startedAt: number;
   calls: number;
   answering: boolean;
@@ -134,7 +98,7 @@ export class WorkerProcess {
       job,
       resolve,
       timers: [],
-      abort: new AbortController(),
+      abort: null,
       startedAt: performance.now(),
       calls: 0,
       answering: false,
@@ -147,8 +111,7 @@ export class WorkerProcess {
       setTimeout(() => this.kill("wall", "the policy ignored its deadline"), wallMs + graceMs),
       setInterval(() => void this.#watch(running), POLL_MS),
     );
-    void this.#watch(running);
-    this.#send({ type: "run", id, ...job.message }, job.sections);
+    this.#send({ type: "run", id, ...job.message }, job.sections, bellFor(job.message));
     return promise;
   }
 
@@ -222,6 +185,7 @@ export class WorkerProcess {
   async #answer(running: Running, text: string): Promise<void> {
     running.answering = true;
     const remainingMs = running.job.message.wallMs - (performance.now() - running.startedAt);
+    running.abort ??= new AbortController();
     const context = { signal: running.abort.signal, seq: running.calls, remainingMs };
     const reply = await running.job.answer(text, context);
     if (this.#running !== running || !this.alive) return;
@@ -246,8 +210,17 @@ export class WorkerProcess {
     }
   }
 
-  #send(header: Readonly<Record<string, unknown>>, sections: readonly Uint8Array[]): void {
-    for (const chunk of encodeFrame(header, sections)) this.#spawned.input.write(chunk);
+  #send(
+    header: Readonly<Record<string, unknown>>,
+    sections: readonly Uint8Array[],
+    ahead?: Uint8Array,
+  ): void {
+    const { input } = this.#spawned;
+    const chunks = encodeFrame(header, sections);
+    const [head] = chunks;
+    // One system call for the byte ahead and the head.
+    if (ahead !== undefined && head !== undefined) chunks[0] = Buffer.concat([ahead, head]);
+    for (const chunk of chunks) input.write(chunk);
   }
 
   #settle(reply: JobReply): void {
@@ -256,7 +229,7 @@ export class WorkerProcess {
     this.#running = null;
     this.#reader.maxBytes = IDLE_FRAME_BYTES;
     for (const timer of running.timers) clearTimeout(timer);
-    running.abort.abort();
+    running.abort?.abort();
     running.resolve(reply);
   }
 
@@ -276,6 +249,11 @@ export class WorkerProcess {
     this.#settle({ kind: "ended", ...end, cpuMs });
     this.#exited.resolve();
   }
+}
+
+function bellFor({ wallMs, graceMs }: Job["message"]): Uint8Array {
+  const short = wallMs + graceMs + WATCHDOG_SLACK_MS < SHORT_RUN_MS;
+  return Uint8Array.of(short ? BELL.short : BELL.long);
 }
 
 function endOf(

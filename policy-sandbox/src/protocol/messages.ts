@@ -23,7 +23,21 @@ export const EXIT = {
   cpu: 87,
 } as const;
 
-/** Host to worker: run one request. */
+/** The byte that goes ahead of every run message, so that waiting and reading are two steps. Never 0. */
+export const BELL = {
+  /** The run is over, one way or the other, within `SHORT_RUN_MS`. */
+  short: 1,
+  /** It may take longer and gets a watchdog of its own. */
+  long: 2,
+} as const;
+
+/** More than the longest wall limit of LIMITS_BY_KIND, its grace and the watchdog's slack. */
+export const SHORT_RUN_MS = 32_000;
+
+/** How long after wall limit and grace the worker's own watchdog ends it, when no host is left to do so. */
+export const WATCHDOG_SLACK_MS = 500;
+
+/** Host to worker: run one request. The first section is the Python runner's request, UTF-8 (runner.py). */
 export interface RunMessage {
   readonly type: "run";
   readonly id: number;
@@ -32,6 +46,4 @@ export interface RunMessage {
   readonly graceMs: number;
   readonly memoryBytes: number;
   readonly fileBytes: number;
-  /** The Python runner's JSON header; its parts are the frame's sections. */
-  readonly request: string;
 }

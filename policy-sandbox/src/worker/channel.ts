@@ -26,6 +26,16 @@ export class Channel {
     this.#output = output;
   }
 
+  /**
+   * Waits for one byte and leaves it in `bell`. It is there as soon as the system call has taken it, even when
+   * this thread is stopped before the call returns.
+   */
+  awaitBell(bell: Uint8Array): void {
+    if (this.#retry(() => readSync(this.#input, bell, 0, 1, null)) === 0) {
+      throw new ChannelClosedError("the host closed the channel");
+    }
+  }
+
   /** Waits for the next frame; throws `ChannelClosedError` when the host is gone. */
   receive(): Frame {
     const length = readBodyLength(this.#read(FRAME_PREFIX_BYTES), MAX_FRAME_BYTES);

@@ -11,6 +11,7 @@ export const PYTHON_MODULES = [
   "loader",
   "archive",
   "inspection",
+  "residents",
   "runner",
 ] as const;
 
@@ -18,7 +19,7 @@ export const PYTHON_MODULES = [
 const PREIMPORTED = `
 import abc, ast, base64, bisect, bz2, calendar, collections, contextlib, copy, csv, dataclasses, datetime
 import decimal, enum, fractions, functools, gzip, hashlib, heapq, importlib, importlib.util, inspect, io
-import itertools, json, logging, math, numbers, operator, os, pprint, queue, random, re, secrets, statistics
+import itertools, json, logging, marshal, math, numbers, operator, os, pprint, queue, random, re, secrets, statistics
 import string, struct, sys, tarfile, textwrap, threading, time, traceback, types, typing, urllib.parse, uuid
 import warnings, weakref, zipfile, zlib
 `;

@@ -14,21 +14,27 @@ export class Watchdog {
   readonly #slot: { action: () => void } = { action: () => undefined };
   readonly #context = vm.createContext(this.#slot);
 
-  /** The action's value; throws `WatchdogError` after `limitMs`. */
+  /** The action's value, or what it throws; throws `WatchdogError` when it is stopped after `limitMs`. */
   run<T>(action: () => T, limitMs: number): T {
-    const results: T[] = [];
+    // Told by what the action has got to, not by the error: that is an object of the other context, and when
+    // a policy ran it may be the policy's own. Being stopped passes every `catch` by.
+    const ended: ({ readonly value: T } | { readonly error: unknown })[] = [];
     this.#slot.action = () => {
-      results.push(action());
+      try {
+        ended.push({ value: action() });
+      } catch (error) {
+        ended.push({ error });
+      }
     };
+    let stopped: WatchdogError | null = null;
     try {
       this.#script.runInContext(this.#context, { timeout: Math.max(1, Math.ceil(limitMs)) });
-    } catch (error) {
-      const code = error instanceof Error && "code" in error ? error.code : undefined;
-      if (code === "ERR_SCRIPT_EXECUTION_TIMEOUT") throw new WatchdogError("out of time");
-      throw error;
+    } catch {
+      stopped = new WatchdogError("out of time");
     }
-    const [result] = results;
-    if (results.length !== 1) throw new WatchdogError("the action did not finish");
-    return result as T;
+    const [end] = ended;
+    if (end === undefined) throw stopped ?? new WatchdogError("the action did not finish");
+    if ("error" in end) throw end.error;
+    return end.value;
   }
 }

@@ -1,9 +1,11 @@
 """The worker's side in Python: one dispatcher that takes a request and gives a reply, and never raises.
 
-A request is a JSON header plus binary parts named by `header["parts"]`. A reply is one text: JSON head and
-payloads, separated by NUL (which JSON texts never contain).
+A request is one text: a JSON header and the short parts, separated by NUL (which JSON texts never contain),
+plus the long parts as binary sections. `header["parts"]` names the short ones, then the long ones. A reply is
+one text in the same way: JSON head and payloads.
 """
 
+import _signal
 import json
 import math
 import random
@@ -11,15 +13,40 @@ import signal
 import sys
 import time
 
-from . import archive, capabilities, failures, inspection, loader, output, requests_shim, seal, values
+from . import (
+    archive,
+    capabilities,
+    failures,
+    inspection,
+    loader,
+    output,
+    requests_shim,
+    residents,
+    seal,
+    values,
+)
 
 _NUL = "\0"
 # Raised anywhere in the policy's code: what it was changing may be half changed.
 _STATE_IN_DOUBT = (KeyboardInterrupt, MemoryError, SystemExit)
 
 
+class Run:
+    """What one evaluation has come to know of itself."""
+
+    __slots__ = ("cold", "view")
+
+    def __init__(self):
+        self.cold = False
+        self.view = None
+
+
 class InvalidInput(Exception):
     """A text of the caller is not JSON that Python can hold exactly; the message names it."""
+
+
+class IntakeFailed(Exception):
+    """The resident documents do not fit into the interpreter."""
 
 
 class Runner:
@@ -27,25 +54,28 @@ class Runner:
         self._bridge = bridge
         self._loader = loader.Loader()
         self._capture = output.Capture()
+        self._residents = residents.Residents()
         self._operations = {
             "evaluate": self._evaluate,
             "unpack": self._unpack,
             "check": self._check,
         }
 
-    def dispatch(self, header_text, *sections):
-        header = json.loads(header_text)
-        parts = dict(zip(header["parts"], sections, strict=True))
+    def dispatch(self, request, *sections):
+        header_text, *texts = request.split(_NUL)
+        header = _DECODER.decode(header_text)
+        parts = dict(zip(header["parts"], (*texts, *sections), strict=True))
         # A policy may have told Python to ignore the interrupt; that must not outlive its evaluation.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if _signal.getsignal(_signal.SIGINT) is not _signal.default_int_handler:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.setrecursionlimit(1_000)
         self._capture.restart(header["limits"]["logBytes"])
         return self._operations[header["operation"]](header, parts)
 
     def _evaluate(self, header, parts):
-        facts = {"cold": False}
+        run = Run()
         try:
-            head, payloads = self._call(header, parts, facts)
+            head, payloads = self._call(header, parts, run)
         except values.InvalidValue as invalid:
             head, payloads = {
                 "kind": "invalid_result",
@@ -54,38 +84,71 @@ class Runner:
             }, ()
         except InvalidInput as invalid:
             head, payloads = {"kind": "invalid_input", "message": str(invalid)}, ()
-        except loader.ActivationFailed as failed:
+        except (loader.ActivationFailed, IntakeFailed) as failed:
             head, payloads = {"kind": "broken", "message": str(failed)}, ()
         except BaseException as error:
             if isinstance(error, _STATE_IN_DOUBT):
+                run.view = None
                 self._loader.drop(header["instance"])
             described = failures.describe(error, self._loader.active_files())
             head, payloads = {"kind": "raised", "error": described}, ()
         self._loader.suspend()
         text, truncated = self._capture.take()
-        head.update(log=text, logTruncated=truncated, cold=facts["cold"], instances=self._loader.keys())
-        return _NUL.join((json.dumps(head), *payloads))
+        head.update(
+            log=text,
+            logTruncated=truncated,
+            cold=run.cold,
+            instances=self._loader.keys(),
+            revision=self._residents.revision(),
+            input=_check_input(run.view),
+        )
+        return _NUL.join((_ENCODER.encode(head), *payloads))
 
-    def _call(self, header, parts, facts):
-        key = header["instance"]
-        instance = self._loader.get(key)
-        if instance is None:
-            facts["cold"] = True
-            source = {name: _parse(header, parts, name) for name in ("files", "settings", "parameters")}
-            source.update(clients=header["clients"], environment=header["environment"])
-            instance = self._loader.load(key, source)
+    def _call(self, header, parts, run):
+        if "intake" in parts:
+            self._take_in(parts)
+        instance = self._instance(header, parts, run)
         limits = header["limits"]
         call = header["call"]
         context = _parse(header, parts, "context")
-        before = json.dumps(context)
-        data = _parse(header, parts, "input")
+        # Nearly every context is empty and stays so.
+        before = _ENCODER.encode(context) if context else "{}"
+        data = self._input(header, parts, run)
         if call["kind"] == "management":
             value = instance.policy.management(call["action"], data)
         else:
             value = instance.policy.eval(instance.parameters, data, context)
         result = values.dump(value, "result", (limits["resultDepth"], limits["outputBytes"]))
+        if not context and before == "{}":
+            return {"kind": "returned"}, (result, "")
         after = values.dump(context, "context", (limits["resultDepth"], limits["contextBytes"]))
-        return {"kind": "returned"}, (result, "" if json.dumps(context) == before else after)
+        return {"kind": "returned"}, (result, "" if _ENCODER.encode(context) == before else after)
+
+    def _take_in(self, parts):
+        try:
+            intake = _DECODER.decode(_text(parts["intake"]))
+            self._residents.take_in(intake, _bytes(parts["blob"]), _decode)
+        except MemoryError:
+            raise IntakeFailed("the resident documents do not fit into the interpreter's memory") from None
+
+    def _instance(self, header, parts, run):
+        instance = self._loader.get(header["instance"])
+        if instance is None:
+            run.cold = True
+            source = {name: _parse(header, parts, name) for name in ("files", "settings", "parameters")}
+            source.update(clients=header["clients"], environment=header["environment"])
+            instance = self._loader.load(header["instance"], source)
+        return instance
+
+    def _input(self, header, parts, run):
+        data = _parse(header, parts, "input")
+        wanted = header.get("resident")
+        if wanted is None:
+            return data
+        if wanted["members"] and not isinstance(data, dict):
+            raise InvalidInput("input: expected a JSON object, because resident adds a member to it")
+        run.view = self._residents.view(wanted, data)
+        return run.view.data
 
     def _unpack(self, header, parts):
         compressed = parts["archive"]
@@ -105,22 +168,36 @@ class Runner:
         return json.dumps({"kind": "refused", "reason": refused.reason, "message": refused.message})
 
     def _check(self, header, parts):
-        files = json.loads(_text(parts["files"]))
+        files = _DECODER.decode(_text(parts["files"]))
         return json.dumps({"kind": "checked"}) + _NUL + json.dumps(inspection.inspect(files))
 
 
+def _bytes(part):
+    return part.encode("utf-8") if isinstance(part, str) else part.to_bytes()
+
+
 def _text(part):
-    return part.to_bytes().decode("utf-8")
+    return part if isinstance(part, str) else part.to_bytes().decode("utf-8")
 
 
 def _parse(header, parts, name):
-    hooks = {"parse_constant": _refuse_constant}
-    if name in header["strictNumbers"]:
-        hooks["parse_float"] = _exact_float
+    return _decode(name, _text(parts[name]), name in header["strictNumbers"])
+
+
+def _decode(name, text, strict):
     try:
-        return json.loads(parts[name].to_bytes(), **hooks)
+        return (_STRICT_DECODER if strict else _DECODER).decode(text)
     except ValueError as error:
         raise InvalidInput("%s: %s" % (name, error)) from None
+
+
+def _check_input(view):
+    if view is None:
+        return "unknown"
+    try:
+        return view.check()
+    except BaseException:  # the policy holds all the memory, or its time is over
+        return "unknown"
 
 
 def _refuse_constant(name):
@@ -134,12 +211,18 @@ def _exact_float(text):
     return number
 
 
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+_STRICT_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_exact_float)
+_ENCODER = json.JSONEncoder()
+
+
 def connect(call_host, pause, unxz):
     """Seals the interpreter and gives the dispatcher to the realm."""
     capabilities.connect(call_host)
     requests_shim.install()
     seal.seal()
     random.seed()  # the memory image carries one generator state: every worker would draw the same
+    residents.seed()
 
     def sleep(seconds):
         """time.sleep that neither burns the CPU nor outlasts the deadline."""

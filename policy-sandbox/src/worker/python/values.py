@@ -4,6 +4,9 @@ import json
 import math
 
 
+_ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False)
+
+
 class InvalidValue(Exception):
     """`path` names the place ("result.gpus[1]"), `message` says what is wrong there."""
 
@@ -17,7 +20,7 @@ def dump(value, root, limits):
     """The JSON text of `value`; `limits` = (deepest nesting, most UTF-8 bytes)."""
     max_depth, max_bytes = limits
     try:
-        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        text = _ENCODER.encode(value)
     except (TypeError, ValueError, RecursionError) as error:
         _check(value, root, max_depth, ())
         raise InvalidValue(root, "cannot be written as JSON: %s" % error) from None
