@@ -1,18 +1,21 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import { Quality } from "@berth/proto";
+import { openAuthority } from "@berth/service-kit";
 import { type Part, startAll, stopAll } from "@berth/service-kit/base";
 import { status } from "@grpc/grpc-js";
-import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { composeNodeAgent, type NodeAgentReplacements } from "./compose.ts";
 import { GPU_TIMINGS } from "./gpu/gpu-monitor.ts";
 import { LINK_TIMINGS } from "./report/node-link.ts";
 import { collectingLogger, type LogLine } from "./testing/collecting-logger.ts";
 import { type FakeSmiRun, fakeSmiRun } from "./testing/fake-smi-run.ts";
-import { type NodeServer, startNodeServer } from "./testing/node-server.ts";
+import { type NodeServer, type NodeServerOptions, startNodeServer } from "./testing/node-server.ts";
 
-const TOKEN = "node-token";
+const SECRET = "t".repeat(43);
+const TOKEN = `berth1.${SECRET}`;
 const WAIT = { timeout: 8_000, interval: 20 };
 const FAST: NodeAgentReplacements = {
   gpuTimings: { ...GPU_TIMINGS, restartFirstMs: 20, relistMs: 200 },
@@ -27,22 +30,29 @@ let parts: readonly Part[] = [];
 let lines: LogLine[] = [];
 const logger = () => collectingLogger(lines);
 
-async function serve(options: { port?: number; hostIntervalMs?: number } = {}) {
-  server = await startNodeServer({ token: TOKEN, ...options });
+async function serve(options: Partial<NodeServerOptions> = {}) {
+  server = await startNodeServer({ secret: SECRET, ...options });
   servers.push(server);
 }
 
-function config(overrides: { token?: string; port?: number } = {}) {
+interface Overrides {
+  token?: string;
+  port?: number;
+  url?: string;
+}
+
+function config(overrides: Overrides = {}) {
   return {
     dataDir,
-    clusterAgentTarget: `127.0.0.1:${overrides.port ?? server.port}`,
-    token: overrides.token ?? TOKEN,
+    clusterAgentUrl: overrides.url ?? `http://127.0.0.1:${overrides.port ?? server.port}`,
+    enrolmentToken: overrides.token ?? TOKEN,
+    caFile: "",
     nodeId: "node-1",
     nvidiaSmi: "nvidia-smi",
   };
 }
 
-async function begin(overrides: { token?: string; port?: number } = {}) {
+async function begin(overrides: Overrides = {}) {
   parts = composeNodeAgent(config(overrides), logger(), { ...FAST, smi: fake.smi });
   await startAll(parts, logger());
 }
@@ -131,7 +141,7 @@ it("counts its starts: the next one registers with a higher incarnation", async 
 });
 
 it.each([
-  [status.UNAUTHENTICATED, /BERTH_NODE_TOKEN/],
+  [status.PERMISSION_DENIED, /cluster-agent\.key/],
   [status.ALREADY_EXISTS, /BERTH_NODE_ID/],
   [status.INVALID_ARGUMENT, /fingerprint/],
 ])(
@@ -148,10 +158,119 @@ it.each([
   },
 );
 
-it("never logs its token", async () => {
-  await begin({ token: "a-wrong-token" });
-  await vi.waitFor(() => expect(lines.some((line) => line.level === "error")).toBe(true), WAIT);
-  expect(JSON.stringify(lines)).not.toContain("a-wrong-token");
+describe("enrolment", () => {
+  const keyFile = () => readFile(path.join(dataDir, "cluster-agent.key"), "utf8");
+
+  it("enrols its own key once, and later starts register without the token", async () => {
+    await begin();
+    await vi.waitFor(() => expect(server.reports.length).toBeGreaterThan(1), WAIT);
+    const key = (await keyFile()).trim();
+    const keySha256 = createHash("sha256").update(key).digest();
+    const machineId = server.registrations[0]?.fingerprint?.identity?.machineId;
+    expect(server.enrolments).toHaveLength(1);
+    expect(server.enrolments[0]).toMatchObject({
+      subjectId: "node-1",
+      identity: `machine:${machineId}`,
+    });
+    expect(Buffer.from(server.enrolments[0]?.keySha256 ?? [])).toEqual(keySha256);
+    await stopAll(parts, logger());
+    await begin({ token: "" });
+    await vi.waitFor(() => expect(server.registrations).toHaveLength(2), WAIT);
+    expect(server.enrolments).toHaveLength(1);
+    expect(JSON.stringify(lines)).not.toContain(key);
+    const [first, second] = server.registrations.map((one) => one.agentInstanceId);
+    expect(first).toMatch(/^[0-9a-f-]{36}$/);
+    expect(second).not.toBe(first);
+  });
+
+  it("enrols again when the cluster-agent has forgotten its key", async () => {
+    await begin();
+    await vi.waitFor(() => expect(server.reports.length).toBeGreaterThan(1), WAIT);
+    server.forgetKeys();
+    server.endStreams("the test wants it");
+    await vi.waitFor(() => expect(server.enrolments).toHaveLength(2), WAIT);
+    await vi.waitFor(() => expect(server.registrations).toHaveLength(2), WAIT);
+    const ids = server.registrations.map((one) => one.agentInstanceId);
+    expect(ids[0]).toBe(ids[1]);
+  });
+
+  it("says without a token what to set, once, and goes on trying", async () => {
+    await begin({ token: "" });
+    await vi.waitFor(() => expect(lines.some((line) => line.level === "error")).toBe(true), WAIT);
+    const errors = () => lines.filter((line) => line.level === "error");
+    expect(errors()[0]?.fields).toMatchObject({ code: "UNAUTHENTICATED" });
+    expect(errors()[0]?.fields.hint).toContain("BERTH_ENROLMENT_TOKEN");
+    expect(server.enrolments).toEqual([]);
+    expect(errors()).toHaveLength(1);
+  });
+
+  it("never logs its token, nor tries it more than once a round", async () => {
+    const secret = "w".repeat(43);
+    await begin({ token: `berth1.${secret}` });
+    await vi.waitFor(() => expect(server.enrolments.length).toBeGreaterThan(2), WAIT);
+    const errors = lines.filter((line) => line.level === "error");
+    expect(errors).toHaveLength(1);
+    expect(errors[0]?.fields.hint).toContain("the enrolment token is not valid any more");
+    expect(JSON.stringify(lines)).not.toContain(secret);
+    expect(server.registrations).toEqual([]);
+  });
+
+  it("does not start with a malformed token, and does not show it", async () => {
+    const begun = begin({ token: "no-token" });
+    await expect(begun).rejects.toThrow(/^BERTH_ENROLMENT_TOKEN: (?!.*no-token)/);
+  });
+
+  it("does not start with a damaged key, and names the file", async () => {
+    await writeFile(path.join(dataDir, "cluster-agent.key"), "short");
+    await expect(begin()).rejects.toThrow(/cluster-agent\.key is damaged/);
+  });
+});
+
+describe("over TLS", () => {
+  async function serveTls(names: readonly string[] = ["127.0.0.1", "localhost"]) {
+    const authority = await openAuthority(path.join(dataDir, "ca"));
+    const { key, cert } = await authority.issue(names);
+    await serve({ tls: { key, cert } });
+    return authority;
+  }
+
+  it.each(["127.0.0.1", "localhost"])(
+    "trusts the CA that the token pins, at https://%s",
+    async (host) => {
+      const { pin } = await serveTls();
+      await begin({ token: `${TOKEN}.${pin}`, url: `https://${host}:${server.port}` });
+      await vi.waitFor(() => expect(server.reports.length).toBeGreaterThan(1), WAIT);
+    },
+  );
+
+  it.each([
+    ["127.0.0.1", "10.9.8.7"],
+    ["localhost", "elsewhere.example.org"],
+  ])("does not trust https://%s with a certificate of that CA for %s", async (host, name) => {
+    const { pin } = await serveTls([name]);
+    await begin({ token: `${TOKEN}.${pin}`, url: `https://${host}:${server.port}` });
+    await vi.waitFor(() => expect(lines.some(isLinkWarning)).toBe(true), WAIT);
+    expect(lines.find(isLinkWarning)?.fields.message).toContain("altnames");
+    expect(server.enrolments).toEqual([]);
+  });
+
+  it("shows neither key nor token to a server with another CA", async () => {
+    await serveTls();
+    const token = `${TOKEN}.${"p".repeat(43)}`;
+    await begin({ token, url: `https://127.0.0.1:${server.port}` });
+    await vi.waitFor(() => expect(lines.some((line) => line.level === "error")).toBe(true), WAIT);
+    expect(server.enrolments).toEqual([]);
+    expect(server.registrations).toEqual([]);
+  });
+
+  it("says what to set when it knows no CA", async () => {
+    await serveTls();
+    await begin({ url: `https://127.0.0.1:${server.port}` });
+    await vi.waitFor(() => expect(lines.some((line) => line.level === "error")).toBe(true), WAIT);
+    const [error] = lines.filter((line) => line.level === "error");
+    expect(error?.fields).toMatchObject({ code: "PRECONDITION_FAILED" });
+    expect(error?.fields.message).toContain("BERTH_CA_FILE");
+  });
 });
 
 it("sends the new fingerprint when the GPU set changes", async () => {

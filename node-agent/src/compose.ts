@@ -1,4 +1,11 @@
-import { type Clock, type Logger, type Part, systemClock } from "@berth/service-kit/base";
+import { randomUUID } from "node:crypto";
+import {
+  type Clock,
+  type Logger,
+  openAgentIdentity,
+  type Part,
+  systemClock,
+} from "@berth/service-kit/base";
 import { GpuMonitor, type GpuTimings } from "./gpu/gpu-monitor.ts";
 import type { GpuSource } from "./gpu/gpu-source.ts";
 import type { SmiCommand } from "./gpu/smi-process.ts";
@@ -6,9 +13,9 @@ import { countStart } from "./host/agent-state.ts";
 import { HostMonitor } from "./host/host-monitor.ts";
 import type { HostSource } from "./host/host-source.ts";
 import { defaultNodeId, type Identity, readIdentity } from "./host/node-identity.ts";
-import { type LinkTimings, type NodeCard, NodeLink } from "./report/node-link.ts";
+import { type LinkTimings, NodeLink, type OpenedAgent } from "./report/node-link.ts";
 import { dialNodeService, type NodeServiceClient } from "./report/node-service-client.ts";
-import { checkConfig, type NodeAgentConfig } from "./settings.ts";
+import type { NodeAgentConfig } from "./settings.ts";
 import { AGENT_VERSION } from "./version.ts";
 
 /** Parts of a node-agent that may be others than those of this machine: a simulator's, a test's. */
@@ -21,7 +28,7 @@ export interface NodeAgentReplacements {
   /** Who the machine is; read from the kernel by default. */
   readonly identity?: Identity;
   /** How the cluster-agent is reached; one gRPC connection per session by default. */
-  readonly dial?: () => NodeServiceClient;
+  readonly dial?: () => Promise<NodeServiceClient>;
   /** How nvidia-smi is started; the setting's command with this process's environment by default. */
   readonly smi?: SmiCommand;
   readonly gpuTimings?: GpuTimings;
@@ -30,14 +37,14 @@ export interface NodeAgentReplacements {
 
 /**
  * Puts one node-agent together; nothing runs before its parts are started. Any number of agents can be
- * composed in one process. Throws BerthError INVALID_ARGUMENT when the settings do not fit.
+ * composed in one process. The start fails with a BerthError when the data directory or the enrolment
+ * token cannot be used.
  */
 export function composeNodeAgent(
   config: NodeAgentConfig,
   logger: Logger,
   replacements: NodeAgentReplacements = {},
 ): readonly Part[] {
-  checkConfig(config);
   const clock = replacements.clock ?? systemClock;
   const { gpuTimings, linkTimings } = replacements;
   const gpu =
@@ -49,10 +56,8 @@ export function composeNodeAgent(
       ...(gpuTimings === undefined ? {} : { timings: gpuTimings }),
     });
   const host = replacements.host ?? new HostMonitor({ clock, logger });
-  const { clusterAgentTarget: target, token } = config;
   const link = new NodeLink({
-    card: () => readCard(config, logger, replacements.identity),
-    dial: replacements.dial ?? (() => dialNodeService({ target, token })),
+    open: () => openAgent(config, logger, replacements),
     gpu,
     host,
     clock,
@@ -62,16 +67,32 @@ export function composeNodeAgent(
   return [gpu, host, link];
 }
 
-async function readCard(
+async function openAgent(
   config: NodeAgentConfig,
   logger: Logger,
-  identity: Identity | undefined,
-): Promise<NodeCard> {
+  { identity, dial }: NodeAgentReplacements,
+): Promise<OpenedAgent> {
   const state = await countStart(config.dataDir, logger);
-  return {
+  const { dataDir: directory, clusterAgentUrl: url, enrolmentToken, caFile } = config;
+  const own = await openAgentIdentity({
+    directory,
+    server: "cluster-agent",
+    url,
+    enrolmentToken,
+    caFile,
+  });
+  const { authorization, enrolmentAuthorization, keySha256 } = own;
+  const card = {
     nodeId: config.nodeId === "" ? defaultNodeId() : config.nodeId,
     incarnation: state.incarnation,
     identity: identity ?? (await readIdentity(state.fallbackMachineId)),
     agentVersion: AGENT_VERSION,
+    instanceId: randomUUID(),
+    keySha256,
   };
+  const dialOwn = async (signal: AbortSignal) => {
+    const ca = await own.serverCa(signal);
+    return dialNodeService({ url, ca, authorization, enrolmentAuthorization });
+  };
+  return { card, dial: dial ?? dialOwn };
 }

@@ -11,6 +11,7 @@ import { type FakeSmiRun, fakeSmiRun } from "./testing/fake-smi-run.ts";
 import { type NodeServer, startNodeServer } from "./testing/node-server.ts";
 
 const MAIN = fileURLToPath(new URL("./main.ts", import.meta.url));
+const SECRET = "t".repeat(43);
 const WAIT = { timeout: 10_000, interval: 50 };
 
 let fake: FakeSmiRun;
@@ -28,7 +29,7 @@ function begin(env: Record<string, string> = {}): ChildProcess {
       BERTH_SUPERVISED: "1",
       BERTH_DATA_DIR: dataDir,
       BERTH_CLUSTER_AGENT_URL: `http://127.0.0.1:${server.port}`,
-      BERTH_NODE_TOKEN: "t",
+      BERTH_ENROLMENT_TOKEN: `berth1.${SECRET}`,
       BERTH_NVIDIA_SMI: fake.smi.command,
       ...env,
     },
@@ -45,7 +46,7 @@ function begin(env: Record<string, string> = {}): ChildProcess {
 beforeEach(async () => {
   dataDir = await mkdtemp(path.join(os.tmpdir(), "berth-node-main-"));
   fake = await fakeSmiRun("h100");
-  server = await startNodeServer({ token: "t" });
+  server = await startNodeServer({ secret: SECRET });
 });
 
 afterEach(async () => {
@@ -89,9 +90,10 @@ it("stops when its supervisor is gone", async () => {
   expect(await fake.alive()).toEqual([]);
 });
 
-it("ends with code 1 and one clear line when the token is missing", async () => {
-  const child = begin({ BERTH_NODE_TOKEN: "" });
+it("ends with code 1 and one clear line when the token is malformed", async () => {
+  const child = begin({ BERTH_ENROLMENT_TOKEN: "no-token" });
   const [code] = await once(child, "close");
   expect(code).toBe(1);
-  expect(output).toMatch(/^node-agent: BERTH_NODE_TOKEN: expected the token/m);
+  expect(output).toMatch(/^node-agent: BERTH_ENROLMENT_TOKEN: expected an enrolment token/m);
+  expect(output).not.toContain("no-token");
 });

@@ -1,7 +1,6 @@
-import { BerthError, type Config, type Setting, textSetting } from "@berth/service-kit/base";
+import { type Config, type Setting, textSetting } from "@berth/service-kit/base";
 
 const NODE_ID_FORM = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
-const TOKEN_FORM = /^[\x21-\x7e]{1,1024}$/;
 
 /** Settings of the node-agent. */
 export const NODE_AGENT_SETTINGS = {
@@ -10,18 +9,22 @@ export const NODE_AGENT_SETTINGS = {
     doc: "directory of this agent's own state; created when missing",
     fallback: ".berth/node-agent",
   }),
-  clusterAgentTarget: {
+  clusterAgentUrl: {
     env: "BERTH_CLUSTER_AGENT_URL",
-    doc: "where the cluster-agent takes node-agents: http://<loopback address>:<port>",
-    fallback: "127.0.0.1:32001",
-    read: readTarget,
+    doc: "where the cluster-agent takes node-agents: https://<host>:<port>, or http:// on loopback",
+    fallback: "http://127.0.0.1:32001",
+    read: readUrl,
   } satisfies Setting<string>,
-  token: {
-    env: "BERTH_NODE_TOKEN",
-    doc: "credential that the cluster-agent expects of node-agents; required",
+  enrolmentToken: textSetting({
+    env: "BERTH_ENROLMENT_TOKEN",
+    doc: "enrolment token that is shown to the cluster-agent at the first join",
     fallback: "",
-    read: (text) => expecting(TOKEN_FORM, text, "1 to 1024 printable ASCII characters, no space"),
-  } satisfies Setting<string>,
+  }),
+  caFile: textSetting({
+    env: "BERTH_CA_FILE",
+    doc: "PEM file of the CA that the cluster-agent's certificate is checked with, instead of the enrolment token's pin",
+    fallback: "",
+  }),
   nodeId: {
     env: "BERTH_NODE_ID",
     doc: "id that the node would like; by default the host name in lower case",
@@ -43,29 +46,31 @@ export const NODE_AGENT_SETTINGS = {
 /** Values of {@link NODE_AGENT_SETTINGS}. */
 export type NodeAgentConfig = Config<typeof NODE_AGENT_SETTINGS>;
 
-/** Checks what one variable alone cannot tell; throws BerthError INVALID_ARGUMENT naming it. */
-export function checkConfig(config: NodeAgentConfig): void {
-  if (config.token !== "") return;
-  const message =
-    "BERTH_NODE_TOKEN: expected the token that the cluster-agent knows; it is not set";
-  throw new BerthError("INVALID_ARGUMENT", message);
-}
-
 function expecting(form: RegExp, text: string, expected: string): string {
   if (form.test(text)) return text;
   throw new Error(`expected ${expected}`);
 }
 
-/** Reads "http://host:port" into the "host:port" that gRPC dials. */
-function readTarget(text: string): string {
+/** Reads a URL and gives it without a trailing slash. */
+function readUrl(text: string): string {
   const url = URL.parse(text);
-  if (url === null || url.protocol !== "http:" || url.username !== "" || url.pathname !== "/") {
-    throw new Error("expected http://<loopback address>:<port>");
+  const isPlain = url?.protocol === "http:" || url?.protocol === "https:";
+  if (
+    url === null ||
+    !isPlain ||
+    url.username !== "" ||
+    url.pathname !== "/" ||
+    url.search !== ""
+  ) {
+    throw new Error("expected https://<host>:<port>, or http:// and a loopback address");
   }
-  const { hostname } = url;
-  // The token would travel in the clear to any other machine; TLS comes with a later release.
-  if (hostname !== "localhost" && hostname !== "[::1]" && !/^127(\.\d+){3}$/.test(hostname)) {
-    throw new Error("expected a loopback address; links to other machines need TLS");
+  // The key would travel in the clear to any other machine.
+  if (url.protocol === "http:" && !isLoopback(url.hostname)) {
+    throw new Error("expected https:// for an address that is not loopback");
   }
-  return `${hostname}:${url.port === "" ? "80" : url.port}`;
+  return url.origin;
+}
+
+function isLoopback(hostname: string): boolean {
+  return hostname === "localhost" || hostname === "[::1]" || /^127(\.\d+){3}$/.test(hostname);
 }

@@ -1,4 +1,9 @@
-import { type Fingerprint, FingerprintSchema, NodeRegisterRequestSchema } from "@berth/proto";
+import {
+  type Fingerprint,
+  FingerprintSchema,
+  type NodeRegisterRequest,
+  NodeRegisterRequestSchema,
+} from "@berth/proto";
 import {
   type BackoffOptions,
   backoffMs,
@@ -11,6 +16,7 @@ import { create } from "@bufbuild/protobuf";
 import type { GpuSource } from "../gpu/gpu-source.ts";
 import type { HostSource } from "../host/host-source.ts";
 import type { Identity } from "../host/node-identity.ts";
+import { join } from "./join.ts";
 import { type LinkFailure, linkFailure } from "./link-failure.ts";
 import type { NodeServiceClient } from "./node-service-client.ts";
 import { type Registration, readRegistration } from "./registration.ts";
@@ -22,14 +28,23 @@ export interface NodeCard {
   readonly incarnation: number;
   readonly identity: Identity;
   readonly agentVersion: string;
+  /** UUID of this process: tells its reconnects from another agent on a copy of its state. */
+  readonly instanceId: string;
+  /** SHA-256 of the agent's own key, which is enrolled when the cluster-agent does not know it. */
+  readonly keySha256: Uint8Array;
+}
+
+/** An agent that knows who it is. */
+export interface OpenedAgent {
+  readonly card: NodeCard;
+  /** Makes a client, a new one per session; rejects when the server cannot be trusted. */
+  readonly dial: (signal: AbortSignal) => Promise<NodeServiceClient>;
 }
 
 /** What a {@link NodeLink} works with. */
 export interface NodeLinkOptions {
-  /** Reads the card at start; rejects when the agent cannot have one. */
-  readonly card: () => Promise<NodeCard>;
-  /** Opens a connection; a new one per session. */
-  readonly dial: () => NodeServiceClient;
+  /** Reads state and key at start; rejects when the agent cannot have them. */
+  readonly open: () => Promise<OpenedAgent>;
   readonly gpu: GpuSource;
   readonly host: HostSource;
   readonly clock: Clock;
@@ -71,8 +86,8 @@ export class NodeLink implements Part {
 
   /** Resolves when the agent knows who it is and dials; rejects when its state cannot be written. */
   async start(): Promise<void> {
-    const card = await this.#options.card();
-    this.#running = this.#run(card, this.#stopping.signal);
+    const agent = await this.#options.open();
+    this.#running = this.#run(agent, this.#stopping.signal);
   }
 
   async stop(): Promise<void> {
@@ -80,7 +95,7 @@ export class NodeLink implements Part {
     await this.#running;
   }
 
-  async #run(card: NodeCard, signal: AbortSignal): Promise<void> {
+  async #run(agent: OpenedAgent, signal: AbortSignal): Promise<void> {
     const { gpu, host, clock } = this.#options;
     const { gpuGraceMs } = this.#timings;
     const gpusKnown = Promise.race([gpu.ready, sleep(gpuGraceMs, signal)]);
@@ -88,7 +103,7 @@ export class NodeLink implements Part {
     let failures = 0;
     while (!signal.aborted) {
       const beganMs = clock.nowMs();
-      const failure = await this.#session(card, signal);
+      const failure = await this.#session(agent, signal);
       if (signal.aborted) return;
       const steady = clock.nowMs() - beganMs >= this.#timings.steadyMs;
       failures = steady && !failure?.refused ? 1 : failures + 1;
@@ -100,10 +115,11 @@ export class NodeLink implements Part {
     }
   }
 
-  async #session(card: NodeCard, signal: AbortSignal): Promise<LinkFailure | undefined> {
-    const client = this.#options.dial();
+  async #session(agent: OpenedAgent, signal: AbortSignal): Promise<LinkFailure | undefined> {
+    let client: NodeServiceClient | undefined;
     try {
-      const reason = await this.#registerAndReport(card, client, signal);
+      client = await agent.dial(signal);
+      const reason = await this.#registerAndReport(agent.card, client, signal);
       this.#options.logger.info("the cluster-agent asks to register again", { reason });
       return undefined;
     } catch (thrown) {
@@ -112,7 +128,7 @@ export class NodeLink implements Part {
       this.#tell(failure);
       return failure;
     } finally {
-      client.close();
+      client?.close();
     }
   }
 
@@ -123,14 +139,13 @@ export class NodeLink implements Part {
   ): Promise<string> {
     const { gpu, host } = this.#options;
     const registered = this.#fingerprint(card);
-    const request = create(NodeRegisterRequestSchema, {
-      nodeId: card.nodeId,
-      nodeIncarnation: BigInt(card.incarnation),
-      fingerprint: registered,
-      agentVersion: card.agentVersion,
+    const response = await join(client, {
+      register: registerRequest(card, registered),
+      keySha256: card.keySha256,
+      call: { timeoutMs: this.#timings.registerTimeoutMs, signal },
+      onEnrolled: () => this.#tellEnrolled(card),
     });
-    const timeoutMs = this.#timings.registerTimeoutMs;
-    const registration = readRegistration(await client.register(request, { timeoutMs, signal }));
+    const registration = readRegistration(response);
     if (registration === undefined) throw new Error("the cluster-agent gave no registration_id");
     this.#tellRegistered(registration);
     const call = client.report();
@@ -172,6 +187,12 @@ export class NodeLink implements Part {
     });
   }
 
+  #tellEnrolled({ nodeId }: NodeCard): void {
+    this.#options.logger.info("enrolled with the cluster-agent; from now on the own key counts", {
+      nodeId,
+    });
+  }
+
   #tellRegistered(registration: Registration): void {
     this.#lastProblem = "";
     const { nodeId, clusterId, gpuIntervalMs, hostIntervalMs } = registration;
@@ -181,13 +202,24 @@ export class NodeLink implements Part {
 
   /** Logs a failure once until another one, or a registration, comes between. */
   #tell(failure: LinkFailure): void {
-    const { code, message, hint, refused } = failure;
-    if (this.#lastProblem === code) return;
-    this.#lastProblem = code;
+    const { code, message, field, hint, refused } = failure;
+    const problem = `${code} ${field}`;
+    if (this.#lastProblem === problem) return;
+    this.#lastProblem = problem;
     const { logger } = this.#options;
     if (refused) logger.error("the cluster-agent refuses this node", { code, message, hint });
     else logger.warn("no link to the cluster-agent, trying again", { code, message });
   }
+}
+
+function registerRequest(card: NodeCard, fingerprint: Fingerprint): NodeRegisterRequest {
+  return create(NodeRegisterRequestSchema, {
+    nodeId: card.nodeId,
+    nodeIncarnation: BigInt(card.incarnation),
+    fingerprint,
+    agentVersion: card.agentVersion,
+    agentInstanceId: card.instanceId,
+  });
 }
 
 function whenAborted(signal: AbortSignal): Promise<void> {

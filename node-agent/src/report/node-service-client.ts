@@ -1,4 +1,9 @@
+import { isIP } from "node:net";
+import { checkServerIdentity } from "node:tls";
 import {
+  EnrolmentService,
+  type EnrolRequest,
+  type EnrolResponse,
   type NodeRegisterRequest,
   type NodeRegisterResponse,
   type NodeReportRequest,
@@ -24,8 +29,15 @@ export interface ReportCall {
   cancel(): void;
 }
 
-/** The cluster-agent's NodeService as a node-agent calls it. */
+/** The cluster-agent's services as a node-agent calls them. */
 export interface NodeServiceClient {
+  /**
+   * Spends the enrolment token for the agent's own key; rejects with a grpc ServiceError,
+   * DEADLINE_EXCEEDED after `timeoutMs`. Undefined when no token is configured.
+   */
+  readonly enrol:
+    | ((request: EnrolRequest, options: CallOptions) => Promise<EnrolResponse>)
+    | undefined;
   /** Registers; rejects with a grpc ServiceError, DEADLINE_EXCEEDED after `timeoutMs`. */
   register(request: NodeRegisterRequest, options: CallOptions): Promise<NodeRegisterResponse>;
   /** Opens the Report stream. */
@@ -42,10 +54,14 @@ export interface CallOptions {
 
 /** Where to dial and what to show there. */
 export interface DialOptions {
-  /** "host:port", IPv6 hosts in brackets. */
-  readonly target: string;
-  /** Credential for the header `authorization: Bearer <token>`. */
-  readonly token: string;
+  /** "https://host:port", or "http://host:port" for cleartext. */
+  readonly url: string;
+  /** CA (PEM) that the server's certificate is checked with; for https URLs. */
+  readonly ca?: string | undefined;
+  /** Header of every call but Enrol: "Bearer <own key>". */
+  readonly authorization: string;
+  /** Header of Enrol: "Bearer <token>"; undefined when no token is configured. */
+  readonly enrolmentAuthorization?: string | undefined;
 }
 
 /**
@@ -64,33 +80,76 @@ const CHANNEL_OPTIONS = {
   "grpc.max_receive_message_length": 65_536,
 };
 
-/** Client over one HTTP/2 cleartext connection, which is opened by the first call. */
+/** Client over one HTTP/2 connection, which is opened by the first call. */
 export function dialNodeService(options: DialOptions): NodeServiceClient {
-  const client = new Client(options.target, credentials.createInsecure(), CHANNEL_OPTIONS);
-  const metadata = new Metadata();
-  metadata.set("authorization", `Bearer ${options.token}`);
+  const { url, authorization, enrolmentAuthorization } = options;
+  const channelOptions = { ...CHANNEL_OPTIONS, ...serverNameOptions(url) };
+  const client = new Client(targetOf(url), credentialsFor(options), channelOptions);
+  const metadata = bearing(authorization);
+  const enrol = (request: EnrolRequest, call: CallOptions) =>
+    unary(client, EnrolmentService.method.enrol, {
+      request,
+      metadata: bearing(enrolmentAuthorization ?? ""),
+      ...call,
+    });
   return {
-    register: (request, callOptions) => register(client, metadata, { request, ...callOptions }),
+    enrol: enrolmentAuthorization === undefined ? undefined : enrol,
+    register: (request, call) =>
+      unary(client, NodeService.method.register, { request, metadata, ...call }),
     report: () => report(client, metadata),
     close: () => client.close(),
   };
 }
 
-function register(
+/** "host:port" of a URL, which gRPC dials; IPv6 hosts keep their brackets. */
+export function targetOf(url: string): string {
+  const { hostname, port, protocol } = new URL(url);
+  const usual = protocol === "https:" ? "443" : "80";
+  return `${hostname}:${port === "" ? usual : port}`;
+}
+
+function credentialsFor({ url, ca }: DialOptions) {
+  const { protocol, hostname } = new URL(url);
+  if (protocol === "http:") return credentials.createInsecure();
+  // Without a CA of its own grpc-js would trust every public one.
+  if (ca === undefined) throw new Error(`the CA of ${url} is not known`);
+  const host = hostname.replace(/^\[|\]$/g, "");
+  return credentials.createSsl(Buffer.from(ca), null, null, {
+    checkServerIdentity: (_servername, certificate) => checkServerIdentity(host, certificate),
+  });
+}
+
+/**
+ * grpc-js gives the host as the TLS server name, which Node refuses for an IP address (RFC 6066 §3
+ * does not allow it); a name that nobody has is sent instead. The certificate is checked for the
+ * address all the same, see {@link credentialsFor}.
+ */
+function serverNameOptions(url: string) {
+  const { hostname } = new URL(url);
+  const isAddress = isIP(hostname) !== 0 || hostname.startsWith("[");
+  return isAddress ? { "grpc.ssl_target_name_override": "address.invalid" } : {};
+}
+
+function bearing(authorization: string): Metadata {
+  const metadata = new Metadata();
+  metadata.set("authorization", authorization);
+  return metadata;
+}
+
+function unary<I extends DescMessage, O extends DescMessage>(
   client: Client,
-  metadata: Metadata,
-  call: CallOptions & { request: NodeRegisterRequest },
-): Promise<NodeRegisterResponse> {
-  const { path, encode, decode } = codec(NodeService.method.register);
-  const answer = Promise.withResolvers<NodeRegisterResponse>();
-  const options = { deadline: Date.now() + call.timeoutMs };
+  method: DescMethod & { readonly input: I; readonly output: O },
+  call: CallOptions & { request: MessageShape<I>; metadata: Metadata },
+): Promise<MessageShape<O>> {
+  const { path, encode, decode } = codec(method);
+  const answer = Promise.withResolvers<MessageShape<O>>();
   const running = client.makeUnaryRequest(
     path,
     encode,
     decode,
     call.request,
-    metadata,
-    options,
+    call.metadata,
+    { deadline: Date.now() + call.timeoutMs },
     (error, response) => {
       if (response !== undefined && error === null) answer.resolve(response);
       else answer.reject(error ?? new Error("the call ended without an answer"));

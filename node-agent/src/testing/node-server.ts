@@ -1,4 +1,9 @@
+import { createHash } from "node:crypto";
 import {
+  EnrolmentService,
+  type EnrolRequest,
+  type EnrolResponse,
+  EnrolResponseSchema,
   type NodeRegisterRequest,
   type NodeRegisterResponse,
   NodeRegisterResponseSchema,
@@ -18,6 +23,7 @@ import {
 import {
   type handleClientStreamingCall,
   type handleUnaryCall,
+  type Metadata,
   type MethodDefinition,
   Server,
   ServerCredentials,
@@ -32,13 +38,18 @@ export interface NodeServerOptions {
   readonly gpuIntervalMs?: number;
   readonly hostIntervalMs?: number;
   readonly ttlMs?: number;
-  /** Credential it accepts. */
-  readonly token: string;
+  /** Secret of the enrolment token that it accepts, any number of times. */
+  readonly secret: string;
+  /** Certificate (PEM, with the CA's) and key; cleartext without them. */
+  readonly tls?: { readonly key: string; readonly cert: string };
 }
 
-/** A small NodeService on grpc-js that records what it hears: the other side in tests. */
+/** A small cluster-agent on grpc-js that records what it hears: the other side in tests. */
 export interface NodeServer {
   readonly port: number;
+  readonly enrolments: EnrolRequest[];
+  /** Forgets every key that was enrolled. */
+  forgetKeys(): void;
   readonly registrations: NodeRegisterRequest[];
   readonly reports: NodeReportRequest[];
   /** Refuses every registration with this code until it is called with undefined. */
@@ -58,14 +69,24 @@ type ReportStream = ServerReadableStream<NodeReportRequest, NodeReportResponse>;
 /** Starts a {@link NodeServer}; resolves when it listens. */
 export async function startNodeServer(options: NodeServerOptions): Promise<NodeServer> {
   const registrations: NodeRegisterRequest[] = [];
+  const enrolments: EnrolRequest[] = [];
+  const keys = new Set<string>();
   const reports: NodeReportRequest[] = [];
   const open = new Map<ReportStream, (reason: string) => void>();
   let refusal: status | undefined;
   let reading = true;
+  const enrol: handleUnaryCall<EnrolRequest, EnrolResponse> = (call, reply) => {
+    enrolments.push(call.request);
+    if (bearer(call.metadata) !== options.secret) {
+      reply({ code: status.UNAUTHENTICATED, details: "authorization: not a known token" });
+      return;
+    }
+    keys.add(Buffer.from(call.request.keySha256).toString("hex"));
+    reply(null, create(EnrolResponseSchema, { subjectId: call.request.subjectId }));
+  };
   const register: handleUnaryCall<NodeRegisterRequest, NodeRegisterResponse> = (call, reply) => {
-    const shown = call.metadata.get("authorization")[0];
-    if (shown !== `Bearer ${options.token}`) {
-      reply({ code: status.UNAUTHENTICATED, details: "expected another token" });
+    if (!keys.has(sha256(bearer(call.metadata)))) {
+      reply({ code: status.UNAUTHENTICATED, details: "authorization: not an enrolled key" });
       return;
     }
     registrations.push(call.request);
@@ -93,9 +114,12 @@ export async function startNodeServer(options: NodeServerOptions): Promise<NodeS
     },
     { register, report },
   );
-  const port = await bind(server, options.port ?? 0);
+  server.addService({ enrol: definition(EnrolmentService.method.enrol) }, { enrol });
+  const port = await bind(server, options);
   return {
     port,
+    enrolments,
+    forgetKeys: () => keys.clear(),
     registrations,
     reports,
     refuse: (code) => {
@@ -124,9 +148,21 @@ function answer(options: NodeServerOptions, count: number, request: NodeRegister
   });
 }
 
-function bind(server: Server, port: number): Promise<number> {
+function bearer(metadata: Metadata): string {
+  return String(metadata.get("authorization")[0]).replace(/^Bearer /, "");
+}
+
+function sha256(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
+}
+
+function bind(server: Server, { port = 0, tls }: NodeServerOptions): Promise<number> {
   const bound = Promise.withResolvers<number>();
-  server.bindAsync(`127.0.0.1:${port}`, ServerCredentials.createInsecure(), (error, actual) => {
+  const pairs = tls && [{ private_key: Buffer.from(tls.key), cert_chain: Buffer.from(tls.cert) }];
+  const credentials = pairs
+    ? ServerCredentials.createSsl(null, pairs)
+    : ServerCredentials.createInsecure();
+  server.bindAsync(`127.0.0.1:${port}`, credentials, (error, actual) => {
     if (error === null) bound.resolve(actual);
     else bound.reject(error);
   });
