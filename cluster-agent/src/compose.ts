@@ -6,27 +6,33 @@ import {
   type Config,
   createHttpServer,
   type DocumentStore,
+  type Enrolment,
   type Logger,
   listening,
   loopbackAuthenticator,
+  openAgentIdentity,
+  openEnrolment,
+  openPortSecurity,
   openSqliteDocumentStore,
   type Part,
-  tokenAuthenticator,
+  type PortSecurity,
 } from "@berth/service-kit";
 import type { ConnectRouter } from "@connectrpc/connect";
 import { addHttpRoutes } from "./api/http-routes.ts";
+import { enrolmentRoutes } from "./api/node-enrolment.ts";
 import { createNodeServer } from "./api/node-server.ts";
 import { nodeRoutes } from "./api/node-service.ts";
 import { type Cluster, openCluster } from "./cluster/cluster.ts";
 import { defaultDeclaredCluster } from "./cluster/declared-cluster.ts";
 import { MACHINE_ID_FILE, processIdentity } from "./link/cluster-identity.ts";
 import { ControlPlaneLink, type LinkStatus } from "./link/control-plane-link.ts";
-import { openFenceStore } from "./link/fence-store.ts";
+import { type LinkMemory, openLinkMemory } from "./link/link-memory.ts";
 import { revisionBase } from "./link/revision.ts";
 import { StateBoard } from "./link/state-board.ts";
 import { telemetryEntries } from "./link/telemetry-entries.ts";
+import { type DuplicateRules, duplicateRules } from "./nodes/duplicates.ts";
+import { NodeDocuments } from "./nodes/node-documents.ts";
 import { type NodeRegistry, openNodeRegistry } from "./nodes/node-registry.ts";
-import { NodeStore } from "./nodes/node-store.ts";
 import { periodic } from "./periodic.ts";
 import { SAMPLING, type settings } from "./settings.ts";
 
@@ -35,6 +41,8 @@ export interface ClusterAgentOptions {
   readonly config: Config<typeof settings>;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Times by which two agents of one node are told from a restart; {@link duplicateRules} by default. */
+  readonly duplicateRules?: DuplicateRules;
 }
 
 /** A composed agent: its parts in start order, and what a process that holds it may look at. */
@@ -42,7 +50,7 @@ export interface ClusterAgent {
   readonly parts: readonly Part[];
   readonly cluster: Cluster;
   readonly nodes: NodeRegistry;
-  /** NodeService without a port, for node-agents in the same process. */
+  /** NodeService and EnrolmentService without a port, for node-agents in the same process. */
   readonly nodeRoutes: (router: ConnectRouter) => void;
   readonly http: ReturnType<typeof createHttpServer>;
   /** "http://127.0.0.1:32000", with the real port once it is open. */
@@ -78,9 +86,12 @@ export async function composeClusterAgent(options: ClusterAgentOptions): Promise
 /** The pieces that more than one part of the agent is made from. */
 interface Core extends ClusterAgentOptions {
   readonly store: DocumentStore;
+  readonly memory: LinkMemory;
   readonly agentIncarnation: bigint;
   readonly intervals: { readonly gpuMs: number; readonly hostMs: number; readonly ttlMs: number };
   readonly nodes: NodeRegistry;
+  readonly enrolment: Enrolment;
+  readonly nodePortSecurity: PortSecurity;
 }
 
 async function composeOn(
@@ -90,9 +101,15 @@ async function composeOn(
   const { config, clock, logger } = options;
   const agentIncarnation = BigInt(await store.raise("agent_incarnation"));
   const intervals = { ...SAMPLING, ttlMs: config.nodeTtlMs };
-  const nodeStore = new NodeStore(store, ORG_ID);
-  const nodes = await openNodeRegistry({ store: nodeStore, clock, logger, intervals });
-  const core: Core = { ...options, store, agentIncarnation, intervals, nodes };
+  const memory = await openLinkMemory({ store, orgId: ORG_ID, clock, logger });
+  const nodes = await openNodes({ ...options, store, intervals, memory });
+  const { dataDir: directory, nodeNames: names, localToken } = config;
+  const nodePortSecurity = await openPortSecurity({ host: nodeHost(config), directory, names });
+  const { caPin } = nodePortSecurity;
+  const keep = { store, orgId: ORG_ID, clock, logger };
+  const enrolment = await openEnrolment({ ...keep, subject: "node", localToken, caPin });
+  const own = { store, memory, agentIncarnation, intervals, enrolment, nodePortSecurity };
+  const core: Core = { ...options, ...own, nodes };
   const http = createHttpServer({
     origins: { allowedHosts: config.allowedHosts, allowedOrigins: config.allowedOrigins },
     authenticate: loopbackAuthenticator(ORG_ID),
@@ -106,6 +123,7 @@ async function composeOn(
   addHttpRoutes(http, {
     cluster,
     nodes,
+    enrolment,
     link: () => link.status(),
     nodePortOpen: () => nodePort.server.port !== 0,
     checkStore: () => store.storeId(),
@@ -130,20 +148,45 @@ async function composeOn(
   };
 }
 
+/** The nodes that the store knows, with what was decided about duplicates of them. */
+function openNodes(
+  given: ClusterAgentOptions & Pick<Core, "store" | "intervals" | "memory">,
+): Promise<NodeRegistry> {
+  const { store, clock, logger, intervals, memory } = given;
+  return openNodeRegistry({
+    records: new NodeDocuments({ store, orgId: ORG_ID, collection: "nodes" }),
+    standings: new NodeDocuments({ store, orgId: ORG_ID, collection: "node_standings" }),
+    clock,
+    logger,
+    intervals,
+    duplicateRules: given.duplicateRules ?? duplicateRules(intervals),
+    onEvent: (event) => memory.outbox.tell(event),
+  });
+}
+
 function composeCluster({ config, store, nodes }: Core, httpUrl: () => string): Promise<Cluster> {
   const { clusterId, regionId, clusterTags: tags } = config;
   const defaults = defaultDeclaredCluster({ clusterId, regionId, tags });
   return openCluster({ clusterId, orgId: ORG_ID, store, nodes, defaults, baseUrl: httpUrl });
 }
 
-function composeNodePort({ config, nodes, logger, intervals }: Core) {
+function composeNodePort(core: Core) {
+  const { config, nodes, enrolment, logger, intervals } = core;
   const stopping = new AbortController();
   const { clusterId } = config;
-  const routes = nodeRoutes({ clusterId, nodes, logger, intervals, stopping: stopping.signal });
+  const { authenticate } = enrolment;
+  const about = { clusterId, nodes, authenticate, logger, intervals };
+  const addNodes = nodeRoutes({ ...about, stopping: stopping.signal });
+  const addEnrolment = enrolmentRoutes({ enrolment, nodes });
+  const routes = (router: ConnectRouter) => {
+    addNodes(router);
+    addEnrolment(router);
+  };
   const server = createNodeServer({
     routes,
-    authenticate: tokenAuthenticator(ORG_ID, config.nodeToken),
-    address: { host: config.host, port: config.nodePort, setting: "BERTH_NODE_PORT" },
+    authenticate,
+    tls: core.nodePortSecurity.tls,
+    address: { host: nodeHost(config), port: config.nodePort, setting: "BERTH_NODE_PORT" },
     logger,
     stopping,
   });
@@ -151,7 +194,7 @@ function composeNodePort({ config, nodes, logger, intervals }: Core) {
 }
 
 async function composeLink(core: Core, board: StateBoard): Promise<ControlPlaneLink> {
-  const { config, clock, logger, store, nodes, agentIncarnation } = core;
+  const { config, clock, logger, store, memory, nodes, agentIncarnation } = core;
   const base = revisionBase(agentIncarnation);
   return new ControlPlaneLink({
     facts: {
@@ -163,9 +206,15 @@ async function composeLink(core: Core, board: StateBoard): Promise<ControlPlaneL
       board,
       telemetry: () => telemetryEntries(nodes.views(), base),
     },
-    fences: await openFenceStore(store, ORG_ID),
+    ...memory,
     url: config.controlPlaneUrl,
-    token: config.linkToken,
+    identity: await openAgentIdentity({
+      directory: config.dataDir,
+      server: "control-plane",
+      url: config.controlPlaneUrl,
+      enrolmentToken: config.enrolmentToken,
+      caFile: config.caFile,
+    }),
     clock,
     logger,
   });
@@ -181,6 +230,10 @@ function sweepTask(nodes: NodeRegistry, cluster: Cluster, board: StateBoard): ()
     told = version;
     board.set("cluster", JSON.stringify(cluster.document()));
   };
+}
+
+function nodeHost({ nodeHost: host, host: fallback }: Core["config"]): string {
+  return host === "" ? fallback : host;
 }
 
 function openPort(address: AddressInfo | string | null): number | undefined {

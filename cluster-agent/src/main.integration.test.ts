@@ -14,8 +14,6 @@ async function program(env: Record<string, string>) {
   const child = spawn(process.execPath, [MAIN], {
     env: {
       BERTH_DATA_DIR: dataDir,
-      BERTH_NODE_TOKEN: "n",
-      BERTH_LINK_TOKEN: "l",
       BERTH_HTTP_PORT: "0",
       BERTH_NODE_PORT: "0",
       BERTH_CONTROL_PLANE_URL: "http://127.0.0.1:9",
@@ -54,12 +52,16 @@ describe("the cluster-agent program", () => {
     expect(await exited).toBe(0);
   });
 
-  it("refuses to start without a token, with one line that names the setting", async () => {
-    const { exited, output } = await program({ BERTH_NODE_TOKEN: "" });
-    expect(await exited).toBe(1);
-    expect(output.err.trim().split("\n")).toHaveLength(1);
-    expect(output.err).toContain("BERTH_NODE_TOKEN");
-  });
+  it.each(["BERTH_ENROLMENT_TOKEN", "BERTH_LOCAL_TOKEN"])(
+    "refuses to start with a malformed %s, with one line that names the setting but not the text",
+    async (setting) => {
+      const { exited, output } = await program({ [setting]: "a-secret" });
+      expect(await exited).toBe(1);
+      expect(output.err.trim().split("\n")).toHaveLength(1);
+      expect(output.err).toContain(setting);
+      expect(output.err + output.log).not.toContain("a-secret");
+    },
+  );
 
   it("refuses a data directory that cannot be used, with a message that names the file", async () => {
     const { exited, output } = await program({ BERTH_DATA_DIR: "/dev/null/x" });

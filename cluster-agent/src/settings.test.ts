@@ -2,11 +2,9 @@ import { loadConfig } from "@berth/service-kit";
 import { describe, expect, it } from "vitest";
 import { settings } from "./settings.ts";
 
-const tokens = { BERTH_NODE_TOKEN: "n", BERTH_LINK_TOKEN: "l" };
-
 describe("settings", () => {
-  it("need only the two tokens", () => {
-    const loaded = loadConfig(settings, tokens);
+  it("need nothing, and keep every port on loopback", () => {
+    const loaded = loadConfig(settings, {});
     if (loaded.kind === "invalid") throw new Error(loaded.problems.join());
     expect(loaded.config).toMatchObject({
       httpPort: 32_000,
@@ -14,19 +12,31 @@ describe("settings", () => {
       host: "127.0.0.1",
       clusterId: "local",
       nodeTtlMs: 15_000,
+      nodeHost: "",
+      enrolmentToken: "",
+      localToken: "",
     });
   });
+
+  it.each(["0.0.0.0", "::", "10.0.0.7", "fe80::1", "gpu-1.example.org"])(
+    "take %s for the address of node-agents",
+    (text) => {
+      const loaded = loadConfig(settings, { BERTH_NODE_HOST: text });
+      expect(loaded).toMatchObject({ kind: "loaded", config: { nodeHost: text } });
+    },
+  );
 
   it.each([
     ["BERTH_HOST", "0.0.0.0", "loopback"],
     ["BERTH_CLUSTER_ID", "a/b", "characters of"],
     ["BERTH_CONTROL_PLANE_URL", "localhost:7443", "expected a URL"],
     ["BERTH_CONTROL_PLANE_URL", "nonsense", "expected a URL"],
-    ["BERTH_NODE_TOKEN", "", "BERTH_NODE_TOKEN"],
-    ["BERTH_LINK_TOKEN", "", "BERTH_LINK_TOKEN"],
+    ["BERTH_CONTROL_PLANE_URL", "http://10.0.0.1:7443", "not loopback"],
+    ["BERTH_NODE_HOST", "10.0.0.7:32001", "address of this machine"],
+    ["BERTH_NODE_HOST", "http://x", "address of this machine"],
     ["BERTH_HTTP_PORT", "70000", "0 to 65535"],
   ])("refuse %s=%j and say what was expected", (env, text, expected) => {
-    const loaded = loadConfig(settings, { ...tokens, [env]: text });
+    const loaded = loadConfig(settings, { [env]: text });
     expect(loaded.kind).toBe("invalid");
     if (loaded.kind === "invalid") {
       expect(loaded.problems).toHaveLength(1);

@@ -1,8 +1,12 @@
+import { isIP } from "node:net";
 import {
   integerSetting,
+  isLoopback,
   listSetting,
+  loopbackHostSetting,
   portSetting,
   type Setting,
+  serverNamesSetting,
   textSetting,
 } from "@berth/service-kit";
 
@@ -26,11 +30,29 @@ export const settings = {
   }),
   controlPlaneUrl: urlSetting({
     env: "BERTH_CONTROL_PLANE_URL",
-    doc: "agent port of the control-plane",
+    doc: "agent port of the control-plane: https://<host>:<port>, or http:// on loopback",
     fallback: "http://127.0.0.1:7443",
   }),
-  linkToken: requiredText("BERTH_LINK_TOKEN", "token shown to the control-plane"),
-  nodeToken: requiredText("BERTH_NODE_TOKEN", "token that node-agents must present"),
+  enrolmentToken: textSetting({
+    env: "BERTH_ENROLMENT_TOKEN",
+    doc: "enrolment token that is shown to the control-plane at the first join",
+    fallback: "",
+  }),
+  caFile: textSetting({
+    env: "BERTH_CA_FILE",
+    doc: "PEM file of the CA that the control-plane's certificate is checked with, instead of the enrolment token's pin",
+    fallback: "",
+  }),
+  nodeHost: nodeHostSetting(),
+  nodeNames: serverNamesSetting({
+    env: "BERTH_NODE_NAMES",
+    doc: "names and addresses that node-agents dial, for the certificate; the host name and this machine's addresses are in it anyway",
+  }),
+  localToken: textSetting({
+    env: "BERTH_LOCAL_TOKEN",
+    doc: "enrolment token for the node-agent of this machine; any number of uses, never expires",
+    fallback: "",
+  }),
   clusterId: clusterIdSetting(),
   regionId: textSetting({
     env: "BERTH_REGION_ID",
@@ -64,14 +86,16 @@ export const settings = {
 /** Sampling intervals that node-agents are told, in ms. */
 export const SAMPLING = { gpuMs: 1_000, hostMs: 5_000 } as const;
 
-function loopbackHostSetting(): Setting<string> {
+function nodeHostSetting(): Setting<string> {
   return {
-    env: "BERTH_HOST",
-    doc: "address to listen on; a loopback one",
-    fallback: "127.0.0.1",
+    env: "BERTH_NODE_HOST",
+    doc: "address that node-agents dial, by default BERTH_HOST; one that is not loopback turns TLS on, with a CA in the data directory",
+    fallback: "",
     read: (text) => {
-      if (/^(localhost|127(\.\d{1,3}){3}|::1)$/.test(text)) return text;
-      throw new Error("expected a loopback address (other addresses need TLS)");
+      if (isIP(text) !== 0 || /^[a-zA-Z0-9]([a-zA-Z0-9.-]{0,251}[a-zA-Z0-9])?$/.test(text)) {
+        return text;
+      }
+      throw new Error("expected an address of this machine, such as 0.0.0.0, :: or 10.0.0.7");
     },
   };
 }
@@ -93,12 +117,14 @@ function urlSetting(described: Pick<Setting<string>, "env" | "doc" | "fallback">
     ...described,
     read: (text) => {
       const url = URL.parse(text);
-      if (url !== null && /^https?:$/.test(url.protocol)) return text.replace(/\/+$/, "");
-      throw new Error("expected a URL such as http://127.0.0.1:7443");
+      if (url === null || !/^https?:$/.test(url.protocol)) {
+        throw new Error("expected a URL such as https://10.0.0.1:7443");
+      }
+      // The agent's key would travel in the clear to any other machine.
+      if (url.protocol === "http:" && !isLoopback(url.hostname.replace(/^\[|\]$/g, ""))) {
+        throw new Error("expected https:// for an address that is not loopback");
+      }
+      return text.replace(/\/+$/, "");
     },
   };
-}
-
-function requiredText(env: string, doc: string): Setting<string> {
-  return { ...textSetting({ env, doc, fallback: "" }), required: true };
 }

@@ -1,8 +1,15 @@
-import { BerthError, bodyObject, type createHttpServer } from "@berth/service-kit";
+import {
+  addTokenRoutes,
+  BerthError,
+  bodyObject,
+  type createHttpServer,
+  type Enrolment,
+} from "@berth/service-kit";
 import type { Cluster } from "../cluster/cluster.ts";
 import type { NodeRegistry } from "../nodes/node-registry.ts";
 import { nodeMetrics } from "../telemetry/node-metrics.ts";
 import { nodeStatus } from "../telemetry/node-status.ts";
+import { addNodeRoutes } from "./node-routes.ts";
 
 type HttpServer = ReturnType<typeof createHttpServer>;
 
@@ -10,6 +17,8 @@ type HttpServer = ReturnType<typeof createHttpServer>;
 export interface HttpRoutesOptions {
   readonly cluster: Cluster;
   readonly nodes: NodeRegistry;
+  /** Tokens and keys of node-agents. */
+  readonly enrolment: Enrolment;
   /** State of the link to the control-plane, for `/readyz`. */
   readonly link: () => object;
   /** Whether node-agents can dial in. */
@@ -26,6 +35,8 @@ export function addHttpRoutes(server: HttpServer, options: HttpRoutesOptions): v
   for (const prefix of CONTROLLER_PREFIXES) addControllerRoutes(server, prefix, options);
   addMetricsRoutes(server, options);
   addHealthRoutes(server, options);
+  addNodeRoutes(server, options.nodes);
+  addTokenRoutes(server, { enrolment: options.enrolment, subjectField: "node_id" });
 }
 
 function addControllerRoutes(

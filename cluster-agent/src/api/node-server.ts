@@ -1,14 +1,17 @@
+import { EnrolmentService } from "@berth/proto";
 import {
   type Authenticate,
-  authenticationGate,
   createHttp2Server,
+  enrolmentGate,
   errorMapping,
   type Http2Server,
   type ListenAddress,
   type Logger,
+  type ServerTls,
 } from "@berth/service-kit";
 import type { ConnectRouter } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { callerAddress } from "./node-caller.ts";
 
 /** Largest message of a node-agent: a full fingerprint and a full report fit many times over. */
 export const MAX_NODE_MESSAGE_BYTES = 1024 * 1024;
@@ -18,7 +21,10 @@ const DRAIN_LIMIT_MS = 500;
 /** What {@link createNodeServer} needs. */
 export interface NodeServerOptions {
   readonly routes: (router: ConnectRouter) => void;
+  /** Lets in nodes by their own keys; Enrol passes with a token. */
   readonly authenticate: Authenticate;
+  /** Certificate of the port; cleartext without it. */
+  readonly tls?: ServerTls | undefined;
   readonly address: ListenAddress;
   readonly logger: Logger;
   /** Aborted by {@link Http2Server.stop}, so that handlers end their streams. */
@@ -29,7 +35,8 @@ export interface NodeServerOptions {
 export function createNodeServer(options: NodeServerOptions): Http2Server {
   const handler = connectNodeAdapter({
     routes: options.routes,
-    requestGate: authenticationGate(options.authenticate),
+    requestGate: enrolmentGate(options.authenticate, EnrolmentService.typeName),
+    contextValues: callerAddress,
     interceptors: [errorMapping(options.logger)],
     readMaxBytes: MAX_NODE_MESSAGE_BYTES,
   });
@@ -38,6 +45,7 @@ export function createNodeServer(options: NodeServerOptions): Http2Server {
     name: "node port",
     address: options.address,
     logger: options.logger,
+    tls: options.tls,
     handler: (request, response) => {
       calls.opened();
       response.once("close", () => calls.closed());

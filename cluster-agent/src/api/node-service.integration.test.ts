@@ -2,7 +2,15 @@ import { type NodeReportRequest, NodeReportRequestSchema } from "@berth/proto";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { afterEach, describe, expect, it } from "vitest";
-import { AUTHORIZED, Cleanup, nodeClient, Outgoing, startAgent } from "../testing/agent.ts";
+import {
+  AUTHORIZED,
+  Cleanup,
+  enrolNode,
+  LOCAL_TOKEN,
+  nodeClient,
+  Outgoing,
+  startAgent,
+} from "../testing/agent.ts";
 import { fingerprint, gpuSample, hostSample, registerRequest, until } from "../testing/fixtures.ts";
 
 const cleanup = new Cleanup();
@@ -19,10 +27,13 @@ async function joined(nodeTtlMs = 15_000) {
 
 type Joined = Awaited<ReturnType<typeof joined>>;
 
-function openReport({ client, answer }: Pick<Joined, "client" | "answer">) {
+function openReport(
+  { client, answer }: Pick<Joined, "client" | "answer">,
+  headers: { headers: Record<string, string> } = AUTHORIZED,
+) {
   const outgoing = new Outgoing<NodeReportRequest>();
   cleanup.add(() => outgoing.end());
-  const result = client.report(outgoing, AUTHORIZED);
+  const result = client.report(outgoing, headers);
   const settled = result.then(
     ({ reason }) => reason,
     (thrown: unknown) => ConnectError.from(thrown),
@@ -66,9 +77,11 @@ describe("NodeService over HTTP/2", () => {
   });
 
   it.each([
-    ["no token", {}],
-    ["another token", { authorization: "Bearer wrong" }],
-    ["the token without its scheme", { authorization: "node-secret" }],
+    ["no key", {}],
+    ["another key", { authorization: `Bearer ${"X".repeat(43)}` }],
+    ["no key's form", { authorization: "Bearer wrong" }],
+    ["the key without its scheme", { authorization: AUTHORIZED.headers.authorization.slice(7) }],
+    ["an enrolment token", { authorization: `Bearer ${LOCAL_TOKEN}` }],
   ])("refuses calls with %s", async (_what, headers) => {
     const { client, agent } = await joined();
     const call = client.register(registerRequest({ nodeId: "other" }), { headers });
@@ -83,12 +96,14 @@ describe("NodeService over HTTP/2", () => {
     const { client } = await joined();
     const bad = registerRequest({ nodeId: "Bad Id" });
     expect(await code(client.register(bad, AUTHORIZED))).toBe(Code.InvalidArgument);
+    const nobody = registerRequest({ agentInstanceId: "" });
+    expect(await code(client.register(nobody, AUTHORIZED))).toBe(Code.InvalidArgument);
     const other = registerRequest({ fingerprint: fingerprint({ machineId: "machine-b" }) });
     const refused = await client.register(other, AUTHORIZED).catch(ConnectError.from);
-    expect(refused).toMatchObject({ code: Code.AlreadyExists });
-    expect(String(refused)).toContain('"node-a"');
-    const older = registerRequest({ nodeIncarnation: 0n });
-    expect(await code(client.register(older, AUTHORIZED))).toBe(Code.Aborted);
+    expect(refused).toMatchObject({ code: Code.PermissionDenied });
+    expect(String(refused)).toContain("fingerprint.identity.machine_id");
+    const older = registerRequest({ nodeIncarnation: 0n, agentInstanceId: "instance-b" });
+    expect(await code(client.register(older, AUTHORIZED))).toBe(Code.Unavailable);
   });
 
   it.each<[string, MessageInitShape<typeof NodeReportRequestSchema>, Code]>([
@@ -158,8 +173,8 @@ describe("NodeService over HTTP/2", () => {
     expect(second.nodes.view("node-a")?.liveness).toBe("unknown");
     expect(second.cluster.document().gpus.count).toBe(2);
     const client = nodeClient(cleanup, second);
-    const other = registerRequest({ fingerprint: fingerprint({ machineId: "machine-b" }) });
-    expect(await code(client.register(other, AUTHORIZED))).toBe(Code.AlreadyExists);
+    const other = { id: "node-a", key: "O".repeat(43), machineId: "machine-b" };
+    expect(await code(enrolNode(cleanup, second, other))).toBe(Code.AlreadyExists);
     await client.register(withGpus("GPU-2", "GPU-1"), AUTHORIZED);
     const [node] = second.cluster.document().nodes.nodeData;
     expect(node?.gpus.gpus.map((gpu) => `${gpu.id}=${gpu.uuid}`)).toEqual(["0=GPU-1", "1=GPU-2"]);

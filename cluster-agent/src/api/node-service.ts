@@ -7,7 +7,7 @@ import {
   NodeReportResponseSchema,
   NodeService,
 } from "@berth/proto";
-import { BerthError, type Logger } from "@berth/service-kit";
+import { type Authenticate, BerthError, type Logger } from "@berth/service-kit";
 import { create } from "@bufbuild/protobuf";
 import type { ConnectRouter, HandlerContext } from "@connectrpc/connect";
 import {
@@ -15,13 +15,17 @@ import {
   checkRegistration,
   FINGERPRINT_LIMITS,
 } from "../nodes/check-fingerprint.ts";
+import type { Registration } from "../nodes/node-registration.ts";
 import type { NodeRegistry } from "../nodes/node-registry.ts";
+import { nodeSpeaker } from "./node-caller.ts";
 import { nextMessage, ReportSequence } from "./report-stream.ts";
 
 /** What {@link nodeRoutes} serves from. */
 export interface NodeServiceOptions {
   readonly clusterId: string;
   readonly nodes: NodeRegistry;
+  /** Tells by its key whom a call speaks for. */
+  readonly authenticate: Authenticate;
   readonly logger: Logger;
   /** What node-agents are told, in ms. */
   readonly intervals: { readonly gpuMs: number; readonly hostMs: number; readonly ttlMs: number };
@@ -33,22 +37,21 @@ export interface NodeServiceOptions {
 export function nodeRoutes(options: NodeServiceOptions): (router: ConnectRouter) => void {
   return (router) => {
     router.service(NodeService, {
-      register: (request) => register(options, request),
+      register: (request, context) => register(options, request, context),
       report: (requests, context) => report(options, requests, context),
     });
   };
 }
 
 async function register(
-  { clusterId, nodes, intervals, logger }: NodeServiceOptions,
+  { clusterId, nodes, intervals, logger, authenticate }: NodeServiceOptions,
   request: NodeRegisterRequest,
+  context: HandlerContext,
 ): Promise<NodeRegisterResponse> {
+  const speaker = nodeSpeaker(authenticate, context);
   const asked = checkRegistration(request);
-  const outcome = await nodes.register(asked);
-  if (outcome.kind === "refused") {
-    logger.warn("a node was refused", { node: asked.nodeId, why: outcome.message });
-    throw new BerthError(outcome.reason, outcome.message);
-  }
+  const outcome = await nodes.register(asked, speaker);
+  if (outcome.kind === "refused") throw new BerthError(outcome.reason, outcome.message);
   const { nodeId, id } = outcome.registration;
   logger.info("node registered", {
     node: nodeId,
@@ -71,6 +74,8 @@ async function report(
   context: HandlerContext,
 ): Promise<NodeReportResponse> {
   const sequence = new ReportSequence((id) => options.nodes.registration(id));
+  // Asked anew for each message: the stream of a key that was enrolled away or removed ends.
+  const speakerId = () => nodeSpeaker(options.authenticate, context).id;
   const source = requests[Symbol.asyncIterator]();
   // A stream that is silent for that long is of no use to either side; the agent registers again.
   const silenceMs = 2 * options.intervals.ttlMs;
@@ -86,21 +91,18 @@ async function report(
     if (step.kind === "silent") return ended(`no report for ${silenceMs} ms`);
     if (step.kind === "aborted") {
       if (options.stopping.aborted) return ended("the cluster-agent is stopping");
-      if (registration?.ended.aborted) {
-        throw new BerthError("CONFLICT", "registration_id: the node has registered again");
-      }
+      registration?.ended.throwIfAborted();
       throw new BerthError("CANCELED", "the stream was cut");
     }
-    await take(options, sequence, step.message);
+    await take(options, sequence.next(step.message, speakerId()), step.message);
   }
 }
 
 async function take(
   { nodes }: NodeServiceOptions,
-  sequence: ReportSequence,
+  registration: Registration,
   message: NodeReportRequest,
 ): Promise<void> {
-  const registration = sequence.next(message);
   if (message.gpus.length > FINGERPRINT_LIMITS.gpus) {
     const limit = FINGERPRINT_LIMITS.gpus;
     throw new BerthError("INVALID_ARGUMENT", `gpus: expected at most ${limit} samples`);

@@ -15,19 +15,26 @@ describe("ReportSequence", () => {
   it("takes numbers without a gap from 1", () => {
     const sequence = new ReportSequence(find);
     expect(sequence.registration).toBeUndefined();
-    expect(sequence.next(message("r1", 1n))).toBe(registration);
-    expect(sequence.next(message("r1", 2n))).toBe(registration);
-    expect(() => sequence.next(message("r1", 4n))).toThrow("stream_seq: expected 3, got 4");
-    expect(() => sequence.next(message("r1", 2n))).toThrow("stream_seq: expected 3, got 2");
+    expect(sequence.next(message("r1", 1n), "n")).toBe(registration);
+    expect(sequence.next(message("r1", 2n), "n")).toBe(registration);
+    expect(() => sequence.next(message("r1", 4n), "n")).toThrow("stream_seq: expected 3, got 4");
+    expect(() => sequence.next(message("r1", 2n), "n")).toThrow("stream_seq: expected 3, got 2");
+  });
+
+  it("refuses the registration of another node than the key's, at any message", () => {
+    const sequence = new ReportSequence(find);
+    expect(() => sequence.next(message("r1", 1n), "other")).toThrow("another node");
+    sequence.next(message("r1", 1n), "n");
+    expect(() => sequence.next(message("r1", 2n), "other")).toThrow("another node");
   });
 
   it("refuses another registration, an unknown one and an ended one", () => {
     const sequence = new ReportSequence(find);
-    expect(() => sequence.next(message("r2", 1n))).toThrow("registration_id");
-    sequence.next(message("r1", 1n));
-    expect(() => sequence.next(message("r2", 2n))).toThrow("registration_id");
+    expect(() => sequence.next(message("r2", 1n), "n")).toThrow("registration_id");
+    sequence.next(message("r1", 1n), "n");
+    expect(() => sequence.next(message("r2", 2n), "n")).toThrow("registration_id");
     end.abort();
-    expect(() => sequence.next(message("r1", 2n))).toThrow("registration_id");
+    expect(() => sequence.next(message("r1", 2n), "n")).toThrow("registration_id");
   });
 });
 

@@ -5,7 +5,7 @@ import type { Registration } from "../nodes/node-registration.ts";
 /** The newest registration with an id, undefined when that is none. */
 export type FindRegistration = (id: string) => Registration | undefined;
 
-/** Checks the fencing of one report stream: one registration, numbers without a gap. */
+/** Checks the fencing of one report stream: one registration of the key's node, numbers without a gap. */
 export class ReportSequence {
   readonly #find: FindRegistration;
   #registration: Registration | undefined;
@@ -20,10 +20,17 @@ export class ReportSequence {
     return this.#registration;
   }
 
-  /** Takes the next message; throws CONFLICT (ABORTED on the wire) or INVALID_ARGUMENT. */
-  next({ registrationId, streamSeq }: NodeReportRequest): Registration {
-    this.#registration ??= this.#find(registrationId);
-    const registration = this.#registration;
+  /**
+   * Takes the next message of a stream whose key speaks for `nodeId`; throws CONFLICT (ABORTED on the
+   * wire), PERMISSION_DENIED or INVALID_ARGUMENT.
+   */
+  next({ registrationId, streamSeq }: NodeReportRequest, nodeId: string): Registration {
+    const registration = this.#registration ?? this.#find(registrationId);
+    if (registration !== undefined && registration.nodeId !== nodeId) {
+      const message = "registration_id: it belongs to another node than the key";
+      throw new BerthError("PERMISSION_DENIED", message);
+    }
+    this.#registration = registration;
     if (registration?.id !== registrationId || registration.ended.aborted) {
       throw new BerthError("CONFLICT", "registration_id: it is not the newest of its node");
     }

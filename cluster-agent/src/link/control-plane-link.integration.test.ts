@@ -1,8 +1,13 @@
-import { connect, createServer, type Socket } from "node:net";
+import { copyFile, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import path from "node:path";
+import { CommandSchema } from "@berth/proto";
+import { create } from "@bufbuild/protobuf";
 import { afterEach, describe, expect, it } from "vitest";
 import { AUTHORIZED, Cleanup, nodeClient, startAgent } from "../testing/agent.ts";
-import { FakeControlPlane } from "../testing/fake-control-plane.ts";
+import { FakeControlPlane, LINK_TOKEN } from "../testing/fake-control-plane.ts";
 import { registerRequest, until } from "../testing/fixtures.ts";
+import { startHalfOpenProxy } from "../testing/half-open-proxy.ts";
 
 const cleanup = new Cleanup();
 afterEach(() => cleanup.run());
@@ -15,11 +20,23 @@ async function controlPlane(script: Partial<FakeControlPlane["script"]> = {}) {
   return plane;
 }
 
+/** An agent that may enrol at the fake control-plane. */
+const linked = (controlPlaneUrl: string, overrides: Parameters<typeof startAgent>[1] = {}) =>
+  startAgent(cleanup, { controlPlaneUrl, enrolmentToken: LINK_TOKEN, ...overrides });
+
+const echo = (commandId: string, fence = { storeId: "store-1", controllerTerm: 1n }) =>
+  create(CommandSchema, {
+    commandId,
+    fence,
+    timeoutMs: 10_000,
+    order: { case: "echo", value: { text: "hello" } },
+  });
+
 describe("ControlPlaneLink", () => {
   it("registers, sends a snapshot, then changes, and telemetry apart", async () => {
     const plane = await controlPlane();
-    const agent = await startAgent(cleanup, { controlPlaneUrl: plane.url });
-    await until("a snapshot came", () => plane.states.length > 0);
+    const agent = await linked(plane.url);
+    await until("a snapshot came", () => plane.states.length > 1);
     const [register] = plane.registers;
     expect(register).toMatchObject({
       clusterId: "c1",
@@ -29,9 +46,10 @@ describe("ControlPlaneLink", () => {
       agentInstanceId: expect.stringMatching(/^[0-9a-f-]{36}$/),
     });
     expect(register?.identity?.value).toMatch(/^[0-9a-f-]{32,36}:[0-9a-f-]{36}$/);
-    expect(plane.states[0]).toMatchObject({
+    expect(plane.states[0]).toMatchObject({ streamSeq: 1n, snapshot: false, entries: [] });
+    expect(plane.states[1]).toMatchObject({
       sessionId: "session-1",
-      streamSeq: 1n,
+      streamSeq: 2n,
       snapshot: true,
       snapshotEnd: true,
     });
@@ -49,7 +67,7 @@ describe("ControlPlaneLink", () => {
 
   it("numbers each stream without a gap and reports on though nothing changes", async () => {
     const plane = await controlPlane();
-    await startAgent(cleanup, { controlPlaneUrl: plane.url });
+    await linked(plane.url);
     await until("reports came", () => plane.reports.length >= 4);
     expect(plane.reports.slice(0, 4).map((report) => report.streamSeq)).toEqual([1n, 2n, 3n, 4n]);
     expect(plane.reports[0]?.entries.map((entry) => entry.key)).toEqual(["metrics"]);
@@ -58,18 +76,18 @@ describe("ControlPlaneLink", () => {
 
   it("sends no snapshot when the control-plane holds the state, but later changes", async () => {
     const plane = await controlPlane({ snapshotWanted: false });
-    const agent = await startAgent(cleanup, { controlPlaneUrl: plane.url });
+    const agent = await linked(plane.url);
     await until("reports came", () => plane.reports.length > 0);
-    expect(plane.states).toEqual([]);
+    expect(plane.states).toMatchObject([{ streamSeq: 1n, entries: [], snapshot: false }]);
     await agent.cluster.update({ tags: ["changed"] });
-    await until("the change came", () => plane.states.length > 0);
-    expect(plane.states[0]).toMatchObject({ streamSeq: 1n, snapshot: false });
+    await until("the change came", () => plane.states.length > 1);
+    expect(plane.states[1]).toMatchObject({ streamSeq: 2n, snapshot: false });
     expect(plane.newest("cluster")).toMatchObject({ tags: ["changed"] });
   });
 
   it("resumes when the control-plane comes back with a higher term, with the newest state", async () => {
     const plane = await controlPlane();
-    const agent = await startAgent(cleanup, { controlPlaneUrl: plane.url });
+    const agent = await linked(plane.url);
     const tags = () => (plane.newest("cluster") as { tags: string[] } | undefined)?.tags;
     await until("the link is up", () => tags() !== undefined);
     await agent.cluster.update({ tags: ["before"] });
@@ -91,27 +109,34 @@ describe("ControlPlaneLink", () => {
     expect(digests.at(-1)).not.toBe(digests[0]);
   });
 
-  it("refuses an older term of the store that it knows, over its own restart too", async () => {
+  it("only observes an older term of the store that it knows, over its own restart too", async () => {
     const dataDir = await cleanup.directory();
     const plane = await controlPlane({ term: 5n });
-    const first = await startAgent(cleanup, { dataDir, controlPlaneUrl: plane.url });
+    const first = await linked(plane.url, { dataDir });
     await until("the link is up", () => first.link().controllerTerm === "5");
     await first.stop();
     plane.script = { ...SCRIPT, term: 4n };
-    const second = await startAgent(cleanup, { dataDir, controlPlaneUrl: plane.url });
-    await until("the older term was refused", () => {
-      return second.link().lastError?.includes("term 4 is older than 5") ?? false;
-    });
-    expect(plane.states.filter((state) => state.sessionId !== "session-1")).toEqual([]);
-    expect(second.link()).toMatchObject({ state: "down", controllerTerm: "5" });
+    const second = await linked(plane.url, { dataDir });
+    await until("it observes", () => second.link().mode === "observe");
+    expect(second.link()).toMatchObject({ state: "up", controllerTerm: "5" });
+    expect(second.link().observes).toContain("restored from an older copy");
     expect(plane.registers.at(-1)).toMatchObject({ agentIncarnation: 2n, knownControllerTerm: 5n });
+    await until("it reports all the same", () => {
+      return plane.reports.some((report) => report.sessionId !== "session-1");
+    });
+    plane.order(echo("c1", { storeId: "store-1", controllerTerm: 4n }));
+    await until("it refuses the order", () => plane.completions.length > 0);
+    expect(plane.completions[0]?.outcome.value).toMatchObject({ reason: "PRECONDITION_FAILED" });
+    await plane.stop();
     plane.script = { ...SCRIPT, term: 6n };
+    await plane.start(cleanup, Number(new URL(second.link().controlPlaneUrl).port));
     await until("the newer term is obeyed", () => second.link().controllerTerm === "6");
+    expect(second.link()).toMatchObject({ mode: "obey" });
   });
 
   it("only observes an unknown store: it reports, and keeps the store it knows", async () => {
     const plane = await controlPlane();
-    const agent = await startAgent(cleanup, { controlPlaneUrl: plane.url });
+    const agent = await linked(plane.url);
     await until("the link is up", () => agent.link().state === "up");
     const port = Number(new URL(plane.url).port);
     await plane.stop();
@@ -121,36 +146,162 @@ describe("ControlPlaneLink", () => {
       return plane.states.some((state) => state.sessionId !== "session-1");
     });
     expect(agent.link()).toMatchObject({ state: "up", mode: "observe", storeId: "store-1" });
+    expect(agent.link().observes).toContain("`berth fleet adopt`");
+  });
+
+  it("obeys a store that took the place of the one it knows, and remembers it", async () => {
+    const dataDir = await cleanup.directory();
+    const plane = await controlPlane();
+    const first = await linked(plane.url, { dataDir });
+    await until("the link is up", () => first.link().storeId === "store-1");
+    await first.stop();
+    plane.script = { ...SCRIPT, storeId: "store-2", adoptedStoreIds: ["store-0", "store-1"] };
+    const second = await linked(plane.url, { dataDir });
+    await until("it obeys", () => second.link().storeId === "store-2");
+    expect(second.link()).toMatchObject({ mode: "obey", controllerTerm: "1" });
+    await second.stop();
+    plane.script = SCRIPT;
+    const third = await linked(plane.url, { dataDir });
+    await until("the former store is unknown now", () => third.link().mode === "observe");
   });
 
   it("registers again when the control-plane ends the report stream", async () => {
     const plane = await controlPlane({ endReportAfter: 2 });
-    const agent = await startAgent(cleanup, { controlPlaneUrl: plane.url });
+    const agent = await linked(plane.url);
     await until("it has registered twice", () => plane.registers.length >= 2);
     expect(agent.link().lastError).toContain("the test asks for a new registration");
   });
 
   it("says why it is not let in, and goes on trying", async () => {
     const plane = await controlPlane();
-    const agent = await startAgent(cleanup, { controlPlaneUrl: plane.url, linkToken: "wrong" });
+    const agent = await linked(plane.url, { enrolmentToken: "" });
     await until("the refusal shows", () => {
-      return agent.link().lastError?.startsWith("UNAUTHENTICATED") ?? false;
+      return agent.link().lastError?.includes("`berth token create`") ?? false;
+    });
+    expect(agent.link().lastError).toMatch(/^UNAUTHENTICATED: /);
+    const wrong = await linked(plane.url, { enrolmentToken: `berth1.${"X".repeat(43)}` });
+    await until("the refused enrolment shows", () => {
+      return wrong.link().lastError?.includes("enrolment refused: ") ?? false;
     });
     expect(plane.registers).toEqual([]);
   });
 
-  it("finds a half-open link within 10 s and registers again", async () => {
+  it("enrols once with its token, then shows its own key over restarts, and again when it was forgotten", async () => {
+    const dataDir = await cleanup.directory();
     const plane = await controlPlane();
-    const relay = await startRelay(Number(new URL(plane.url).port));
-    const agent = await startAgent(cleanup, { controlPlaneUrl: relay.url });
-    await until("the link is up", () => plane.states.length > 0);
-    relay.freeze();
-    const frozenAtMs = performance.now();
-    await until("the link is down", () => agent.link().state === "down", 15_000);
-    expect(performance.now() - frozenAtMs).toBeLessThan(10_000);
-    relay.thaw();
-    await until("it has registered again", () => plane.registers.length >= 2, 15_000);
+    const first = await linked(plane.url, { dataDir });
+    await until("the link is up", () => first.link().state === "up");
+    const [enrolment] = plane.enrolments;
+    const value = plane.registers[0]?.identity?.value;
+    expect(enrolment).toMatchObject({ subjectId: "c1", identity: `process:${value}` });
+    await first.stop();
+    const second = await linked(plane.url, { dataDir, enrolmentToken: "" });
+    await until("the link is up", () => second.link().state === "up");
+    expect(plane.enrolments).toHaveLength(1);
+    await second.stop();
+    plane.forgetKeys();
+    const third = await linked(plane.url, { dataDir });
+    await until("the link is up", () => third.link().state === "up");
+    expect(plane.enrolments.map(({ keySha256 }) => keySha256)).toEqual([
+      enrolment?.keySha256,
+      enrolment?.keySha256,
+    ]);
   });
+
+  it("waits connected until its snapshot is admitted, and reports only behind it", async () => {
+    const plane = await controlPlane({ holdsSnapshots: true });
+    const agent = await linked(plane.url);
+    await until("the stream is open", () => plane.states.length === 1);
+    await agent.cluster.update({ tags: ["while-waiting"] });
+    expect(plane.states).toHaveLength(1);
+    expect(plane.reports).toEqual([]);
+    plane.admit();
+    await until("the change came", () => {
+      return (plane.newest("cluster") as { tags: string[] } | undefined)?.tags[0] !== undefined;
+    });
+    expect(plane.states[1]).toMatchObject({ snapshot: true, snapshotEnd: true });
+    await until("reports came", () => plane.reports.length > 0);
+    expect(plane.registers).toHaveLength(1);
+  });
+
+  it("carries out a command once, though it is offered on every stream and its answer gets lost", async () => {
+    const dataDir = await cleanup.directory();
+    const plane = await controlPlane({ losesCompletions: 2 });
+    const first = await linked(plane.url, { dataDir });
+    await until("the commands are open", () => plane.commandSessions.length === 1);
+    plane.order(echo("c1"));
+    plane.order(echo("c1"));
+    await until("it has answered until it was heard", () => plane.completions.length >= 3);
+    await first.stop();
+    const second = await linked(plane.url, { dataDir });
+    await until("the commands are open again", () => plane.commandSessions.length === 1);
+    plane.order(echo("c1"));
+    await until("it has answered again", () => plane.completions.length >= 4);
+    await second.stop();
+    const answers = plane.completions.map(({ outcome }) => outcome.value);
+    expect(new Set(answers)).toEqual(new Set(['{"text":"hello","runs":1}']));
+  });
+
+  it("sends events until they are acknowledged, over reconnects, in order", async () => {
+    const plane = await controlPlane({ losesEvents: true });
+    const agent = await linked(plane.url);
+    await nodeClient(cleanup, agent).register(registerRequest(), AUTHORIZED);
+    await until("an event came", () => plane.events.length > 0);
+    const port = Number(new URL(plane.url).port);
+    await plane.stop();
+    plane.script = SCRIPT;
+    await plane.start(cleanup, port);
+    await until("it came again", () => plane.events.length > 1);
+    const [first, second] = plane.events;
+    expect(first).toMatchObject({ kind: "node_joined", key: "node/node-a" });
+    expect(second).toMatchObject({ eventId: first?.eventId, json: first?.json });
+    const { length } = plane.events;
+    const reports = plane.reports.length;
+    await until("the stream went on", () => plane.reports.length > reports + 3);
+    expect(plane.events).toHaveLength(length);
+  });
+
+  it("reports with new revisions when its own store was restored from an older copy", async () => {
+    const dataDir = await cleanup.directory();
+    const file = path.join(dataDir, "cluster.db");
+    const plane = await controlPlane();
+    const first = await linked(plane.url, { dataDir });
+    await until("the link is up", () => first.link().state === "up");
+    await first.stop();
+    await copyFile(file, `${file}.copy`);
+    const second = await linked(plane.url, { dataDir });
+    await until("the link is up", () => second.link().state === "up");
+    await second.stop();
+    for (const end of ["", "-wal", "-shm"]) await rm(`${file}${end}`, { force: true });
+    await copyFile(`${file}.copy`, file);
+    const third = await linked(plane.url, { dataDir });
+    await until("the link is up", () => third.link().state === "up");
+    const [, before, after] = plane.registers.slice(-3);
+    expect(after?.agentIncarnation).toBe(before?.agentIncarnation);
+    expect(after?.agentInstanceId).not.toBe(before?.agentInstanceId);
+    expect(after?.identity).toEqual(before?.identity);
+  });
+
+  it.each(["to server", "to client", "both"] as const)(
+    "is found half-open within 10 s by both ends when it is silent %s, and comes back",
+    async (direction) => {
+      const plane = await controlPlane();
+      const proxy = await startHalfOpenProxy(cleanup, Number(new URL(plane.url).port));
+      const agent = await linked(`http://127.0.0.1:${proxy.port}`);
+      await until("the link is up", () => plane.commandSessions.length === 1);
+      proxy.cut(direction);
+      const silentAtMs = performance.now();
+      await until("the agent has found it", () => agent.link().state === "down", 15_000);
+      const agentMs = performance.now() - silentAtMs;
+      await until("it has registered again", () => plane.registers.length === 2, 20_000);
+      await until(
+        "the server has found it",
+        () => plane.commandSessions.join() === "session-2",
+        15_000,
+      );
+      expect(Math.max(agentMs, performance.now() - silentAtMs)).toBeLessThan(10_000);
+    },
+  );
 
   it("stops within 2 s, linked, waiting, and while a control-plane never answers", async () => {
     const plane = await controlPlane();
@@ -159,7 +310,7 @@ describe("ControlPlaneLink", () => {
     cleanup.add(() => mute.close());
     const { port } = mute.address() as { port: number };
     for (const controlPlaneUrl of [plane.url, "http://127.0.0.1:9", `http://127.0.0.1:${port}`]) {
-      const agent = await startAgent(cleanup, { controlPlaneUrl });
+      const agent = await linked(controlPlaneUrl);
       if (controlPlaneUrl === plane.url) {
         await until("the link is up", () => agent.link().state === "up");
       }
@@ -169,38 +320,3 @@ describe("ControlPlaneLink", () => {
     }
   });
 });
-
-/** A TCP relay that can stop relaying without closing anything. */
-async function startRelay(target: number) {
-  const pairs: [Socket, Socket][] = [];
-  let frozen = false;
-  const server = createServer((down) => {
-    const up = connect(target, "127.0.0.1");
-    pairs.push([down, up]);
-    for (const [from, to] of [
-      [down, up],
-      [up, down],
-    ] as const) {
-      from.on("data", (data) => {
-        if (!frozen) to.write(data);
-      });
-      from.on("error", () => to.destroy());
-      from.on("close", () => to.destroy());
-    }
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  cleanup.add(() => {
-    for (const pair of pairs) for (const socket of pair) socket.destroy();
-    server.close();
-  });
-  const { port } = server.address() as { port: number };
-  return {
-    url: `http://127.0.0.1:${port}`,
-    freeze: () => {
-      frozen = true;
-    },
-    thaw: () => {
-      frozen = false;
-    },
-  };
-}

@@ -1,5 +1,6 @@
 import type { AgentRegisterResponse } from "@berth/proto";
 import {
+  type AgentIdentity,
   BerthError,
   backoffMs,
   type Clock,
@@ -8,9 +9,11 @@ import {
   sleep,
   toBerthError,
 } from "@berth/service-kit";
+import type { Authority, CommandRunner } from "./command-runner.ts";
 import { judgeFence, type LinkMode } from "./fence.ts";
 import type { FenceStore } from "./fence-store.ts";
 import { type LinkFacts, LinkSession } from "./link-session.ts";
+import type { Outbox } from "./outbox.ts";
 
 /** What {@link ControlPlaneLink} needs. */
 export interface ControlPlaneLinkOptions {
@@ -18,7 +21,12 @@ export interface ControlPlaneLinkOptions {
   readonly fences: FenceStore;
   /** "http://127.0.0.1:7443". */
   readonly url: string;
-  readonly token: string;
+  /** Who the agent is to the control-plane, and whom it trusts there. */
+  readonly identity: AgentIdentity;
+  /** Events on their way. */
+  readonly outbox: Outbox;
+  /** What carries out orders; stopped with the link. */
+  readonly commands: CommandRunner;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -27,6 +35,8 @@ export interface ControlPlaneLinkOptions {
 export interface LinkStatus {
   readonly state: "up" | "down";
   readonly mode: LinkMode;
+  /** Why the agent only observes. */
+  readonly observes?: string;
   readonly controlPlaneUrl: string;
   readonly agentIncarnation: string;
   /** Store and highest term that the agent obeys; absent until a control-plane was obeyed. */
@@ -51,6 +61,7 @@ export class ControlPlaneLink implements Part {
   #loop: Promise<void> | undefined;
   #up = false;
   #mode: LinkMode = "obey";
+  #observes: string | undefined;
   #lastError: string | undefined;
 
   constructor(options: ControlPlaneLinkOptions) {
@@ -58,12 +69,15 @@ export class ControlPlaneLink implements Part {
   }
 
   async start(): Promise<void> {
-    this.#loop ??= this.#run();
+    if (this.#loop !== undefined) return;
+    await this.#options.commands.resume();
+    this.#loop = this.#run();
   }
 
   async stop(): Promise<void> {
     this.#stop.abort();
     await this.#loop;
+    await this.#options.commands.stop();
   }
 
   /** The link as it is now. */
@@ -72,6 +86,7 @@ export class ControlPlaneLink implements Part {
     return {
       state: this.#up ? "up" : "down",
       mode: this.#mode,
+      ...(this.#observes === undefined ? {} : { observes: this.#observes }),
       controlPlaneUrl: this.#options.url,
       agentIncarnation: String(this.#options.facts.agentIncarnation),
       ...(known ? { storeId: known.storeId, controllerTerm: String(known.controllerTerm) } : {}),
@@ -94,15 +109,14 @@ export class ControlPlaneLink implements Part {
 
   /** One session; gives why it ended and never rejects. */
   async #session(): Promise<string> {
-    const { facts, url, token, clock } = this.#options;
-    const session = new LinkSession({ facts, url, token, clock });
+    const session = new LinkSession(this.#options);
     const close = () => session.close();
     this.#stop.signal.addEventListener("abort", close, { once: true });
     try {
       const registered = await session.register(this.#options.fences.known);
       await this.#obey(registered);
       this.#nowUp(registered);
-      return await session.run(registered);
+      return await session.run(registered, () => this.#authority());
     } catch (thrown) {
       const { reason, message, cause } = toBerthError(thrown);
       const inner = cause instanceof Error && reason === "INTERNAL" ? `: ${cause.message}` : "";
@@ -113,21 +127,31 @@ export class ControlPlaneLink implements Part {
     }
   }
 
-  async #obey({ fence }: AgentRegisterResponse): Promise<void> {
+  #authority(): Authority {
+    return { mode: this.#mode, known: this.#options.fences.known };
+  }
+
+  async #obey({ fence, adoptedStoreIds }: AgentRegisterResponse): Promise<void> {
     const { fences, logger } = this.#options;
     const storeId = fence?.storeId ?? "";
     const controllerTerm = fence?.controllerTerm ?? 0n;
-    const verdict = judgeFence(fences.known, { storeId, controllerTerm });
+    const verdict = judgeFence(fences.known, { storeId, controllerTerm, adoptedStoreIds });
     if (verdict.kind === "refuse") throw new BerthError("CONFLICT", verdict.why);
     if (verdict.kind === "obey") {
-      this.#mode = "obey";
+      const former = fences.known?.storeId;
       await fences.keep(verdict.known);
+      this.#mode = "obey";
+      this.#observes = undefined;
+      if (former !== undefined && former !== storeId) {
+        logger.warn("the agent obeys another control-plane store from now on", { former, storeId });
+      }
       return;
     }
-    if (this.#mode !== "observe") {
-      logger.warn("unknown control-plane store: the agent only reports", { why: verdict.why });
+    if (this.#observes !== verdict.why) {
+      logger.error("the agent only reports and refuses orders", { why: verdict.why });
     }
     this.#mode = "observe";
+    this.#observes = verdict.why;
   }
 
   #nowUp({ sessionId, fence }: AgentRegisterResponse): void {

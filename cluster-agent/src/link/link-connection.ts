@@ -7,6 +7,12 @@ export interface PingTimes {
   readonly pingTimeoutMs: number;
 }
 
+/** How a {@link LinkConnection} is dialled and kept. */
+export interface ConnectionOptions extends PingTimes {
+  /** CA to trust for an https: URL, as PEM; rejects when there is none to trust. */
+  readonly serverCa?: () => Promise<string | undefined>;
+}
+
 /**
  * One HTTP/2 connection of a Connect transport (its `sessionManager`): dialled at the first request,
  * pinged until it is closed, never dialled again. A half-open connection is found within interval and
@@ -16,14 +22,14 @@ export interface PingTimes {
  */
 export class LinkConnection {
   readonly authority: string;
-  readonly #times: PingTimes;
+  readonly #options: ConnectionOptions;
   #session: http2.ClientHttp2Session | undefined;
   #connected: Promise<http2.ClientHttp2Session> | undefined;
   #closed = false;
 
-  constructor(url: string, times: PingTimes) {
+  constructor(url: string, options: ConnectionOptions) {
     this.authority = new URL(url).origin;
-    this.#times = times;
+    this.#options = options;
   }
 
   /** Opens a stream; rejects with UNAVAILABLE when the other end cannot be reached. */
@@ -48,11 +54,12 @@ export class LinkConnection {
     this.#session?.destroy(undefined, http2.constants.NGHTTP2_CANCEL);
   }
 
-  #dial(): Promise<http2.ClientHttp2Session> {
-    if (this.#closed) return Promise.reject(unavailable("the connection is closed"));
-    const session = http2.connect(this.authority);
+  async #dial(): Promise<http2.ClientHttp2Session> {
+    const ca = await this.#options.serverCa?.();
+    if (this.#closed) throw unavailable("the connection is closed");
+    const session = http2.connect(this.authority, ca === undefined ? {} : { ca });
     this.#session = session;
-    const stopPings = keepPinging(session, this.#times);
+    const stopPings = keepPinging(session, this.#options);
     return new Promise((resolve, reject) => {
       session.once("connect", () => resolve(session));
       session.on("error", (cause: Error) => reject(unavailable(cause.message, cause)));

@@ -4,16 +4,26 @@ import {
   type AgentRegisterResponse,
   AgentService,
   ClusterIdentityKind,
+  EnrolmentService,
 } from "@berth/proto";
-import { BerthError, type Clock } from "@berth/service-kit";
+import { type AgentIdentity, BerthError, type Clock, toBerthError } from "@berth/service-kit";
 import { create } from "@bufbuild/protobuf";
-import { type CallOptions, type Client, createClient } from "@connectrpc/connect";
+import {
+  type CallOptions,
+  type Client,
+  Code,
+  ConnectError,
+  createClient,
+} from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
+import type { Authority, CommandRunner } from "./command-runner.ts";
+import { completeCommands, takeCommands } from "./command-stream.ts";
 import type { KnownFence } from "./fence.ts";
 import { LinkConnection } from "./link-connection.ts";
+import type { Outbox } from "./outbox.ts";
 import { reportMessages } from "./report-stream.ts";
 import { type StateBoard, type StateEntry, stateDigest } from "./state-board.ts";
-import { AckDeadline, stateMessages } from "./state-stream.ts";
+import { sendState } from "./state-sender.ts";
 import type { TelemetryEntry } from "./telemetry-entries.ts";
 
 /** Deadlines of a link session, ms. Half-open connections are found within ping interval + timeout. */
@@ -45,7 +55,9 @@ export interface LinkSessionOptions {
   readonly facts: LinkFacts;
   /** "http://127.0.0.1:7443". */
   readonly url: string;
-  readonly token: string;
+  readonly identity: AgentIdentity;
+  readonly outbox: Outbox;
+  readonly commands: CommandRunner;
   readonly clock: Clock;
 }
 
@@ -54,38 +66,66 @@ export class LinkSession {
   readonly #options: LinkSessionOptions;
   readonly #connection: LinkConnection;
   readonly #client: Client<typeof AgentService>;
+  readonly #enrolment: Client<typeof EnrolmentService>;
   readonly #abort = new AbortController();
   readonly #registered: readonly StateEntry[];
 
   constructor(options: LinkSessionOptions) {
+    const { facts, url, identity } = options;
     this.#options = options;
-    this.#registered = options.facts.board.entries();
-    this.#connection = new LinkConnection(options.url, LINK_LIMITS);
+    this.#registered = facts.board.entries();
+    const serverCa = () => identity.serverCa(this.#abort.signal);
+    this.#connection = new LinkConnection(url, { ...LINK_LIMITS, serverCa });
     const transport = createConnectTransport({
-      baseUrl: options.url,
+      baseUrl: url,
       httpVersion: "2",
       sessionManager: this.#connection,
     });
     this.#client = createClient(AgentService, transport);
+    this.#enrolment = createClient(EnrolmentService, transport);
   }
 
-  /** Registers within 10 s; rejects with the control-plane's refusal, or when it cannot be reached. */
-  register(known: KnownFence | undefined): Promise<AgentRegisterResponse> {
+  /**
+   * Registers, each call within 10 s. An agent that is not known enrols first, once, when it has an
+   * enrolment token. Rejects with the control-plane's refusal, or when it cannot be reached.
+   */
+  async register(known: KnownFence | undefined): Promise<AgentRegisterResponse> {
     const request = registerRequest(this.#options.facts, this.#registered, known);
-    return this.#client.register(request, { ...this.#call(), timeoutMs: LINK_LIMITS.registerMs });
+    const options = { ...this.#call(), timeoutMs: LINK_LIMITS.registerMs };
+    try {
+      return await this.#client.register(request, options);
+    } catch (thrown) {
+      if (!(thrown instanceof ConnectError && thrown.code === Code.Unauthenticated)) throw thrown;
+      await this.#enrol(thrown);
+      return await this.#client.register(request, options);
+    }
   }
 
   /**
    * Runs the streams until one of them ends; gives why. Rejects when one breaks. Never longer than
    * {@link close} plus one second.
    */
-  async run(registered: AgentRegisterResponse): Promise<string> {
-    const streams = [this.#report(registered), this.#state(registered)];
+  async run(registered: AgentRegisterResponse, authority: () => Authority): Promise<string> {
+    const { facts, outbox, commands, clock } = this.#options;
+    const { sessionId } = registered;
+    const held = registered.snapshotWanted ? undefined : this.#registered;
+    const call = this.#call();
+    const client = this.#client;
+    const inSync = Promise.withResolvers<void>();
+    const state = { client, call, sessionId, board: facts.board, outbox, clock, held };
+    const streams = [
+      sendState({ ...state, ackMs: LINK_LIMITS.ackMs, onInSync: inSync.resolve }),
+      this.#report(registered, inSync.promise),
+      takeCommands({ client, call, sessionId, commands, authority }),
+      completeCommands({ client, call, sessionId, commands, authority }),
+    ];
     try {
       return await Promise.race(streams);
     } finally {
       this.#abort.abort();
+      inSync.resolve();
       await settledWithin(streams, LINK_LIMITS.settleMs);
+      outbox.rewind();
     }
   }
 
@@ -95,7 +135,33 @@ export class LinkSession {
     this.#connection.close();
   }
 
-  async #report({ sessionId, reportIntervalMs }: AgentRegisterResponse): Promise<string> {
+  async #enrol(unknown: ConnectError): Promise<void> {
+    const { identity, facts } = this.#options;
+    const authorization = identity.enrolmentAuthorization;
+    if (authorization === undefined) {
+      const message = `${unknown.rawMessage}; set BERTH_ENROLMENT_TOKEN to what \`berth token create\` prints`;
+      throw new BerthError("UNAUTHENTICATED", message, { cause: unknown });
+    }
+    const request = {
+      subjectId: facts.clusterId,
+      identity: `process:${facts.identity}`,
+      keySha256: Uint8Array.from(identity.keySha256),
+    };
+    const { signal } = this.#abort;
+    const options = { headers: { authorization }, signal, timeoutMs: LINK_LIMITS.registerMs };
+    try {
+      await this.#enrolment.enrol(request, options);
+    } catch (cause) {
+      const { reason, message } = toBerthError(cause);
+      throw new BerthError(reason, `enrolment refused: ${message}`, { cause });
+    }
+  }
+
+  async #report(
+    { sessionId, reportIntervalMs }: AgentRegisterResponse,
+    inSync: Promise<void>,
+  ): Promise<string> {
+    await inSync;
     const { minMs, maxMs } = REPORT_INTERVAL_BOUNDS;
     const intervalMs = Math.min(maxMs, Math.max(minMs, reportIntervalMs));
     const signal = this.#abort.signal;
@@ -105,30 +171,9 @@ export class LinkSession {
     return reason === "" ? "the control-plane ended the report stream" : reason;
   }
 
-  async #state({ sessionId, snapshotWanted }: AgentRegisterResponse): Promise<string> {
-    const { facts, clock } = this.#options;
-    const late = new AbortController();
-    const deadline = new AckDeadline(LINK_LIMITS.ackMs, () => late.abort());
-    const signal = AbortSignal.any([this.#abort.signal, late.signal]);
-    const held = snapshotWanted ? undefined : this.#registered;
-    const onSend = (streamSeq: bigint) => deadline.sent(streamSeq);
-    const messages = stateMessages({ board: facts.board, clock, sessionId, held, signal, onSend });
-    try {
-      const acks = this.#client.state(messages, { ...this.#call(), signal });
-      for await (const { ackedStreamSeq } of acks) deadline.acked(ackedStreamSeq);
-      return "the control-plane ended the state stream";
-    } catch (thrown) {
-      if (!late.signal.aborted) throw thrown;
-      const message = `state was not acknowledged within ${LINK_LIMITS.ackMs} ms`;
-      throw new BerthError("DEADLINE_EXCEEDED", message, { cause: thrown });
-    } finally {
-      deadline.stop();
-    }
-  }
-
   #call(): CallOptions {
-    const headers = { authorization: `Bearer ${this.#options.token}` };
-    return { headers, signal: this.#abort.signal };
+    const { authorization } = this.#options.identity;
+    return { headers: { authorization }, signal: this.#abort.signal };
   }
 }
 

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Clock } from "@berth/service-kit";
 import { revisionBase } from "./revision.ts";
+import { Wakeup } from "./wakeup.ts";
 
 /** The newest value of one key of the agent's state. */
 export interface StateEntry {
@@ -19,7 +20,7 @@ export interface StateEntry {
 export class StateBoard {
   readonly #clock: Clock;
   readonly #entries = new Map<string, StateEntry>();
-  readonly #waiting = new Set<() => void>();
+  readonly #changes = new Wakeup();
   #revision: bigint;
 
   constructor(agentIncarnation: bigint, clock: Clock) {
@@ -33,7 +34,7 @@ export class StateBoard {
     this.#revision += 1n;
     const changedAtMs = this.#clock.nowMs();
     this.#entries.set(key, { key, revision: this.#revision, json, changedAtMs });
-    for (const wake of this.#waiting) wake();
+    this.#changes.wake();
   }
 
   /** All entries in key order. */
@@ -43,16 +44,7 @@ export class StateBoard {
 
   /** Resolves at the next change, or when the signal is aborted. */
   changed(signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return Promise.resolve();
-    return new Promise((resolve) => {
-      const wake = () => {
-        this.#waiting.delete(wake);
-        signal.removeEventListener("abort", wake);
-        resolve();
-      };
-      this.#waiting.add(wake);
-      signal.addEventListener("abort", wake, { once: true });
-    });
+    return this.#changes.wait(signal);
   }
 }
 

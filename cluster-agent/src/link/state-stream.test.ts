@@ -1,23 +1,36 @@
 import type { StateRequest } from "@berth/proto";
+import { openSqliteDocumentStore, silentLogger } from "@berth/service-kit";
 import { describe, expect, it } from "vitest";
-import { HandClock, until } from "../testing/fixtures.ts";
+import { HandClock } from "../testing/fixtures.ts";
 import { CHUNK_CHARACTERS, chunked } from "./chunks.ts";
+import { openOutbox } from "./outbox.ts";
 import { StateBoard } from "./state-board.ts";
-import { AckDeadline, stateMessages } from "./state-stream.ts";
+import { stateMessages } from "./state-stream.ts";
 
-function stream(board: StateBoard, held?: ReturnType<StateBoard["entries"]>) {
+async function stream(
+  board: StateBoard,
+  options: { held?: ReturnType<StateBoard["entries"]>; admitted?: Promise<void> } = {},
+) {
   const abort = new AbortController();
   const clock = new HandClock();
+  const store = openSqliteDocumentStore(":memory:", clock);
+  const outbox = await openOutbox({ store, orgId: "o", clock, logger: silentLogger });
+  const sent: { seq: number; end: boolean; events: number }[] = [];
   const messages = stateMessages({
     board,
+    outbox,
     clock,
     sessionId: "s",
-    held,
+    held: options.held,
+    admitted: () => options.admitted ?? Promise.resolve(),
     signal: abort.signal,
-    onSend: () => undefined,
+    onSend: ({ streamSeq, snapshotEnd, batch }) => {
+      const events = batch?.events.length ?? 0;
+      sent.push({ seq: Number(streamSeq), end: snapshotEnd, events });
+    },
   });
   const next = async (): Promise<StateRequest | undefined> => (await messages.next()).value;
-  return { abort, next };
+  return { abort, next, outbox, sent };
 }
 
 const short = (message: StateRequest | undefined) =>
@@ -28,25 +41,42 @@ const short = (message: StateRequest | undefined) =>
     end: message.snapshotEnd,
   };
 
+const HELLO = { seq: 1, json: [], snapshot: false, end: false };
+
 describe("stateMessages", () => {
-  it("sends a snapshot, then only the newest value of what changed meanwhile", async () => {
+  it("opens with an empty message, sends a snapshot, then only the newest value of what changed", async () => {
     const board = new StateBoard(1n, new HandClock());
     board.set("cluster", "1");
-    const { next, abort } = stream(board);
-    expect(short(await next())).toEqual({ seq: 1, json: ["1"], snapshot: true, end: true });
+    const { next, abort } = await stream(board);
+    expect(short(await next())).toEqual(HELLO);
+    expect(short(await next())).toEqual({ seq: 2, json: ["1"], snapshot: true, end: true });
     board.set("cluster", "2");
     board.set("cluster", "3");
-    expect(short(await next())).toEqual({ seq: 2, json: ["3"], snapshot: false, end: false });
+    expect(short(await next())).toEqual({ seq: 3, json: ["3"], snapshot: false, end: false });
     const waiting = next();
     board.set("cluster", "4");
-    expect(short(await waiting)).toEqual({ seq: 3, json: ["4"], snapshot: false, end: false });
+    expect(short(await waiting)).toEqual({ seq: 4, json: ["4"], snapshot: false, end: false });
     abort.abort();
     expect(await next()).toBeUndefined();
   });
 
+  it("waits with the snapshot until it is admitted, and sends the state of then", async () => {
+    const board = new StateBoard(1n, new HandClock());
+    board.set("cluster", "1");
+    const admission = Promise.withResolvers<void>();
+    const { next, sent } = await stream(board, { admitted: admission.promise });
+    await next();
+    const waiting = next();
+    board.set("cluster", "2");
+    expect(sent).toHaveLength(1);
+    admission.resolve();
+    expect(short(await waiting)).toEqual({ seq: 2, json: ["2"], snapshot: true, end: true });
+  });
+
   it("sends an empty snapshot when there is no state", async () => {
-    const { next } = stream(new StateBoard(1n, new HandClock()));
-    expect(short(await next())).toEqual({ seq: 1, json: [], snapshot: true, end: true });
+    const { next } = await stream(new StateBoard(1n, new HandClock()));
+    await next();
+    expect(short(await next())).toEqual({ seq: 2, json: [], snapshot: true, end: true });
   });
 
   it("sends nothing that the control-plane holds, but what changed since it was registered", async () => {
@@ -55,8 +85,22 @@ describe("stateMessages", () => {
     board.set("b", "1");
     const held = board.entries();
     board.set("b", "2");
-    const { next } = stream(board, held);
-    expect(short(await next())).toEqual({ seq: 1, json: ["2"], snapshot: false, end: false });
+    const { next } = await stream(board, { held });
+    expect(short(await next())).toEqual(HELLO);
+    expect(short(await next())).toEqual({ seq: 2, json: ["2"], snapshot: false, end: false });
+  });
+
+  it("sends events behind the snapshot, those that were there and those that come", async () => {
+    const { next, outbox, sent } = await stream(new StateBoard(1n, new HandClock()));
+    await outbox.add({ kind: "node_joined", key: "node/a", facts: { n: 1 } });
+    await next();
+    await next();
+    const first = await next();
+    expect(first?.events).toMatchObject([{ kind: "node_joined", key: "node/a", json: '{"n":1}' }]);
+    const waiting = next();
+    await outbox.add({ kind: "node_back", key: "node/a", facts: {} });
+    expect((await waiting)?.events).toMatchObject([{ kind: "node_back" }]);
+    expect(sent.map(({ events }) => events)).toEqual([0, 0, 1, 1]);
   });
 });
 
@@ -71,28 +115,5 @@ describe("chunked", () => {
 
   it("gives one empty chunk for nothing", () => {
     expect(chunked([])).toEqual([[]]);
-  });
-});
-
-describe("AckDeadline", () => {
-  it("fires when the newest message is not acknowledged", async () => {
-    let late = 0;
-    const deadline = new AckDeadline(20, () => {
-      late += 1;
-    });
-    deadline.sent(1n);
-    deadline.sent(2n);
-    deadline.acked(1n);
-    await until("the deadline fires", () => late === 1);
-    deadline.stop();
-  });
-
-  it("holds no timer once everything is acknowledged", () => {
-    const before = process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
-    const deadline = new AckDeadline(60_000, () => undefined);
-    deadline.sent(1n);
-    deadline.acked(1n);
-    const after = process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
-    expect(after).toBe(before);
   });
 });

@@ -1,12 +1,21 @@
-import { type Entry, EntrySchema, type StateRequest, StateRequestSchema } from "@berth/proto";
+import {
+  type Entry,
+  EntrySchema,
+  EventSchema,
+  type StateRequest,
+  StateRequestSchema,
+} from "@berth/proto";
 import type { Clock } from "@berth/service-kit";
 import { create } from "@bufbuild/protobuf";
 import { chunked } from "./chunks.ts";
+import type { Outbox, OutboxBatch } from "./outbox.ts";
 import type { StateBoard, StateEntry } from "./state-board.ts";
+import { firstWakeup } from "./wakeup.ts";
 
 /** What {@link stateMessages} sends from. */
 export interface StateStreamOptions {
   readonly board: StateBoard;
+  readonly outbox: Outbox;
   readonly clock: Clock;
   readonly sessionId: string;
   /**
@@ -14,79 +23,112 @@ export interface StateStreamOptions {
    * wants a snapshot.
    */
   readonly held: readonly StateEntry[] | undefined;
+  /** Resolves when the snapshot may be sent, or when the stream ends. */
+  readonly admitted: () => Promise<void>;
   /** Ends the stream. */
   readonly signal: AbortSignal;
   /** Told of each message before it goes out. */
-  readonly onSend: (streamSeq: bigint) => void;
+  readonly onSend: (sent: SentState) => void;
 }
 
+/** A message that goes out. */
+export interface SentState {
+  readonly streamSeq: bigint;
+  /** The message ends the snapshot. */
+  readonly snapshotEnd: boolean;
+  /** Events in it, which the acknowledgement lets the outbox forget. */
+  readonly batch: OutboxBatch | undefined;
+}
+
+type StatePart = Partial<Pick<StateRequest, "snapshot" | "snapshotEnd">> & {
+  readonly entries?: readonly StateEntry[];
+  readonly batch?: OutboxBatch;
+};
+
 /**
- * Messages of one State stream: the snapshot when it is wanted, then the newest value of each key that
- * changed. The transport pulls, so between two messages older values are replaced, not queued. What a
- * broken stream left unacknowledged is sent again, as the next registration's digest differs.
+ * Messages of one State stream: an empty one that opens it, the snapshot when it is wanted and admitted,
+ * then the newest value of each key that changed, and events. The transport pulls, so between two
+ * messages older values are replaced, not queued. What a broken stream left unacknowledged is sent
+ * again: state as the next registration's digest differs, events as the outbox still holds them.
  */
 export async function* stateMessages(options: StateStreamOptions): AsyncGenerator<StateRequest> {
-  const { board, signal, held } = options;
-  const sent = new Map<string, bigint>();
-  let streamSeq = 0n;
-  const message = (entries: readonly StateEntry[], snapshot: boolean, snapshotEnd: boolean) => {
-    streamSeq += 1n;
-    for (const entry of entries) sent.set(entry.key, entry.revision);
-    options.onSend(streamSeq);
-    const wire = entries.map((entry) => toWire(entry, options.clock.nowMs()));
-    const { sessionId } = options;
-    return create(StateRequestSchema, {
-      sessionId,
-      streamSeq,
-      entries: wire,
-      snapshot,
-      snapshotEnd,
-    });
-  };
-  if (held === undefined) {
-    const chunks = chunked(board.entries());
-    for (const [index, chunk] of chunks.entries()) {
-      yield message(chunk, true, index === chunks.length - 1);
-    }
-  } else {
-    for (const entry of held) sent.set(entry.key, entry.revision);
-  }
+  const { board, outbox, signal, held } = options;
+  const stream = new StateStream(options);
+  // The first message names the session: the wait for admission begins with it.
+  yield stream.message({});
+  if (held === undefined) yield* snapshotMessages(stream, options);
+  else stream.holds(held);
   while (!signal.aborted) {
-    const changed = board.entries().filter((entry) => sent.get(entry.key) !== entry.revision);
-    if (changed.length === 0) await board.changed(signal);
-    else for (const chunk of chunked(changed)) yield message(chunk, false, false);
+    const batch = await outbox.nextBatch();
+    if (batch !== undefined) yield stream.message({ batch });
+    const changed = stream.changed(board.entries());
+    for (const entries of chunked(changed)) {
+      if (entries.length > 0) yield stream.message({ entries });
+    }
+    if (changed.length === 0 && !outbox.hasUnsent) await changes(options);
   }
+}
+
+async function* snapshotMessages(
+  stream: StateStream,
+  { board, signal, admitted }: StateStreamOptions,
+): AsyncGenerator<StateRequest> {
+  await admitted();
+  if (signal.aborted) return;
+  const chunks = chunked(board.entries());
+  for (const [index, entries] of chunks.entries()) {
+    const snapshotEnd = index === chunks.length - 1;
+    yield stream.message({ entries, snapshot: true, snapshotEnd });
+  }
+}
+
+/** What one stream has sent so far. */
+class StateStream {
+  readonly #options: StateStreamOptions;
+  readonly #sent = new Map<string, bigint>();
+  #seq = 0n;
+
+  constructor(options: StateStreamOptions) {
+    this.#options = options;
+  }
+
+  /** The control-plane has these entries already. */
+  holds(entries: readonly StateEntry[]): void {
+    for (const entry of entries) this.#sent.set(entry.key, entry.revision);
+  }
+
+  /** Entries that the control-plane does not have in this revision. */
+  changed(entries: readonly StateEntry[]): readonly StateEntry[] {
+    return entries.filter((entry) => this.#sent.get(entry.key) !== entry.revision);
+  }
+
+  /** The next message. */
+  message({ entries = [], batch, snapshot = false, snapshotEnd = false }: StatePart): StateRequest {
+    const { sessionId, clock, onSend } = this.#options;
+    this.#seq += 1n;
+    const streamSeq = this.#seq;
+    this.holds(entries);
+    onSend({ streamSeq, snapshotEnd, batch });
+    const nowMs = clock.nowMs();
+    return create(StateRequestSchema, {
+      ...{ sessionId, streamSeq, snapshot, snapshotEnd },
+      entries: entries.map((entry) => toWire(entry, nowMs)),
+      events: (batch?.events ?? []).map(({ ageMs, ...event }) =>
+        create(EventSchema, { ...event, ageMs: BigInt(ageMs) }),
+      ),
+    });
+  }
+}
+
+/** Resolves when there is something to send, or when the stream ends. */
+function changes({ board, outbox, signal }: StateStreamOptions): Promise<void> {
+  return firstWakeup(signal, [
+    (either) => board.changed(either),
+    (either) => outbox.changed(either),
+  ]);
 }
 
 function toWire({ key, revision, json, changedAtMs }: StateEntry, nowMs: number): Entry {
   const ageMs = Math.min(2 ** 32 - 1, Math.max(0, Math.round(nowMs - changedAtMs)));
   return create(EntrySchema, { key, revision, deleted: false, json, ageMs });
-}
-
-/** Calls `onLate` when a sent message is not acknowledged within a limit. */
-export class AckDeadline {
-  readonly #limitMs: number;
-  readonly #onLate: () => void;
-  #sent = 0n;
-  #timer: NodeJS.Timeout | undefined;
-
-  constructor(limitMs: number, onLate: () => void) {
-    this.#limitMs = limitMs;
-    this.#onLate = onLate;
-  }
-
-  sent(streamSeq: bigint): void {
-    this.#sent = streamSeq;
-    this.#timer ??= setTimeout(this.#onLate, this.#limitMs);
-  }
-
-  acked(streamSeq: bigint): void {
-    this.stop();
-    if (streamSeq < this.#sent) this.#timer = setTimeout(this.#onLate, this.#limitMs);
-  }
-
-  stop(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-  }
 }

@@ -17,6 +17,8 @@ const MAX_POWER_W = 100_000;
 export interface CheckedRegistration {
   readonly nodeId: string;
   readonly incarnation: number;
+  /** UUID of the agent's process. */
+  readonly agentInstanceId: string;
   readonly inventory: NodeInventory;
   readonly agentVersion: string;
 }
@@ -30,6 +32,7 @@ export function checkRegistration(request: NodeRegisterRequest): CheckedRegistra
   return {
     nodeId: request.nodeId,
     incarnation: whole("node_incarnation", request.nodeIncarnation, 0, Number.MAX_SAFE_INTEGER),
+    agentInstanceId: token("agent_instance_id", request.agentInstanceId),
     inventory: checkFingerprint(request.fingerprint),
     agentVersion: text("agent_version", request.agentVersion),
   };

@@ -1,6 +1,6 @@
 /**
- * What is known of a node-agent: `live` = heard within the TTL; `telemetry_lost` = silent for longer;
- * `unknown` = known from the store, not heard since our own start, and that is less than one TTL ago.
+ * What is known of a node-agent: `live` = heard within the TTL; `telemetry_lost` = silent for longer,
+ * or two agents speak for it; `unknown` = known from the store, not heard since our own start, and that is less than one TTL ago.
  * Nothing is placed on a node that is not live.
  */
 export type Liveness = "live" | "telemetry_lost" | "unknown";
@@ -13,11 +13,14 @@ export interface LivenessFacts {
   /** When the node was last heard; absent when not since our start. */
   readonly heardAtMs?: number | undefined;
   readonly ttlMs: number;
+  /** Two agents speak for the node: neither is believed. */
+  readonly duplicate?: boolean;
 }
 
-/** The verdict on a node. A node is lost exactly when it was silent for more than the TTL. */
+/** The verdict on a node. A node is lost exactly when it was silent for more than the TTL, or is a duplicate. */
 export function livenessOf(facts: LivenessFacts): Liveness {
   const { nowMs, startedAtMs, heardAtMs, ttlMs } = facts;
+  if (facts.duplicate === true) return "telemetry_lost";
   if (heardAtMs !== undefined) return nowMs - heardAtMs <= ttlMs ? "live" : "telemetry_lost";
   return nowMs - startedAtMs <= ttlMs ? "unknown" : "telemetry_lost";
 }

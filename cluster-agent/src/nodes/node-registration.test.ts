@@ -2,46 +2,58 @@ import { describe, expect, it } from "vitest";
 import { fingerprint, registerRequest } from "../testing/fixtures.ts";
 import { checkRegistration } from "./check-fingerprint.ts";
 import type { Liveness } from "./liveness.ts";
-import { registrationRefusal } from "./node-registration.ts";
+import { registeredRecord } from "./node-record.ts";
+import { duplicateRefusal, otherMachineRefusal } from "./node-registration.ts";
+import { speakerRefusal } from "./node-speaker.ts";
 
-const first = checkRegistration(registerRequest({ nodeIncarnation: 5n }));
-const record = {
-  machineId: "machine-a",
-  incarnation: 5,
-  agentVersion: "0.1.0",
-  inventory: first.inventory,
-  slots: [],
-  firstSeenAt: "",
-};
+const asking = (machineId: string) =>
+  checkRegistration(registerRequest({ fingerprint: fingerprint({ machineId }) }));
+const record = registeredRecord(asking("machine-a"), undefined, "");
 
-describe("registrationRefusal", () => {
-  it.each<[string, Liveness, string, bigint, string | undefined]>([
-    ["takes the same agent again", "live", "machine-a", 5n, undefined],
-    ["takes a newer start", "live", "machine-a", 6n, undefined],
-    ["refuses an older start while the newest is live", "live", "machine-a", 4n, "CONFLICT"],
-    [
-      "refuses an older start while the newest may be there",
-      "unknown",
-      "machine-a",
-      4n,
-      "CONFLICT",
-    ],
-    ["takes an older number once the newest is lost", "telemetry_lost", "machine-a", 1n, undefined],
-    ["refuses another machine while live", "live", "machine-b", 9n, "ALREADY_EXISTS"],
-    ["refuses another machine when lost", "telemetry_lost", "machine-b", 9n, "ALREADY_EXISTS"],
-  ])("%s", (_what, liveness, machineId, nodeIncarnation, reason) => {
-    const print = fingerprint({ machineId });
-    const asked = checkRegistration(registerRequest({ nodeIncarnation, fingerprint: print }));
-    const refusal = registrationRefusal({ record, liveness }, asked);
-    expect(refusal?.reason).toBe(reason);
-    if (refusal !== undefined) expect(refusal.message).toContain('node "node-a"');
+describe("otherMachineRefusal", () => {
+  it.each<[string, Liveness, string, string]>([
+    ["while it is live", "live", "machine-b", "choose another BERTH_NODE_ID"],
+    ["when it is lost", "telemetry_lost", "machine-b", "until an operator removes it"],
+  ])("refuses another machine the id of a node %s", (_what, liveness, machineId, message) => {
+    const refusal = otherMachineRefusal({ record, liveness }, asking(machineId));
+    expect(refusal?.reason).toBe("ALREADY_EXISTS");
+    expect(refusal?.message).toContain('node "node-a"');
+    expect(refusal?.message).toContain(message);
   });
 
-  it("tells who can free the id of a lost machine", () => {
-    const asked = checkRegistration(
-      registerRequest({ fingerprint: fingerprint({ machineId: "machine-b" }) }),
-    );
-    const refusal = registrationRefusal({ record, liveness: "telemetry_lost" }, asked);
-    expect(refusal?.message).toContain("until an operator removes it");
+  it("lets the machine itself come again", () => {
+    const known = { record, liveness: "live" } as const;
+    expect(otherMachineRefusal(known, asking("machine-a"))).toBeUndefined();
+  });
+});
+
+describe("speakerRefusal", () => {
+  it("lets a key speak for the node and the machine that it was enrolled for only", () => {
+    const speaker = { id: "node-a", identity: "machine:machine-a" };
+    expect(speakerRefusal(speaker, asking("machine-a"))).toBeUndefined();
+    expect(speakerRefusal(speaker, asking("machine-b"))).toMatchObject({
+      reason: "PERMISSION_DENIED",
+      message: expect.stringContaining("fingerprint.identity.machine_id"),
+    });
+    expect(speakerRefusal({ ...speaker, id: "node-b" }, asking("machine-a"))).toMatchObject({
+      reason: "PERMISSION_DENIED",
+      message: expect.stringMatching(/^node_id: .*"node-a".*"node-b"/),
+    });
+  });
+});
+
+describe("duplicateRefusal", () => {
+  it.each([
+    ["wait", "UNAVAILABLE", "try again"],
+    ["duplicate", "ALREADY_EXISTS", "POST /nodes/n/pick"],
+    ["refused", "ALREADY_EXISTS", "BERTH_NODE_ID of its own"],
+  ] as const)("says after %s what can be done", (verdict, reason, message) => {
+    const refusal = duplicateRefusal("n", verdict);
+    expect(refusal?.reason).toBe(reason);
+    expect(refusal?.message).toContain(message);
+  });
+
+  it("lets in who is taken", () => {
+    expect(duplicateRefusal("n", "taken")).toBeUndefined();
   });
 });

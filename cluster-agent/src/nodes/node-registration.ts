@@ -1,5 +1,6 @@
 import type { Reason } from "@berth/service-kit";
 import type { CheckedRegistration } from "./check-fingerprint.ts";
+import type { DuplicateVerdict } from "./duplicates.ts";
 import type { Liveness } from "./liveness.ts";
 import type { NodeRecord } from "./node-view.ts";
 
@@ -26,28 +27,34 @@ export type RegisterOutcome =
   | Refused;
 
 /**
- * Why a known node id cannot be registered again, or undefined when it can. The id belongs to the
- * machine that took it first. Of one machine's agents the one that started last wins: an older start is
- * refused while the newest one may still be there; once that one is lost the lower number is taken
- * in, because the agent's state directory may have been made anew.
+ * Why a known node id cannot be registered by this machine, or undefined when it can: the id belongs to
+ * the machine that took it first.
  */
-export function registrationRefusal(
+export function otherMachineRefusal(
   known: { readonly record: NodeRecord; readonly liveness: Liveness },
   asked: CheckedRegistration,
 ): Refused | undefined {
   const { record, liveness } = known;
-  if (record.machineId !== asked.inventory.machineId) {
-    const why =
-      liveness === "live"
-        ? "is held by another live machine; choose another BERTH_NODE_ID"
-        : "belongs to another machine until an operator removes it from the cluster";
-    const message = `node_id: node ${JSON.stringify(asked.nodeId)} ${why}`;
-    return { kind: "refused", reason: "ALREADY_EXISTS", message };
+  if (record.machineId === asked.inventory.machineId) return undefined;
+  const why =
+    liveness === "live"
+      ? "is held by another live machine; choose another BERTH_NODE_ID"
+      : "belongs to another machine until an operator removes it from the cluster";
+  const message = `node_id: node ${JSON.stringify(asked.nodeId)} ${why}`;
+  return { kind: "refused", reason: "ALREADY_EXISTS", message };
+}
+
+/** What an agent is told that is not let in beside another one of its node; undefined when it is let in. */
+export function duplicateRefusal(node: string, verdict: DuplicateVerdict): Refused | undefined {
+  if (verdict === "taken") return undefined;
+  const id = JSON.stringify(node);
+  if (verdict === "wait") {
+    const message = `node_id: the other agent of node ${id} may still be there; try again`;
+    return { kind: "refused", reason: "UNAVAILABLE", message };
   }
-  if (asked.incarnation < record.incarnation && liveness !== "telemetry_lost") {
-    const newest = `a newer agent of node ${JSON.stringify(asked.nodeId)} has registered`;
-    const message = `node_incarnation: ${newest} (${record.incarnation}), got ${asked.incarnation}`;
-    return { kind: "refused", reason: "CONFLICT", message };
-  }
-  return undefined;
+  const message =
+    verdict === "duplicate"
+      ? `node_id: two agents run as node ${id}; both are refused until an operator picks one (GET /nodes/${node}/duplicates, POST /nodes/${node}/pick)`
+      : `node_id: an operator has picked another agent as node ${id}; give this machine a state directory and a BERTH_NODE_ID of its own, and enrol it`;
+  return { kind: "refused", reason: "ALREADY_EXISTS", message };
 }

@@ -1,8 +1,8 @@
 import { Quality } from "@berth/proto";
 import { describe, expect, it } from "vitest";
 import { fingerprint, gpuSample, hostSample, registerRequest } from "../testing/fixtures.ts";
-import { registered, testRegistry } from "../testing/registry.ts";
-import { checkFingerprint, checkRegistration } from "./check-fingerprint.ts";
+import { registered, registering, testRegistry } from "../testing/registry.ts";
+import { checkFingerprint } from "./check-fingerprint.ts";
 
 const withGpus = (...gpus: string[]) => registerRequest({ fingerprint: fingerprint({ gpus }) });
 
@@ -51,8 +51,8 @@ describe("NodeRegistry", () => {
     const { nodes } = await testRegistry();
     const other = registerRequest({ fingerprint: fingerprint({ machineId: "machine-b" }) });
     const outcomes = await Promise.all([
-      nodes.register(checkRegistration(registerRequest())),
-      nodes.register(checkRegistration(other)),
+      registering(nodes, registerRequest()),
+      registering(nodes, other),
     ]);
     expect(outcomes.map((outcome) => outcome.kind)).toEqual(["registered", "refused"]);
   });
@@ -118,5 +118,150 @@ describe("NodeRegistry", () => {
     await registered(again, withGpus("GPU-2", "GPU-1"));
     expect(again.view("node-a")?.liveness).toBe("live");
     expect(again.view("node-a")?.slots.map((slot) => slot.uuid)).toEqual(["GPU-1", "GPU-2"]);
+  });
+});
+
+describe("NodeRegistry and duplicates", () => {
+  const original = registerRequest({ nodeIncarnation: 5n });
+  const copy = registerRequest({
+    nodeIncarnation: 6n,
+    agentInstanceId: "instance-b",
+    fingerprint: fingerprint({ bootId: "boot-2" }),
+  });
+
+  /** The copy takes over, and the original comes back. */
+  async function twoAgents() {
+    const opened = await testRegistry();
+    const { nodes, clock } = opened;
+    await registered(nodes, original);
+    clock.advance(1_000);
+    const held = await registered(nodes, copy);
+    clock.advance(11_000);
+    await nodes.report(held, { host: hostSample(), gpus: [] });
+    return { ...opened, held, outcome: await registering(nodes, original) };
+  }
+
+  it("refuses both of two agents of one node and places nothing there", async () => {
+    const { nodes, held, outcome, events } = await twoAgents();
+    expect(outcome).toMatchObject({ kind: "refused", reason: "ALREADY_EXISTS" });
+    expect(held.ended.reason).toMatchObject({ reason: "CONFLICT" });
+    expect(nodes.registration(held.id)).toBeUndefined();
+    expect(await registering(nodes, copy)).toMatchObject({ reason: "ALREADY_EXISTS" });
+    expect(nodes.view("node-a")?.liveness).toBe("telemetry_lost");
+    expect(nodes.duplicates("node-a")).toMatchObject({
+      state: "duplicate",
+      candidates: [
+        { instanceId: "instance-b", bootId: "boot-2", incarnation: 6, verdict: "undecided" },
+        { instanceId: "instance-a", bootId: "boot-1", incarnation: 5, verdict: "undecided" },
+      ],
+    });
+    expect(events.filter((event) => event.kind === "node_duplicate")).toHaveLength(1);
+  });
+
+  it("ignores what a refused agent still reports", async () => {
+    const { nodes, held, clock } = await twoAgents();
+    clock.advance(1_000);
+    await nodes.report(held, { host: hostSample(), gpus: [] });
+    expect(nodes.view("node-a")?.liveness).toBe("telemetry_lost");
+  });
+
+  it("lets the picked one in and keeps the other out, over a restart of the cluster-agent", async () => {
+    const { nodes, store, events } = await twoAgents();
+    await nodes.pick("node-a", { bootId: "boot-1" });
+    expect(await registering(nodes, copy)).toMatchObject({ reason: "ALREADY_EXISTS" });
+    await registered(nodes, original);
+    expect(nodes.view("node-a")?.liveness).toBe("live");
+    expect(events.at(-1)).toMatchObject({ kind: "node_back", key: "node/node-a" });
+    const { nodes: again } = await testRegistry(store);
+    expect(await registering(again, copy)).toMatchObject({ reason: "ALREADY_EXISTS" });
+    await registered(again, original);
+    expect(again.duplicates("node-a")).toMatchObject({
+      state: "picked",
+      candidates: [{ verdict: "refused" }, { verdict: "picked" }],
+    });
+  });
+
+  it("keeps both out over a restart of the cluster-agent, until one is picked", async () => {
+    const { store } = await twoAgents();
+    const { nodes: again } = await testRegistry(store);
+    expect(again.view("node-a")?.liveness).toBe("telemetry_lost");
+    for (const request of [original, copy]) {
+      expect(await registering(again, request)).toMatchObject({ reason: "ALREADY_EXISTS" });
+    }
+    await again.pick("node-a", { instanceId: "instance-b" });
+    await registered(again, copy);
+  });
+
+  it("ends the registration of an agent that an operator decides against", async () => {
+    const { nodes } = await twoAgents();
+    await nodes.pick("node-a", { bootId: "boot-1" });
+    const first = await registered(nodes, original);
+    await nodes.pick("node-a", { bootId: "boot-2" });
+    expect(first.ended.aborted).toBe(true);
+    expect(nodes.view("node-a")?.liveness).not.toBe("live");
+    expect(await registering(nodes, original)).toMatchObject({ reason: "ALREADY_EXISTS" });
+    await registered(nodes, copy);
+  });
+
+  it("asks an agent on a new state directory to wait until the one before it is silent", async () => {
+    const { nodes, clock } = await testRegistry();
+    await registered(nodes, original);
+    const fresh = registerRequest({ agentInstanceId: "instance-f", nodeIncarnation: 1n });
+    expect(await registering(nodes, fresh)).toMatchObject({ reason: "UNAVAILABLE" });
+    expect(nodes.isHeld("node-a")).toBe(true);
+    clock.advance(10_001);
+    expect(nodes.isHeld("node-a")).toBe(false);
+    await registered(nodes, fresh);
+  });
+
+  it("has nothing to show of unknown nodes, and no pick for them", async () => {
+    const { nodes } = await testRegistry();
+    expect(nodes.duplicates("nobody")).toBeUndefined();
+    await expect(nodes.pick("nobody", { bootId: "b" })).rejects.toThrow('no node "nobody"');
+    await registered(nodes, original);
+    expect(nodes.duplicates("node-a")).toEqual({ state: "clear", candidates: [] });
+    await expect(nodes.pick("node-a", { bootId: "b" })).rejects.toThrow("no duplicates");
+  });
+});
+
+describe("events of NodeRegistry", () => {
+  const kinds = (events: readonly { kind: string }[]) => events.map((event) => event.kind);
+
+  it("tell that a node joined, fell silent, came back and rebooted, each once", async () => {
+    const { nodes, clock, events } = await testRegistry();
+    const registration = await registered(nodes, registerRequest());
+    await registered(nodes, registerRequest());
+    clock.advance(15_001);
+    nodes.sweep();
+    nodes.sweep();
+    const rebooted = fingerprint({ bootId: "boot-2" });
+    const later = { nodeIncarnation: 2n, agentInstanceId: "b", fingerprint: rebooted };
+    await nodes.report(registration, { gpus: [] });
+    expect(kinds(events)).toEqual(["node_joined", "node_telemetry_lost"]);
+    await registered(nodes, registerRequest(later));
+    expect(kinds(events).slice(2)).toEqual(["node_back", "node_rebooted"]);
+    expect(events.every((event) => event.key === "node/node-a")).toBe(true);
+    expect(events.at(-1)?.facts).toEqual({ bootId: "boot-2", formerBootId: "boot-1" });
+  });
+
+  it("do not tell again of nodes that were known at the start", async () => {
+    const { nodes, store } = await testRegistry();
+    await registered(nodes, registerRequest());
+    const { nodes: again, events } = await testRegistry(store);
+    await registered(again, registerRequest());
+    expect(events).toEqual([]);
+  });
+
+  it("tell a refusal once, until the node was let in", async () => {
+    const { nodes, events } = await testRegistry();
+    await registered(nodes, registerRequest());
+    const foreign = registerRequest({ fingerprint: fingerprint({ machineId: "machine-b" }) });
+    await registering(nodes, foreign);
+    await registering(nodes, foreign);
+    expect(kinds(events)).toEqual(["node_joined", "node_refused"]);
+    expect(events[1]?.facts).toMatchObject({ reason: "ALREADY_EXISTS" });
+    await registered(nodes, registerRequest());
+    await registering(nodes, foreign);
+    expect(kinds(events)).toEqual(["node_joined", "node_refused", "node_refused"]);
   });
 });

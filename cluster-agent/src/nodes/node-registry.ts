@@ -1,80 +1,95 @@
-import { randomUUID } from "node:crypto";
-import type { GpuSample, HostSample } from "@berth/proto";
 import { BerthError, type Clock, type Logger } from "@berth/service-kit";
 import type { CheckedRegistration } from "./check-fingerprint.ts";
-import { checkGpuSample, checkHostSample, type FieldProblem } from "./check-samples.ts";
-import { bindSlots } from "./gpu-slots.ts";
-import type { GpuReading, GpuSlot, HostReading, NodeInventory } from "./inventory.ts";
+import { type DuplicatesView, DuplicateWatch } from "./duplicate-watch.ts";
+import type { DuplicateRules } from "./duplicates.ts";
+import type { NodeInventory } from "./inventory.ts";
 import { type Liveness, livenessOf } from "./liveness.ts";
+import type { NodeDocuments } from "./node-documents.ts";
+import { NodeNews, type OnNodeEvent } from "./node-events.ts";
 import {
+  askingInstance,
+  changedRecord,
+  hasRebooted,
+  lastHolders,
+  registeredRecord,
+} from "./node-record.ts";
+import {
+  duplicateRefusal,
+  otherMachineRefusal,
+  type Refused,
   type RegisterOutcome,
   type Registration,
-  registrationRefusal,
 } from "./node-registration.ts";
-import type { NodeStore } from "./node-store.ts";
+import { type NodeSpeaker, speakerRefusal } from "./node-speaker.ts";
+import type { NodeStanding, PickRequest } from "./node-standing.ts";
 import {
-  isUnavailable,
-  type NodeRecord,
-  type NodeView,
-  type Received,
-  sampledTelemetry,
-} from "./node-view.ts";
+  forgetLostGpus,
+  forgetSamples,
+  type NodeReport,
+  type NodeState,
+  newNodeState,
+  shownNode,
+  takeSamples,
+} from "./node-state.ts";
+import type { NodeRecord, NodeView } from "./node-view.ts";
+import { RegistrationBook } from "./registration-book.ts";
 import { Serial } from "./serial.ts";
 
 /** Most nodes of one cluster. */
 export const MAX_NODES = 10_000;
 
-const MAX_TOLD_PROBLEMS = 1_000;
+const TWO_AGENTS = "two agents run as this node";
 
 /** What {@link openNodeRegistry} needs. */
 export interface NodeRegistryOptions {
-  readonly store: NodeStore;
+  readonly records: NodeDocuments<NodeRecord>;
+  readonly standings: NodeDocuments<NodeStanding>;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Sampling intervals and the TTL of silence, in ms. */
   readonly intervals: { readonly gpuMs: number; readonly hostMs: number; readonly ttlMs: number };
-}
-
-/** Samples of one report; `fingerprint` when the inventory has changed. */
-export interface NodeReport {
-  readonly fingerprint?: NodeInventory | undefined;
-  readonly host?: HostSample | undefined;
-  readonly gpus: readonly GpuSample[];
-}
-
-interface NodeState {
-  record: NodeRecord;
-  heardAtMs?: number;
-  registration?: { readonly handle: Registration; readonly end: AbortController };
-  host?: Received<HostReading>;
-  readonly gpus: Map<string, Received<GpuReading>>;
-  /** Verdict that was told last. */
-  told: Liveness;
-  version: number;
-  /** Fields of this registration whose problem was logged. */
-  readonly problems: Set<string>;
+  readonly duplicateRules: DuplicateRules;
+  readonly onEvent: OnNodeEvent;
 }
 
 /** Opens the registry with the nodes that the store knows; their verdicts wait one TTL. */
 export async function openNodeRegistry(options: NodeRegistryOptions): Promise<NodeRegistry> {
-  return new NodeRegistry(options, await options.store.load());
+  const { standings, clock, logger, onEvent, duplicateRules: rules } = options;
+  const news = new NodeNews(logger, onEvent);
+  const records = await options.records.load();
+  const watch = new DuplicateWatch({ standings, clock, logger, news, rules });
+  await watch.load(lastHolders(records));
+  return new NodeRegistry(options, { records, watch, news });
 }
 
 /** The nodes of a cluster: who they are, what they last said, and whether they are still there. */
 export class NodeRegistry {
   readonly #options: NodeRegistryOptions;
+  readonly #watch: DuplicateWatch;
+  readonly #news: NodeNews;
   readonly #startedAtMs: number;
   readonly #nodes = new Map<string, NodeState>();
+  readonly #registrations = new RegistrationBook();
   readonly #serial = new Serial();
   #version = 0;
   #structureVersion = 0;
 
-  constructor(options: NodeRegistryOptions, records: ReadonlyMap<string, NodeRecord>) {
+  constructor(
+    options: NodeRegistryOptions,
+    opened: {
+      readonly records: ReadonlyMap<string, NodeRecord>;
+      readonly watch: DuplicateWatch;
+      readonly news: NodeNews;
+    },
+  ) {
     this.#options = options;
+    this.#watch = opened.watch;
+    this.#news = opened.news;
     this.#startedAtMs = options.clock.nowMs();
-    for (const [id, record] of records) {
-      this.#nodes.set(id, newState(record, "unknown"));
-      options.logger.info("node known from the store, not heard yet", { node: id });
+    for (const [id, record] of opened.records) {
+      const told = this.#watch.isDuplicate(id) ? "telemetry_lost" : "unknown";
+      this.#nodes.set(id, newNodeState(record, told));
+      options.logger.info("node known from the store, not heard yet", { node: id, told });
     }
   }
 
@@ -88,17 +103,51 @@ export class NodeRegistry {
     return this.#structureVersion;
   }
 
-  /** Takes a node in, durable when it resolves, and ends the node's registration before it. */
-  register(asked: CheckedRegistration): Promise<RegisterOutcome> {
-    return this.#serial.run(() => this.#register(asked));
+  /**
+   * Takes a node in, durable when it resolves, and ends the node's registration before it. `speaker`:
+   * whom the key of the caller speaks for.
+   */
+  register(asked: CheckedRegistration, speaker: NodeSpeaker): Promise<RegisterOutcome> {
+    return this.#serial.run(async () => {
+      const outcome = await this.#register(asked, speaker);
+      if (outcome.kind === "registered") this.#news.admitted(asked.nodeId);
+      else this.#news.refused(speaker.id, outcome);
+      return outcome;
+    });
   }
 
   /** The newest registration of a node when it has this id, undefined otherwise. */
   registration(id: string): Registration | undefined {
-    for (const { registration } of this.#nodes.values()) {
-      if (registration?.handle.id === id) return registration.handle;
-    }
-    return undefined;
+    return this.#registrations.find(id);
+  }
+
+  /**
+   * Whether the agent of a node was heard so lately that it may still be there. Nobody else may take the
+   * node's key from it meanwhile.
+   */
+  isHeld(id: string): boolean {
+    return this.#watch.isHeld(id);
+  }
+
+  /** The agents that claimed to be one node at the same time; undefined for an unknown node. */
+  duplicates(id: string): DuplicatesView | undefined {
+    return this.#nodes.has(id) ? this.#watch.view(id) : undefined;
+  }
+
+  /**
+   * An operator tells which agent is the node: it may register again, the others stay refused. Durable
+   * when it resolves. Throws NOT_FOUND, PRECONDITION_FAILED or INVALID_ARGUMENT.
+   */
+  pick(id: string, request: PickRequest): Promise<void> {
+    return this.#serial.run(async () => {
+      const node = this.#nodes.get(id);
+      if (node === undefined) throw new BerthError("NOT_FOUND", `no node ${JSON.stringify(id)}`);
+      await this.#watch.pick(id, request);
+      // Whoever holds the node now may be the one that was not picked.
+      this.#registrations.end(id, "an operator has picked the agent of the node");
+      node.heardAtMs = this.#options.clock.nowMs() - this.#options.intervals.ttlMs - 1;
+      this.#tellVerdict(id, node);
+    });
   }
 
   /**
@@ -107,17 +156,26 @@ export class NodeRegistry {
    * new fingerprint does not fit the node.
    */
   async report(registration: Registration, report: NodeReport): Promise<void> {
+    const { nodeId } = registration;
     const { fingerprint } = report;
     if (fingerprint !== undefined) {
       await this.#serial.run(() => this.#replaceInventory(registration, fingerprint));
     }
-    const node = this.#current(registration);
-    if (node === undefined) return;
-    node.heardAtMs = this.#options.clock.nowMs();
-    this.#takeHost(registration.nodeId, node, report.host);
-    this.#takeGpus(registration.nodeId, node, report.gpus);
-    this.#tellVerdict(registration.nodeId, node);
+    const node = this.#nodes.get(nodeId);
+    if (node === undefined || !this.#registrations.holds(registration)) return;
+    const judged = this.#watch.reports(nodeId);
+    if (this.#watch.isDuplicate(nodeId)) {
+      this.#registrations.end(nodeId, TWO_AGENTS);
+    } else {
+      const atMs = this.#options.clock.nowMs();
+      node.heardAtMs = atMs;
+      const { problems, changedGpus } = takeSamples(node, report, atMs);
+      this.#structureVersion += changedGpus;
+      this.#news.dropped(nodeId, node.problems, problems);
+    }
+    this.#tellVerdict(nodeId, node);
     this.#changed(node);
+    await judged;
   }
 
   /** Looks for nodes whose verdict has changed by silence; logs them and raises the versions. */
@@ -138,115 +196,84 @@ export class NodeRegistry {
     return node && this.#toView(id, node);
   }
 
-  async #register(asked: CheckedRegistration): Promise<RegisterOutcome> {
-    const { nodeId, inventory } = asked;
+  async #register(asked: CheckedRegistration, speaker: NodeSpeaker): Promise<RegisterOutcome> {
+    const { nodeId } = asked;
     const known = this.#nodes.get(nodeId);
-    if (known === undefined && this.#nodes.size >= MAX_NODES) {
-      const message = `node_id: the cluster has ${MAX_NODES} nodes, no more are taken`;
-      return { kind: "refused", reason: "OVERLOADED", message };
-    }
-    const refusal =
-      known &&
-      registrationRefusal({ record: known.record, liveness: this.#liveness(known) }, asked);
+    const refusal = speakerRefusal(speaker, asked) ?? this.#placeRefusal(asked, known);
     if (refusal !== undefined) return refusal;
-    const record: NodeRecord = {
-      machineId: inventory.machineId,
-      incarnation: asked.incarnation,
-      agentVersion: asked.agentVersion,
-      inventory,
-      slots: boundSlots(known?.record.slots ?? [], inventory),
-      firstSeenAt: known?.record.firstSeenAt ?? this.#options.clock.timestamp(),
-    };
+    const verdict = await this.#watch.asks(nodeId, askingInstance(asked, speaker));
+    if (verdict === "duplicate" && known !== undefined) {
+      this.#registrations.end(nodeId, TWO_AGENTS);
+      this.#tellVerdict(nodeId, known);
+    }
+    const duplicate = duplicateRefusal(nodeId, verdict);
+    if (duplicate !== undefined) return duplicate;
+    const record = registeredRecord(asked, known?.record, this.#options.clock.timestamp());
     await this.#save(nodeId, known?.record, record);
-    const node = known ?? newState(record, "live");
-    this.#nodes.set(nodeId, node);
-    if (node.record.inventory.bootId !== inventory.bootId) forgetSamples(node);
-    const registration = this.#begin(nodeId, node);
-    this.#setRecord(node, record);
-    this.#tellVerdict(nodeId, node);
+    const registration = this.#registrations.begin(nodeId);
+    this.#admit(nodeId, record, known);
     return { kind: "registered", registration };
   }
 
-  #begin(nodeId: string, node: NodeState): Registration {
-    node.registration?.end.abort();
-    const end = new AbortController();
-    const handle = { nodeId, id: randomUUID(), ended: end.signal };
-    node.registration = { handle, end };
+  #placeRefusal(asked: CheckedRegistration, known: NodeState | undefined): Refused | undefined {
+    if (known !== undefined) {
+      const liveness = this.#liveness(asked.nodeId, known);
+      return otherMachineRefusal({ record: known.record, liveness }, asked);
+    }
+    if (this.#nodes.size < MAX_NODES) return undefined;
+    const message = `node_id: the cluster has ${MAX_NODES} nodes, no more are taken`;
+    return { kind: "refused", reason: "OVERLOADED", message };
+  }
+
+  /** Takes the record of a registration over into memory, and tells what is new about the node. */
+  #admit(id: string, record: NodeRecord, known: NodeState | undefined): void {
+    const node = known ?? newNodeState(record, "live");
+    const before = node.record;
+    this.#nodes.set(id, node);
     node.heardAtMs = this.#options.clock.nowMs();
     node.problems.clear();
-    return handle;
+    if (before.inventory.bootId !== record.inventory.bootId) forgetSamples(node);
+    this.#setRecord(node, record);
+    this.#tellVerdict(id, node);
+    const { bootId, machineId } = record.inventory;
+    if (known === undefined) {
+      const facts = { machineId, bootId, gpus: record.inventory.gpus.length };
+      this.#news.tell(id, "node_joined", { message: "a node joined", facts });
+    } else if (hasRebooted(before, record) && !this.#watch.isCandidateBoot(id, bootId)) {
+      const facts = { bootId, formerBootId: before.inventory.bootId };
+      this.#news.tell(id, "node_rebooted", { message: "a node has rebooted", facts });
+    }
   }
 
   async #replaceInventory(registration: Registration, inventory: NodeInventory): Promise<void> {
-    const node = this.#current(registration);
-    if (node === undefined) return;
-    if (inventory.machineId !== node.record.machineId) {
-      const message = "fingerprint.identity.machine_id: expected the machine that registered";
-      throw new BerthError("INVALID_ARGUMENT", message);
-    }
-    const slots = boundSlots(node.record.slots, inventory);
-    const record = { ...node.record, inventory, slots };
-    await this.#save(registration.nodeId, node.record, record);
+    const { nodeId } = registration;
+    const node = this.#nodes.get(nodeId);
+    if (node === undefined || !this.#registrations.holds(registration)) return;
+    const record = changedRecord(node.record, inventory);
+    await this.#save(nodeId, node.record, record);
     this.#setRecord(node, record);
   }
 
   #setRecord(node: NodeState, record: NodeRecord): void {
     node.record = record;
-    const present = new Set(record.inventory.gpus.map((gpu) => gpu.uuid));
-    for (const uuid of node.gpus.keys()) if (!present.has(uuid)) node.gpus.delete(uuid);
+    forgetLostGpus(node);
     this.#changed(node);
     this.#structureVersion += 1;
   }
 
   async #save(id: string, before: NodeRecord | undefined, after: NodeRecord): Promise<void> {
     if (JSON.stringify(before) === JSON.stringify(after)) return;
-    await this.#options.store.save(id, after);
-  }
-
-  #takeHost(id: string, node: NodeState, sample: HostSample | undefined): void {
-    if (sample === undefined) return;
-    const { reading, problems } = checkHostSample(sample, node.record.inventory);
-    node.host = { reading, atMs: this.#options.clock.nowMs() };
-    this.#tellProblems(id, node, problems);
-  }
-
-  #takeGpus(id: string, node: NodeState, samples: readonly GpuSample[]): void {
-    const present = new Set(node.record.inventory.gpus.map((gpu) => gpu.uuid));
-    const atMs = this.#options.clock.nowMs();
-    for (const sample of samples) {
-      if (!present.has(sample.uuid)) {
-        const field = "gpus";
-        this.#tellProblems(id, node, [{ field, why: "a GPU is not in the fingerprint" }]);
-        continue;
-      }
-      const { reading, problems } = checkGpuSample(sample);
-      const before = node.gpus.get(sample.uuid)?.reading;
-      node.gpus.set(sample.uuid, { reading, atMs });
-      if (isUnavailable(before) !== isUnavailable(reading)) this.#structureVersion += 1;
-      this.#tellProblems(id, node, problems);
-    }
-  }
-
-  #tellProblems(id: string, node: NodeState, problems: readonly FieldProblem[]): void {
-    for (const { field, why } of problems) {
-      if (node.problems.has(field) || node.problems.size >= MAX_TOLD_PROBLEMS) continue;
-      node.problems.add(field);
-      this.#options.logger.warn("a field of a sample was dropped", { node: id, field, why });
-    }
+    await this.#options.records.save(id, after);
   }
 
   #tellVerdict(id: string, node: NodeState): void {
-    const liveness = this.#liveness(node);
-    if (liveness === node.told) return;
-    const level = liveness === "live" ? "info" : "warn";
-    this.#options.logger[level]("node verdict changed", {
-      node: id,
-      from: node.told,
-      to: liveness,
-    });
-    node.told = liveness;
+    const from = node.told;
+    const to = this.#liveness(id, node);
+    if (to === from) return;
+    node.told = to;
     this.#changed(node);
     this.#structureVersion += 1;
+    this.#news.verdict(id, { from, to, duplicate: this.#watch.isDuplicate(id) });
   }
 
   #changed(node: NodeState): void {
@@ -254,46 +281,20 @@ export class NodeRegistry {
     node.version = this.#version;
   }
 
-  #current({ nodeId, id }: Registration): NodeState | undefined {
-    const node = this.#nodes.get(nodeId);
-    return node?.registration?.handle.id === id ? node : undefined;
-  }
-
-  #liveness(node: NodeState): Liveness {
+  #liveness(id: string, node: NodeState): Liveness {
     return livenessOf({
       nowMs: this.#options.clock.nowMs(),
       startedAtMs: this.#startedAtMs,
       heardAtMs: node.heardAtMs,
       ttlMs: this.#options.intervals.ttlMs,
+      duplicate: this.#watch.isDuplicate(id),
     });
   }
 
   #toView(id: string, node: NodeState): NodeView {
-    const { inventory, slots, agentVersion, firstSeenAt } = node.record;
-    const liveness = this.#liveness(node);
-    const moment = {
-      nowMs: this.#options.clock.nowMs(),
-      startedAtMs: this.#startedAtMs,
-      intervals: this.#options.intervals,
-    };
-    const { version } = node;
-    const about = { id, liveness, inventory, slots, agentVersion, firstSeenAt, version };
-    return { ...about, ...sampledTelemetry(node, moment) };
+    const nowMs = this.#options.clock.nowMs();
+    const { intervals } = this.#options;
+    const moment = { nowMs, startedAtMs: this.#startedAtMs, intervals };
+    return { id, liveness: this.#liveness(id, node), ...shownNode(node, moment) };
   }
-}
-
-function newState(record: NodeRecord, told: Liveness): NodeState {
-  return { record, gpus: new Map(), told, version: 0, problems: new Set() };
-}
-
-function forgetSamples(node: NodeState): void {
-  delete node.host;
-  node.gpus.clear();
-}
-
-function boundSlots(slots: readonly GpuSlot[], inventory: NodeInventory): readonly GpuSlot[] {
-  const binding = bindSlots(slots, inventory.gpus);
-  if (binding.kind === "bound") return binding.slots;
-  const message = `fingerprint.gpus: the node has had more than ${binding.limit} different GPUs`;
-  throw new BerthError("INVALID_ARGUMENT", message);
 }

@@ -12,6 +12,8 @@ export interface NodeRecord {
   readonly machineId: string;
   /** Newest start of the node's agent that was taken in. */
   readonly incarnation: number;
+  /** UUID of that agent's process; absent in records of older versions. */
+  readonly agentInstanceId?: string;
   readonly agentVersion: string;
   readonly inventory: NodeInventory;
   /** Position = slot. */

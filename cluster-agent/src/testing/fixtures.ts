@@ -26,9 +26,12 @@ export class HandClock implements Clock {
 }
 
 /** A fingerprint of a 16-core node with the given GPUs of 80 GiB. */
-export function fingerprint(options: { machineId?: string; gpus?: readonly string[] } = {}) {
+export function fingerprint(
+  options: { machineId?: string; bootId?: string; gpus?: readonly string[] } = {},
+) {
+  const { machineId = "machine-a", bootId = "boot-1" } = options;
   return create(FingerprintSchema, {
-    identity: { machineId: options.machineId ?? "machine-a", bootId: "boot-1" },
+    identity: { machineId, bootId },
     hostname: "node-a",
     osRelease: "Debian GNU/Linux 12 (bookworm)",
     kernelRelease: "6.1.0-18-amd64",
@@ -58,6 +61,7 @@ export function registerRequest(
     nodeIncarnation: 1n,
     fingerprint: fingerprint(),
     agentVersion: "0.1.0",
+    agentInstanceId: "instance-a",
     ...overrides,
   });
 }

@@ -1,8 +1,11 @@
 import { type DocumentStore, openSqliteDocumentStore, silentLogger } from "@berth/service-kit";
 import { checkRegistration } from "../nodes/check-fingerprint.ts";
-import type { Registration } from "../nodes/node-registration.ts";
+import { duplicateRules } from "../nodes/duplicates.ts";
+import { NodeDocuments } from "../nodes/node-documents.ts";
+import type { NodeEvent } from "../nodes/node-events.ts";
+import type { RegisterOutcome, Registration } from "../nodes/node-registration.ts";
 import { type NodeRegistry, openNodeRegistry } from "../nodes/node-registry.ts";
-import { NodeStore } from "../nodes/node-store.ts";
+import { machineIdentity } from "../nodes/node-speaker.ts";
 import { HandClock, type registerRequest } from "./fixtures.ts";
 
 /** Intervals of the tests, ms. */
@@ -13,16 +16,31 @@ export async function testRegistry(given?: DocumentStore): Promise<{
   clock: HandClock;
   store: DocumentStore;
   nodes: NodeRegistry;
+  events: NodeEvent[];
 }> {
   const clock = new HandClock();
   const store = given ?? openSqliteDocumentStore(":memory:", clock);
+  const events: NodeEvent[] = [];
   const nodes = await openNodeRegistry({
-    store: new NodeStore(store, "default_org"),
+    records: new NodeDocuments({ store, orgId: "default_org", collection: "nodes" }),
+    standings: new NodeDocuments({ store, orgId: "default_org", collection: "node_standings" }),
     clock,
     logger: silentLogger,
     intervals: INTERVALS,
+    duplicateRules: duplicateRules(INTERVALS),
+    onEvent: (event) => events.push(event),
   });
-  return { clock, store, nodes };
+  return { clock, store, nodes, events };
+}
+
+/** Asks to register with the key of the node and machine that the request names. */
+export function registering(
+  nodes: NodeRegistry,
+  request: ReturnType<typeof registerRequest>,
+): Promise<RegisterOutcome> {
+  const asked = checkRegistration(request);
+  const identity = machineIdentity(asked.inventory.machineId);
+  return nodes.register(asked, { id: asked.nodeId, identity });
 }
 
 /** Registers a node that must be taken in. */
@@ -30,7 +48,7 @@ export async function registered(
   nodes: NodeRegistry,
   request: ReturnType<typeof registerRequest>,
 ): Promise<Registration> {
-  const outcome = await nodes.register(checkRegistration(request));
+  const outcome = await registering(nodes, request);
   if (outcome.kind === "refused") throw new Error(outcome.message);
   return outcome.registration;
 }

@@ -1,0 +1,32 @@
+import type { Clock, DocumentStore, Logger } from "@berth/service-kit";
+import { openCommandJournal } from "./command-journal.ts";
+import { CommandRunner } from "./command-runner.ts";
+import { type FenceStore, openFenceStore } from "./fence-store.ts";
+import { ORDER_HANDLERS } from "./order-handlers.ts";
+import { type Outbox, openOutbox } from "./outbox.ts";
+
+/** What the link keeps in the agent's store. */
+export interface LinkMemory {
+  readonly fences: FenceStore;
+  readonly outbox: Outbox;
+  readonly commands: CommandRunner;
+}
+
+/** Opens whom the agent obeys, the events on their way, and the commands that it has carried out. */
+export async function openLinkMemory(deps: {
+  readonly store: DocumentStore;
+  readonly orgId: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}): Promise<LinkMemory> {
+  const { store, orgId, clock, logger } = deps;
+  const journal = await openCommandJournal({ store, orgId, clock });
+  const handlers = ORDER_HANDLERS;
+  // There is no ledger yet: its revision is 0, which every order without a target fits.
+  const ledgerRevision = () => 0n;
+  return {
+    fences: await openFenceStore(store, orgId),
+    outbox: await openOutbox({ store, orgId, clock, logger }),
+    commands: new CommandRunner({ journal, handlers, ledgerRevision, clock, logger }),
+  };
+}

@@ -1,0 +1,83 @@
+import type { AgentService } from "@berth/proto";
+import { BerthError, type Clock } from "@berth/service-kit";
+import type { CallOptions, Client } from "@connectrpc/connect";
+import { AckDeadline } from "./ack-deadline.ts";
+import type { Outbox, OutboxBatch } from "./outbox.ts";
+import type { StateBoard, StateEntry } from "./state-board.ts";
+import { stateMessages } from "./state-stream.ts";
+
+/** What {@link sendState} works with. */
+export interface StateSenderOptions {
+  readonly client: Client<typeof AgentService>;
+  readonly call: CallOptions;
+  readonly sessionId: string;
+  readonly board: StateBoard;
+  readonly outbox: Outbox;
+  readonly clock: Clock;
+  /** Entries that the control-plane holds; undefined when it wants a snapshot. */
+  readonly held: readonly StateEntry[] | undefined;
+  /** Longest wait for an acknowledgement, ms. */
+  readonly ackMs: number;
+  /** Called once when the control-plane holds all of the agent's state. */
+  readonly onInSync: () => void;
+}
+
+/** Runs one State stream; gives why it ended, rejects when it breaks or is not acknowledged in time. */
+export async function sendState(options: StateSenderOptions): Promise<string> {
+  const { client, board, outbox, clock, sessionId, held, ackMs, onInSync } = options;
+  const late = new AbortController();
+  const deadline = new AckDeadline(ackMs, () => late.abort());
+  const signal = AbortSignal.any([
+    late.signal,
+    ...(options.call.signal ? [options.call.signal] : []),
+  ]);
+  const admission = admissionGate(signal);
+  const batches = new Map<bigint, OutboxBatch>();
+  let inSyncAt = held === undefined ? undefined : 0n;
+  if (held !== undefined) onInSync();
+  const messages = stateMessages({
+    ...{ board, outbox, clock, sessionId, held, signal },
+    admitted: () => admission.opened,
+    onSend: ({ streamSeq, snapshotEnd, batch }) => {
+      deadline.sent(streamSeq);
+      if (snapshotEnd) inSyncAt = streamSeq;
+      if (batch !== undefined) batches.set(streamSeq, batch);
+    },
+  });
+  try {
+    for await (const answer of client.state(messages, { ...options.call, signal })) {
+      const { ackedStreamSeq, snapshotAdmitted } = answer;
+      deadline.acked(ackedStreamSeq);
+      if (snapshotAdmitted) admission.open();
+      if (inSyncAt !== undefined && ackedStreamSeq >= inSyncAt) onInSync();
+      await forgetAcked(outbox, batches, ackedStreamSeq);
+    }
+    return "the control-plane ended the state stream";
+  } catch (thrown) {
+    if (!late.signal.aborted) throw thrown;
+    const message = `state was not acknowledged within ${ackMs} ms`;
+    throw new BerthError("DEADLINE_EXCEEDED", message, { cause: thrown });
+  } finally {
+    deadline.stop();
+  }
+}
+
+/** A gate that is opened by the admission, or by the end of the stream. */
+function admissionGate(signal: AbortSignal): { readonly opened: Promise<void>; open(): void } {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  if (signal.aborted) resolve();
+  signal.addEventListener("abort", () => resolve(), { once: true });
+  return { opened: promise, open: resolve };
+}
+
+async function forgetAcked(
+  outbox: Outbox,
+  batches: Map<bigint, OutboxBatch>,
+  ackedStreamSeq: bigint,
+): Promise<void> {
+  for (const [streamSeq, batch] of batches) {
+    if (streamSeq > ackedStreamSeq) return;
+    batches.delete(streamSeq);
+    await outbox.forget(batch);
+  }
+}

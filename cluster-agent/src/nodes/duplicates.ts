@@ -1,0 +1,194 @@
+import { type AgentInstance, overlapping, type Sighting, sighted } from "./agent-sightings.ts";
+import {
+  inGroup,
+  isRefused,
+  type NodeStanding,
+  type PickRequest,
+  pickCandidate,
+  withCandidates,
+  withRefused,
+} from "./node-standing.ts";
+
+/**
+ * Finds two agents that run as one node: with the same key, machine id and node id, on copies of one
+ * state directory (a cloned machine). A restart or a reboot is not one: its processes do not overlap
+ * in time. Failure model §2: duplicates are both refused until an operator picks.
+ */
+export interface DuplicateState {
+  /** What the store keeps. */
+  readonly standing: NodeStanding;
+  /** Who was heard since our own start. */
+  readonly sightings: readonly Sighting[];
+  /** Process whose registration counts; absent when none does. */
+  readonly holderId?: string;
+}
+
+/** Times of the judgement, in ms. */
+export interface DuplicateRules {
+  /** A holder that was heard within this time may still be there. */
+  readonly liveMs: number;
+  /**
+   * Two processes that were heard in turn over more than this run at the same time. It must be longer
+   * than a broken connection can still deliver what a dead process has sent: 9 s with the pings of
+   * `createHttp2Server`.
+   */
+  readonly overlapMs: number;
+}
+
+/** Longest time that a broken connection delivers what a dead process has sent, and a little more, ms. */
+const OVERLAP_MS = 10_000;
+
+/** Rules for agents that report at these intervals: two of them may fail to come. */
+export function duplicateRules(intervals: {
+  readonly hostMs: number;
+  readonly ttlMs: number;
+}): DuplicateRules {
+  return { liveMs: 2 * Math.min(intervals.hostMs, intervals.ttlMs / 3), overlapMs: OVERLAP_MS };
+}
+
+/** When something happened. */
+export interface DuplicateMoment {
+  /** Ms of one monotonic clock. */
+  readonly nowMs: number;
+  /** ISO 8601, for people. */
+  readonly at: string;
+}
+
+/**
+ * What to do with a process: `taken` = its registration counts from now on; `wait` = another one may still
+ * be there, try again; `duplicate` = both are refused until an operator picks; `refused` = an operator
+ * has picked another one.
+ */
+export type DuplicateVerdict = "taken" | "wait" | "duplicate" | "refused";
+
+/** The next state and the verdict on who has spoken. */
+export interface DuplicateStep {
+  readonly state: DuplicateState;
+  readonly verdict: DuplicateVerdict;
+}
+
+/**
+ * State of a node at our own start. The process that held it last may be there still, and gets the time to
+ * be heard again.
+ */
+export function openDuplicateState(
+  standing: NodeStanding,
+  holder: AgentInstance | undefined,
+  nowMs: number,
+): DuplicateState {
+  if (holder === undefined || standing.kind === "duplicate") return { standing, sightings: [] };
+  const sightings = sighted([], holder, nowMs);
+  return { standing, sightings, holderId: holder.instanceId };
+}
+
+/** A process asks to register. */
+export function agentAsks(
+  state: DuplicateState,
+  asked: { readonly agent: AgentInstance; readonly moment: DuplicateMoment },
+  rules: DuplicateRules,
+): DuplicateStep {
+  const { agent, moment } = asked;
+  if (isRefused(state.standing, agent)) return { state, verdict: "refused" };
+  const sightings = sighted(state.sightings, agent, moment.nowMs);
+  const seen = { ...state, sightings };
+  if (state.standing.kind === "duplicate") return stillDuplicate(seen, agent, moment);
+  const other = overlapping(sightings, agent.instanceId, rules.overlapMs);
+  if (other !== undefined) return conflict(seen, agent, { other: other.agent, moment });
+  return succession(seen, agent, { nowMs: moment.nowMs, liveMs: rules.liveMs });
+}
+
+/** The process that holds the registration has reported. */
+export function holderReports(
+  state: DuplicateState,
+  moment: DuplicateMoment,
+  rules: DuplicateRules,
+): DuplicateStep {
+  const holder = holderOf(state);
+  if (holder === undefined) return { state, verdict: "taken" };
+  const sightings = sighted(state.sightings, holder.agent, moment.nowMs);
+  const seen = { ...state, sightings };
+  // After a pick the holder is the one that was picked; who comes beside it is judged when it asks.
+  if (state.standing.kind !== "clear") return { state: seen, verdict: "taken" };
+  const other = overlapping(sightings, holder.agent.instanceId, rules.overlapMs);
+  if (other === undefined) return { state: seen, verdict: "taken" };
+  return declared(seen, [other.agent, holder.agent], moment);
+}
+
+/** An operator picks one candidate; throws as {@link pickCandidate} does. What was heard counts anew. */
+export function operatorPicks(
+  state: DuplicateState,
+  request: PickRequest,
+  at: string,
+): DuplicateState {
+  return { standing: pickCandidate(state.standing, request, at), sightings: [] };
+}
+
+function succession(
+  state: DuplicateState,
+  agent: AgentInstance,
+  { nowMs, liveMs }: { readonly nowMs: number; readonly liveMs: number },
+): DuplicateStep {
+  const holder = holderOf(state);
+  const taken: DuplicateStep = {
+    state: { ...state, holderId: agent.instanceId },
+    verdict: "taken",
+  };
+  if (holder === undefined || holder.agent.instanceId === agent.instanceId) return taken;
+  if (nowMs - holder.lastAtMs > liveMs) return taken;
+  // Once a copy is known to exist, a later start alone does not prove whose it is.
+  const laterStart = agent.incarnation > holder.agent.incarnation;
+  return laterStart && state.standing.kind === "clear" ? taken : { state, verdict: "wait" };
+}
+
+/** Two processes run at the same time. After a pick the one beside the holder is the copy. */
+function conflict(
+  state: DuplicateState,
+  agent: AgentInstance,
+  { other, moment }: { readonly other: AgentInstance; readonly moment: DuplicateMoment },
+): DuplicateStep {
+  const { standing } = state;
+  if (standing.kind !== "picked") return declared(state, [other, agent], moment);
+  if (state.holderId === agent.instanceId) {
+    const refused = withRefused(standing, other, agent, moment.at);
+    return { state: without(other, { ...state, standing: refused }), verdict: "taken" };
+  }
+  if (inGroup(standing.favoured, agent) && !inGroup(standing.favoured, other)) {
+    return declared(state, [other, agent], moment);
+  }
+  const refused = withRefused(standing, agent, other, moment.at);
+  return { state: without(agent, { ...state, standing: refused }), verdict: "refused" };
+}
+
+function declared(
+  { standing, sightings }: DuplicateState,
+  agents: readonly AgentInstance[],
+  { at }: DuplicateMoment,
+): DuplicateStep {
+  const known = standing.kind === "picked" ? standing.candidates : [];
+  const candidates = withCandidates(known, agents, at);
+  return {
+    state: { standing: { kind: "duplicate", since: at, candidates }, sightings },
+    verdict: "duplicate",
+  };
+}
+
+function stillDuplicate(
+  state: DuplicateState,
+  agent: AgentInstance,
+  { at }: DuplicateMoment,
+): DuplicateStep {
+  const { standing } = state;
+  if (standing.kind !== "duplicate") return { state, verdict: "wait" };
+  const candidates = withCandidates(standing.candidates, [agent], at);
+  if (candidates === standing.candidates) return { state, verdict: "duplicate" };
+  return { state: { ...state, standing: { ...standing, candidates } }, verdict: "duplicate" };
+}
+
+function holderOf({ sightings, holderId }: DuplicateState): Sighting | undefined {
+  return sightings.find((one) => one.agent.instanceId === holderId);
+}
+
+function without(agent: AgentInstance, state: DuplicateState): DuplicateState {
+  const sightings = state.sightings.filter((one) => one.agent.instanceId !== agent.instanceId);
+  return { ...state, sightings };
+}

@@ -1,0 +1,95 @@
+import type { Logger, Reason } from "@berth/service-kit";
+import type { FieldProblem } from "./check-samples.ts";
+import type { Liveness } from "./liveness.ts";
+
+/** Something about a node that people and the control-plane want to know. */
+export interface NodeEvent {
+  readonly kind:
+    | "node_joined"
+    | "node_telemetry_lost"
+    | "node_back"
+    | "node_rebooted"
+    | "node_duplicate"
+    | "node_refused";
+  /** "node/<id>". */
+  readonly key: string;
+  /** Plain JSON. */
+  readonly facts: Readonly<Record<string, unknown>>;
+}
+
+/** Hears each event of a node once; must not throw. */
+export type OnNodeEvent = (event: NodeEvent) => void;
+
+const MAX_TOLD_PROBLEMS = 1_000;
+
+/** Tells what happens to nodes, to the log and to whoever listens. */
+export class NodeNews {
+  readonly #logger: Logger;
+  readonly #onEvent: OnNodeEvent;
+  /** Refusal that was told last, by node id: an agent that is refused asks again all the time. */
+  readonly #refusals = new Map<string, Reason>();
+
+  constructor(logger: Logger, onEvent: OnNodeEvent) {
+    this.#logger = logger;
+    this.#onEvent = onEvent;
+  }
+
+  /** Tells an event; `level` and `message` are for the log. */
+  tell(
+    node: string,
+    kind: NodeEvent["kind"],
+    news: { readonly message: string; readonly facts: NodeEvent["facts"] },
+  ): void {
+    const alarming = kind === "node_duplicate" ? "error" : "warn";
+    const level = kind === "node_joined" || kind === "node_back" ? "info" : alarming;
+    this.#logger[level](news.message, { node, ...news.facts });
+    this.#onEvent({ kind, key: `node/${node}`, facts: news.facts });
+  }
+
+  /** Tells that a node is heard again, or not any more. */
+  verdict(
+    node: string,
+    change: { readonly from: Liveness; readonly to: Liveness; readonly duplicate: boolean },
+  ): void {
+    const { from, to, duplicate } = change;
+    const message = "node verdict changed";
+    const facts = { from, to };
+    // That there are two of it was told as such; that a node is heard after our own start is no news.
+    if (to === "telemetry_lost" && !duplicate) {
+      this.tell(node, "node_telemetry_lost", { message, facts });
+    } else if (to === "live" && from === "telemetry_lost") {
+      this.tell(node, "node_back", { message, facts });
+    } else {
+      this.#logger.info(message, { node, ...facts });
+    }
+  }
+
+  /**
+   * Tells a refusal of a known node once, until another reason or {@link admitted}. That an agent waits
+   * for the one before it is for the log only.
+   */
+  refused(node: string, refusal: { readonly reason: Reason; readonly message: string }): void {
+    const { reason, message: why } = refusal;
+    if (this.#refusals.get(node) === reason) return;
+    this.#refusals.set(node, reason);
+    if (reason === "UNAVAILABLE") {
+      this.#logger.info("an agent waits, another one of its node may still be there", { node });
+      return;
+    }
+    this.tell(node, "node_refused", { message: "a node was refused", facts: { reason, why } });
+  }
+
+  /** Logs fields of samples that were dropped, each once; `told` are the ones that were. */
+  dropped(node: string, told: Set<string>, problems: readonly FieldProblem[]): void {
+    for (const { field, why } of problems) {
+      if (told.has(field) || told.size >= MAX_TOLD_PROBLEMS) continue;
+      told.add(field);
+      this.#logger.warn("a field of a sample was dropped", { node, field, why });
+    }
+  }
+
+  /** The node was let in: the next refusal is told again. */
+  admitted(node: string): void {
+    this.#refusals.delete(node);
+  }
+}

@@ -1,0 +1,38 @@
+import { randomUUID } from "node:crypto";
+import { BerthError } from "@berth/service-kit";
+import type { Registration } from "./node-registration.ts";
+
+/** The registrations in force: one per node, found by its id or by its node. */
+export class RegistrationBook {
+  readonly #byId = new Map<string, Registration>();
+  readonly #ofNode = new Map<string, { handle: Registration; end: AbortController }>();
+
+  /** The registration with an id, undefined when it has ended or never was. */
+  find(id: string): Registration | undefined {
+    return this.#byId.get(id);
+  }
+
+  /** Whether it is the newest one of its node, and has not ended. */
+  holds({ id }: Registration): boolean {
+    return this.#byId.has(id);
+  }
+
+  /** Begins a registration and ends the node's one before it. */
+  begin(nodeId: string): Registration {
+    this.end(nodeId, "the node has registered again");
+    const end = new AbortController();
+    const handle = { nodeId, id: randomUUID(), ended: end.signal };
+    this.#ofNode.set(nodeId, { handle, end });
+    this.#byId.set(handle.id, handle);
+    return handle;
+  }
+
+  /** Ends the registration of a node, if there is one: its signal's reason is a CONFLICT that says why. */
+  end(nodeId: string, why: string): void {
+    const entry = this.#ofNode.get(nodeId);
+    if (entry === undefined) return;
+    this.#ofNode.delete(nodeId);
+    this.#byId.delete(entry.handle.id);
+    entry.end.abort(new BerthError("CONFLICT", `registration_id: ${why}`));
+  }
+}
