@@ -1,8 +1,9 @@
 import {
+  integerSetting,
   listSetting,
   loopbackHostSetting,
   portSetting,
-  requiredTextSetting,
+  serverNamesSetting,
   textSetting,
 } from "@berth/service-kit";
 
@@ -34,9 +35,19 @@ export const settings = {
     doc: "organization that records belong to",
     fallback: "default_org",
   }),
-  linkToken: requiredTextSetting({
-    env: "BERTH_LINK_TOKEN",
-    doc: "token that cluster-agents must present",
+  agentHost: textSetting({
+    env: "BERTH_AGENT_HOST",
+    doc: "address of the agent port, when it is not BERTH_HOST; one beyond loopback turns TLS on",
+    fallback: "",
+  }),
+  agentNames: serverNamesSetting({
+    env: "BERTH_AGENT_NAMES",
+    doc: "names and addresses that agents dial, for the certificate; the host name and this machine's addresses are in it anyway",
+  }),
+  localToken: textSetting({
+    env: "BERTH_LOCAL_TOKEN",
+    doc: "enrolment token for the cluster-agent of this machine; `berth up` makes it",
+    fallback: "",
   }),
   allowedHosts: listSetting({
     env: "BERTH_ALLOWED_HOSTS",
@@ -47,5 +58,54 @@ export const settings = {
     env: "BERTH_ALLOWED_ORIGINS",
     doc: "origins beyond loopback ones that browsers may call from",
     fallback: [],
+  }),
+  assumeSeconds: integerSetting({
+    env: "BERTH_ASSUME_SECONDS",
+    doc: "seconds for which placed GPUs count as taken in other decisions, 0-300",
+    fallback: 10,
+    min: 0,
+    max: 300,
+  }),
+  reportIntervalMs: integerSetting({
+    env: "BERTH_REPORT_INTERVAL_MS",
+    doc: "time between two telemetry reports of a cluster, in ms, 100-60000",
+    fallback: 1_000,
+    min: 100,
+    max: 60_000,
+  }),
+  decisionDays: integerSetting({
+    env: "BERTH_DECISION_DAYS",
+    doc: "days that decision records are kept, 1-365",
+    fallback: 7,
+    min: 1,
+    max: 365,
+  }),
+  decisionMaxMiB: integerSetting({
+    env: "BERTH_DECISION_MAX_MIB",
+    doc: "MiB of decision records that are kept, 16-1048576",
+    fallback: 1_024,
+    min: 16,
+    max: 1_048_576,
+  }),
+  policyWallMs: integerSetting({
+    env: "BERTH_POLICY_WALL_MS",
+    doc: "cap on the time of one evaluation of a policy, in ms, 100-30000",
+    fallback: 30_000,
+    min: 100,
+    max: 30_000,
+  }),
+  policyCpuMs: integerSetting({
+    env: "BERTH_POLICY_CPU_MS",
+    doc: "cap on the CPU time of one evaluation of a policy, in ms, 100-20000",
+    fallback: 20_000,
+    min: 100,
+    max: 20_000,
+  }),
+  policyMemoryMiB: integerSetting({
+    env: "BERTH_POLICY_MEMORY_MIB",
+    doc: "cap on the memory of a policy, in MiB, 64-256",
+    fallback: 256,
+    min: 64,
+    max: 256,
   }),
 };

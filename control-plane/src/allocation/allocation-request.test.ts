@@ -1,10 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { parseAllocationRequest, requestIdOf } from "./allocation-request.ts";
+import { readFrame } from "./allocation-request.ts";
 
 const base = { adhoc: true, policy_rule_uri: "p:1-s", inputs: {} };
-const parse = (message: object) => parseAllocationRequest(JSON.stringify(message));
+const parseText = (text: string) => readFrame(text).request();
+const parse = (message: object) => parseText(JSON.stringify(message));
 
-describe("parseAllocationRequest", () => {
+describe("readFrame", () => {
   it("reads the seed's message, in which empty fields mean nothing", () => {
     const sample = { ...base, clusters: [], filter: {}, search: {}, parameters: {}, settings: {} };
     expect(parse(sample)).toEqual({
@@ -14,7 +15,19 @@ describe("parseAllocationRequest", () => {
       requestCount: undefined,
       parameters: {},
       settings: {},
+      assumeSeconds: undefined,
+      isHoldAsked: false,
     });
+  });
+
+  it.each([
+    [{ assume_seconds: 0, hold: false }, 0, false],
+    [{ assume_seconds: 2.5, hold: true }, 2.5, true],
+    [{ assume_seconds: null, hold: {} }, undefined, true],
+    [{ assume_seconds: "", hold: { ttl_ms: 5_000 } }, undefined, true],
+    [{ hold: null }, undefined, false],
+  ])("reads %j", (fields, assumeSeconds, isHoldAsked) => {
+    expect(parse({ ...base, ...fields })).toMatchObject({ assumeSeconds, isHoldAsked });
   });
 
   it.each([
@@ -27,7 +40,7 @@ describe("parseAllocationRequest", () => {
 
   it("keeps the numbers of inputs as the client wrote them", () => {
     const text = '{"policy_rule_uri":"p:1-s","inputs":{"a":10.0,"b":9007199254740993,"c":1e3}}';
-    expect(parseAllocationRequest(text).inputsJson).toBe('{"a":10.0,"b":9007199254740993,"c":1e3}');
+    expect(parseText(text).inputsJson).toBe('{"a":10.0,"b":9007199254740993,"c":1e3}');
   });
 
   it("drops repeated cluster ids and accepts one id as text", () => {
@@ -79,23 +92,32 @@ describe("parseAllocationRequest", () => {
       '{"policy_rule_uri":"p","inputs":{},"request_id":{}}',
       "request_id: expected text or a number, got object",
     ],
+    [
+      '{"policy_rule_uri":"p","inputs":{},"assume_seconds":"5"}',
+      "assume_seconds: expected a number",
+    ],
+    ['{"policy_rule_uri":"p","inputs":{},"assume_seconds":301}', "from 0 to 300, got 301"],
+    ['{"policy_rule_uri":"p","inputs":{},"assume_seconds":-1}', "from 0 to 300, got -1"],
+    ['{"policy_rule_uri":"p","inputs":{},"hold":"yes"}', "hold: expected"],
+    ['{"policy_rule_uri":"p","inputs":{},"hold":{"ttl_ms":0}}', "hold.ttl_ms: expected"],
+    ['{"policy_rule_uri":"p","inputs":{},"hold":{"ttl_ms":"x"}}', "hold.ttl_ms: expected"],
     ['{"input":{},"mode":"dry_run"}', "block mode"],
     ['{"adhoc":false,"input":{}}', "block mode"],
     [`${"[".repeat(100_000)}`, "the request is not JSON"],
   ])("refuses %s and says what is wrong", (text, message) => {
-    expect(() => parseAllocationRequest(text)).toThrow(message);
+    expect(() => parseText(text)).toThrow(message);
   });
 
   it("survives 100,000 closed nesting levels", () => {
     const text = `{"policy_rule_uri":"p","inputs":${"[".repeat(100_000)}${"]".repeat(100_000)}}`;
-    expect(() => parseAllocationRequest(text)).toThrow(/nested too deeply|nested/);
+    expect(() => parseText(text)).toThrow(/nested too deeply|nested/);
   });
 });
 
-describe("requestIdOf", () => {
+describe("requestId", () => {
   it("keeps a number as it was written", () => {
     for (const id of ["9007199254740993", "7.0", "1e3"]) {
-      expect(JSON.stringify(requestIdOf(`{"request_id":${id}}`))).toBe(id);
+      expect(JSON.stringify(readFrame(`{"request_id":${id}}`).requestId)).toBe(id);
     }
   });
 
@@ -106,6 +128,6 @@ describe("requestIdOf", () => {
     ["null", undefined],
     ["not json", undefined],
   ])("finds in %s the id %s", (text, id) => {
-    expect(requestIdOf(text)).toBe(id);
+    expect(readFrame(text).requestId).toBe(id);
   });
 });

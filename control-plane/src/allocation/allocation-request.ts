@@ -4,6 +4,7 @@ import {
   isRawNumber,
   parseLossless,
   type RawNumber,
+  toNumber,
   typeName,
 } from "@berth/service-kit";
 import { Type } from "typebox";
@@ -20,7 +21,30 @@ export const AllocationBody = Type.Object({
   parameters: Type.Optional(Type.Object({})),
   settings: Type.Optional(Type.Object({})),
   request_id: Type.Optional(Type.Union([Type.String(), Type.Number()])),
+  assume_seconds: Type.Optional(Type.Number({ minimum: 0, maximum: 300 })),
+  hold: Type.Optional(
+    Type.Union([Type.Boolean(), Type.Object({ ttl_ms: Type.Optional(Type.Integer()) })]),
+  ),
 });
+
+/** Longest time for which a placement is assumed, in s. */
+export const MAX_ASSUME_SECONDS = 300;
+const MAX_HOLD_MS = 24 * 60 * 60 * 1_000;
+
+/** A `request_id` as the client wrote it. */
+export type RequestId = string | number | RawNumber;
+
+/** A message of a client, read but not checked. */
+export interface AllocationFrame {
+  /** To be echoed in the reply; undefined when the message has no usable one. */
+  readonly requestId: RequestId | undefined;
+  /**
+   * The request in it. Empty, null and missing are the same for every optional field. Throws
+   * INVALID_ARGUMENT that names the field; the texts for missing fields are those of the existing
+   * deployment.
+   */
+  readonly request: () => AllocationRequest;
+}
 
 /** One request for a placement, as WebSocket and HTTP clients send it (seed "Resource Allocator"). */
 export interface AllocationRequest {
@@ -34,6 +58,10 @@ export interface AllocationRequest {
   /** Parameters and settings with their numbers as written; override the policy's defaults. */
   readonly parameters: Readonly<Record<string, unknown>>;
   readonly settings: Readonly<Record<string, unknown>>;
+  /** Seconds for which the chosen GPUs count as taken in other callers' decisions; the default if absent. */
+  readonly assumeSeconds: number | undefined;
+  /** Whether the client asked for a lease on what is chosen. */
+  readonly isHoldAsked: boolean;
 }
 
 /** How the client selects candidates; ids win over a filter, a filter over a search. */
@@ -43,13 +71,22 @@ export type Selection =
   | { readonly kind: "filter"; readonly filter: ClusterFilter }
   | { readonly kind: "search"; readonly search: Search };
 
-/**
- * Reads a request from the text that the client sent. Empty, null and missing are the same for every
- * optional field. Throws INVALID_ARGUMENT that names the field; the texts for missing fields are those
- * of the existing deployment.
- */
-export function parseAllocationRequest(text: string): AllocationRequest {
-  const message = parseMessage(text);
+/** Reads what a client sent. Never throws: what is wrong with it is told by `request()`. */
+export function readFrame(text: string): AllocationFrame {
+  let message: Record<string, unknown>;
+  try {
+    message = parseMessage(text);
+  } catch (thrown) {
+    const request = () => {
+      throw thrown;
+    };
+    return { requestId: undefined, request };
+  }
+  const id = message.request_id;
+  return { requestId: isRequestId(id) ? id : undefined, request: () => toRequest(message) };
+}
+
+function toRequest(message: Record<string, unknown>): AllocationRequest {
   refuseBlockMode(message);
   for (const field of ["policy_rule_uri", "inputs"]) {
     if (field in message && message[field] !== "") continue;
@@ -72,21 +109,12 @@ export function parseAllocationRequest(text: string): AllocationRequest {
     requestCount: requestCount(message.inputs),
     parameters: optionalObject("parameters", message.parameters),
     settings: optionalObject("settings", message.settings),
+    assumeSeconds: assumeSeconds(message.assume_seconds),
+    isHoldAsked: isHoldAsked(message.hold),
   };
 }
 
-/** The client's `request_id` as it was written, when the text is JSON and has a usable one. */
-export function requestIdOf(text: string): string | number | RawNumber | undefined {
-  try {
-    const message = parseLossless(text);
-    const id = isJsonObject(message) ? message.request_id : undefined;
-    return isRequestId(id) ? id : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-function isRequestId(id: unknown): id is string | number | RawNumber {
+function isRequestId(id: unknown): id is RequestId {
   return typeof id === "string" || typeof id === "number" || isRawNumber(id);
 }
 
@@ -149,4 +177,30 @@ function optionalObject(field: string, value: unknown): Readonly<Record<string, 
 function requestCount(inputs: unknown): number | undefined {
   const requests = isJsonObject(inputs) ? inputs.requests : inputs;
   return Array.isArray(requests) ? requests.length : undefined;
+}
+
+function assumeSeconds(value: unknown): number | undefined {
+  if (value === undefined || value === null || value === "") return undefined;
+  const seconds = toNumber(value);
+  if (seconds !== undefined && seconds >= 0 && seconds <= MAX_ASSUME_SECONDS) return seconds;
+  const got = seconds === undefined ? typeName(value) : String(seconds);
+  const message = `assume_seconds: expected a number from 0 to ${MAX_ASSUME_SECONDS}, got ${got}`;
+  throw new BerthError("INVALID_ARGUMENT", message);
+}
+
+function isHoldAsked(value: unknown): boolean {
+  if (value === undefined || value === null || value === "") return false;
+  if (typeof value === "boolean") return value;
+  if (!isJsonObject(value)) {
+    const message = `hold: expected {"ttl_ms": …} or a boolean, got ${typeName(value)}`;
+    throw new BerthError("INVALID_ARGUMENT", message);
+  }
+  const ttl = value.ttl_ms;
+  if (ttl === undefined || ttl === null) return true;
+  const ttlMs = toNumber(ttl);
+  if (ttlMs !== undefined && Number.isInteger(ttlMs) && ttlMs > 0 && ttlMs <= MAX_HOLD_MS) {
+    return true;
+  }
+  const message = `hold.ttl_ms: expected a whole number of ms from 1 to ${MAX_HOLD_MS}`;
+  throw new BerthError("INVALID_ARGUMENT", message);
 }

@@ -1,18 +1,24 @@
+import { createHash } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createSandbox, type Sandbox } from "@berth/policy-sandbox";
 import { openSqliteDocumentStore, silentLogger, systemClock } from "@berth/service-kit";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { FleetSnapshot } from "../fleet/cluster-view.ts";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import type { ClusterView } from "../fleet/cluster-view.ts";
 import { PolicyContexts } from "../policies/policy-contexts.ts";
 import { PolicyRegistry } from "../policies/policy-registry.ts";
 import { aGpu, aView } from "../testing/documents.ts";
+import { readFrame } from "./allocation-request.ts";
 import { Allocator } from "./allocator.ts";
+import { Assumptions } from "./assumptions.ts";
+import type { DecisionRecord } from "./decisions/decision-record.ts";
+import { ResidentCatalog } from "./resident-catalog.ts";
 
 const ORG = "default_org";
+const CAPS = { wallMs: 30_000, cpuMs: 20_000, memoryMiB: 256 };
 const principal = { orgId: ORG, role: "admin" } as const;
-const snapshot: FleetSnapshot = new Map([
+const views: ReadonlyMap<string, ClusterView> = new Map([
   ["c1", aView("c1", { gpus: [aGpu("0"), aGpu("1")] })],
   ["c2", aView("c2", { health: "unknown" })],
   ["gone", aView("gone", { health: "unreachable" })],
@@ -24,6 +30,7 @@ let policies: PolicyRegistry;
 let contexts: PolicyContexts;
 let reopenContexts: () => PolicyContexts;
 let allocator: Allocator;
+let records: DecisionRecord[];
 let closeStore: () => Promise<void>;
 
 beforeAll(async () => {
@@ -32,10 +39,16 @@ beforeAll(async () => {
   closeStore = () => store.close();
   sandbox = createSandbox({ stateDir: path.join(directory, "sandbox") });
   policies = new PolicyRegistry({ store, sandbox });
-  const clusters = { snapshot: async () => snapshot };
+  const clusters = { snapshot: async () => ({ revision: 42, clusters: views }) };
+  records = [];
   contexts = new PolicyContexts({ store, logger: silentLogger });
   reopenContexts = () => new PolicyContexts({ store, logger: silentLogger });
-  allocator = new Allocator({ clusters, policies, contexts, sandbox, logger: silentLogger });
+  allocator = new Allocator({
+    ...{ clusters, policies, contexts, sandbox, assumeSeconds: 0, caps: CAPS },
+    residents: new ResidentCatalog(),
+    assumptions: new Assumptions(systemClock),
+    decisions: { record: (_orgId, record) => void records.push(record) },
+  });
   await sandbox.ready();
 });
 
@@ -64,7 +77,7 @@ async function allocate(uri: string, fields: object | string = {}): Promise<unkn
   const extra = typeof fields === "string" ? fields : JSON.stringify(fields).slice(1, -1);
   const text = `{"policy_rule_uri":"${uri}","inputs":{}${extra === "" ? "" : `,${extra}`}}`;
   const never = new AbortController().signal;
-  return JSON.parse(JSON.stringify(await allocator.allocate(principal, text, never)));
+  return JSON.parse(JSON.stringify(await allocator.allocate(principal, readFrame(text), never)));
 }
 
 const SEEN = 'return {"cluster_id": None, "seen": list(input_data["cluster_data"])}';
@@ -191,6 +204,7 @@ return {"cluster_id": None, "ok": [ok, document["id"]], "missing": [missing, why
     expect(await allocate(right)).toEqual({
       success: true,
       data: { cluster_id: "c1", node_id: "node-1", gpus: ["1"] },
+      decision_id: expect.stringMatching(/^[0-9a-f-]{36}$/),
     });
   });
 
@@ -200,6 +214,94 @@ return {"cluster_id": None, "ok": [ok, document["id"]], "missing": [missing, why
       reason: "POLICY_FAILED",
       message: expect.stringContaining("raised KeyError: 'a' (function.py:7)"),
     });
+  });
+});
+
+const FIRST_FREE = `node = input_data["cluster_data"]["c1"]["data"]["nodes"]["nodeData"][0]
+free = [gpu["id"] for gpu in node["gpus"]["gpus"] if gpu["state"] == "free"]
+if not free:
+    return {"cluster_id": None, "reasons": ["c1 has %d free GPUs" % node["free_gpus"]]}
+return {"cluster_id": "c1", "node_id": "node-1", "gpus": free[:1]}`;
+
+describe("assumed placements", () => {
+  it("gives callers at the same moment different GPUs, and then none", async () => {
+    const uri = await publish("first-free", FIRST_FREE);
+    const answers = await Promise.all(
+      [1, 2, 3].map(() => allocate(uri, { assume_seconds: 0.5 }) as Promise<{ data: object }>),
+    );
+    const data = answers.map((answer) => answer.data);
+    expect(data).toEqual(
+      expect.arrayContaining([
+        expect.objectContaining({ gpus: ["0"] }),
+        expect.objectContaining({ gpus: ["1"] }),
+        expect.objectContaining({ unschedulable: true, reasons: ["c1 has 0 free GPUs"] }),
+      ]),
+    );
+    await vi.waitFor(
+      async () => expect(await allocate(uri)).toMatchObject({ data: { gpus: ["0"] } }),
+      5_000,
+    );
+  });
+
+  it("assumes nothing for 0 seconds, and says that nothing is held", async () => {
+    const uri = await publish("first-free", FIRST_FREE);
+    for (const _ of [1, 2]) {
+      expect(await allocate(uri, { hold: { ttl_ms: 1_000 } })).toMatchObject({
+        data: { gpus: ["0"] },
+        held: false,
+        warnings: [expect.stringContaining("hold: ")],
+      });
+    }
+  });
+});
+
+describe("decision records", () => {
+  it("say what was asked, what the policy saw and what it said", async () => {
+    const uri = await publish("logs", 'print("hello")\nreturn {"cluster_id": "c1"}');
+    const answer = await allocate(uri, { clusters: ["c1", "ghost"] });
+    const record = records.at(-1);
+    expect(record).toMatchObject({
+      decision_id: (answer as { decision_id: string }).decision_id,
+      outcome: "placed",
+      policy_rule_uri: uri,
+      policy_digest: (await policies.get(ORG, uri)).digest,
+      inputs_digest: createHash("sha256").update("{}").digest("hex"),
+      selection: "ids",
+      inventory_revision: 42,
+      candidates: ["c1"],
+      dropped: [{ id: "ghost", reason: "there is no such cluster" }],
+      data: { cluster_id: "c1" },
+      error: null,
+      attempts: 1,
+      policy_log: "hello\n",
+    });
+    expect(record?.timings_ms.total).toBeGreaterThan(0);
+  });
+
+  it("say why clusters were no candidates", async () => {
+    const uri = await publish("seen", SEEN);
+    await allocate(uri);
+    expect(records.at(-1)?.dropped).toEqual([
+      { id: "c2", reason: "no agent; select it to have it considered" },
+      { id: "gone", reason: "unreachable" },
+    ]);
+    await allocate(uri, { filter: { variable: "id", operator: "==", value: "c1" } });
+    expect(records.at(-1)?.dropped).toEqual([
+      { id: "c2", reason: "the filter does not match" },
+      { id: "gone", reason: "unreachable" },
+    ]);
+  });
+
+  it.each([
+    ["POLICY_FAILED", "raises", "raise ValueError('no')"],
+    ["POLICY_FAILED", "wrong", 'return {"cluster_id": "nope"}'],
+    ["NOT_FOUND", "", ""],
+  ])("keep a failure as %s, and the error names them", async (reason, name, body) => {
+    const uri = name === "" ? "no-such:1-t" : await publish(name, body);
+    const error = await allocate(uri).catch((thrown: unknown) => thrown);
+    const record = records.at(-1);
+    expect(record).toMatchObject({ outcome: "failed", data: null, error: { reason } });
+    expect(error).toMatchObject({ reason, details: { decision_id: record?.decision_id } });
   });
 });
 

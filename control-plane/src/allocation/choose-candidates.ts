@@ -1,106 +1,108 @@
-import { BerthError, isJsonObject, typeName } from "@berth/service-kit";
-import type { ClusterView, FleetSnapshot } from "../fleet/cluster-view.ts";
-import type { PolicyRegistry } from "../policies/policy-registry.ts";
+import type { ClusterView } from "../fleet/cluster-view.ts";
 import type { Selection } from "./allocation-request.ts";
-import { rankingClients } from "./host-clients.ts";
-import type { Search } from "./query/selection.ts";
-import { type PolicyRunDeps, runPolicy } from "./run-policy.ts";
+import type { Sight } from "./sight.ts";
 
-/** Clusters that the policy may choose from, and what the client named that is not there. */
+/** A selection whose search, if it was one, has been ranked. */
+export type RankedSelection =
+  | Exclude<Selection, { kind: "search" }>
+  | { readonly kind: "ranked"; readonly ranking: Ranking };
+
+/** What a ranking policy made of the clusters that its filter found. */
+export interface Ranking {
+  /** The best ones in its order, at most as many as the search asked for. */
+  readonly ids: readonly string[];
+  /** Clusters that are no candidates, and why. */
+  readonly dropped: readonly Dropped[];
+}
+
+/** A cluster that the policy could not choose. */
+export interface Dropped {
+  readonly id: string;
+  /** For people: "unreachable", "the filter does not match". */
+  readonly reason: string;
+}
+
+/** Clusters that the policy may choose from, those it may not, and what the client should know of that. */
 export interface Candidates {
   readonly candidates: readonly ClusterView[];
+  readonly dropped: readonly Dropped[];
   readonly warnings: readonly string[];
 }
 
-/** Whose clusters, as of when, and until when the client waits. */
-export interface CandidateScope {
-  readonly orgId: string;
-  readonly snapshot: FleetSnapshot;
-  readonly signal: AbortSignal;
-}
-
-/** What {@link chooseCandidates} needs to run a ranking policy. */
-export interface CandidateDeps extends PolicyRunDeps {
-  readonly policies: Pick<PolicyRegistry, "runnable">;
-}
-
 /**
- * The candidates of a request: the clusters that it names, or those of its filter or search, or every
- * live one. Unreachable clusters are never candidates. A cluster without an agent is one only when it
- * was selected, with a warning. An empty pool is no error.
+ * The candidates of a request: the clusters that it names, or those of its filter or ranked search, or
+ * every live one. Unreachable clusters are never candidates. A cluster without an agent is one only when
+ * it was selected, with a warning. An empty pool is no error.
  */
-export async function chooseCandidates(
-  selection: Selection,
-  scope: CandidateScope,
-  deps: CandidateDeps,
-): Promise<Candidates> {
-  const alive = [...scope.snapshot.values()].filter((view) => view.health !== "unreachable");
+export function chooseCandidates(selection: RankedSelection, sight: Sight): Candidates {
   switch (selection.kind) {
     case "all":
-      return { candidates: alive.filter((view) => view.health === "live"), warnings: [] };
+      return everyLive(sight);
     case "ids":
-      return named(selection.ids, scope.snapshot, "clusters");
+      return named(selection.ids, sight, "clusters");
     case "filter": {
-      const ids = alive.filter(selection.filter).map((view) => view.id);
-      return named(ids, scope.snapshot, "filter");
+      const { found, dropped } = applyFilter(selection.filter, sight);
+      return withDropped(named(idsOf(found), sight, "filter"), dropped);
     }
-    case "search": {
-      const ids = await rank(selection.search, { ...scope, alive }, deps);
-      return named(ids, scope.snapshot, "search");
+    case "ranked": {
+      const { ids, dropped } = selection.ranking;
+      return withDropped(named(ids, sight, "search"), dropped);
     }
   }
 }
 
-function named(ids: readonly string[], snapshot: FleetSnapshot, field: string): Candidates {
+/** The clusters that are not unreachable and match, and why the others do not. */
+export function applyFilter(
+  matches: (view: ClusterView) => boolean,
+  sight: Sight,
+): { readonly found: readonly ClusterView[]; readonly dropped: readonly Dropped[] } {
+  const found: ClusterView[] = [];
+  const dropped: Dropped[] = [];
+  for (const view of sight.all()) {
+    if (view.health === "unreachable") dropped.push({ id: view.id, reason: "unreachable" });
+    else if (matches(view)) found.push(view);
+    else dropped.push({ id: view.id, reason: "the filter does not match" });
+  }
+  return { found, dropped };
+}
+
+function everyLive(sight: Sight): Candidates {
   const candidates: ClusterView[] = [];
+  const dropped: Dropped[] = [];
+  for (const view of sight.all()) {
+    if (view.health === "live") candidates.push(view);
+    else if (view.health === "unreachable") dropped.push({ id: view.id, reason: "unreachable" });
+    else dropped.push({ id: view.id, reason: "no agent; select it to have it considered" });
+  }
+  return { candidates, dropped, warnings: [] };
+}
+
+function named(ids: readonly string[], sight: Sight, field: string): Candidates {
+  const candidates: ClusterView[] = [];
+  const dropped: Dropped[] = [];
   const warnings: string[] = [];
   for (const id of ids) {
-    const view = snapshot.get(id);
-    if (view === undefined) warnings.push(`${field}: there is no cluster ${id}`);
-    else if (view.health === "unreachable") warnings.push(`${field}: cluster ${id} is unreachable`);
-    else {
+    const view = sight.get(id);
+    if (view === undefined) {
+      warnings.push(`${field}: there is no cluster ${id}`);
+      dropped.push({ id, reason: "there is no such cluster" });
+    } else if (view.health === "unreachable") {
+      warnings.push(`${field}: cluster ${id} is unreachable`);
+      dropped.push({ id, reason: "unreachable" });
+    } else {
       candidates.push(view);
       if (view.health === "unknown") {
         warnings.push(`${field}: cluster ${id} has no agent; nothing tells whether it is alive`);
       }
     }
   }
-  return { candidates, warnings };
+  return { candidates, dropped, warnings };
 }
 
-/** Ids of the filtered clusters in the order of the ranking policy, the first `top` of them. */
-async function rank(
-  search: Search,
-  scope: CandidateScope & { readonly alive: readonly ClusterView[] },
-  deps: CandidateDeps,
-): Promise<readonly string[]> {
-  const found = scope.alive.filter(search.filter);
-  const policy = await deps.policies.runnable(scope.orgId, search.policyRuleUri);
-  if (found.length === 0) return [];
-  const { parameters, settings } = search;
-  const resultJson = await runPolicy(
-    {
-      orgId: scope.orgId,
-      policy,
-      kind: "ranking",
-      inputJson: `[${found.map((view) => view.documentJson).join(",")}]`,
-      parameters,
-      settings,
-      clients: rankingClients(scope.snapshot),
-      signal: scope.signal,
-    },
-    deps,
-  );
-  return rankedIds(JSON.parse(resultJson), search).slice(0, search.top);
+function withDropped(chosen: Candidates, dropped: readonly Dropped[]): Candidates {
+  return { ...chosen, dropped: [...dropped, ...chosen.dropped] };
 }
 
-function rankedIds(result: unknown, search: Search): readonly string[] {
-  if (result === null) return [];
-  const ids = [result].flat().map((item, index) => {
-    const id = isJsonObject(item) ? item.id : item;
-    if (typeof id === "string") return id;
-    const message = `ranking policy ${search.policyRuleUri} returned an invalid list: result[${index}]: expected a document with an id, got ${typeName(item)}`;
-    throw new BerthError("POLICY_FAILED", message);
-  });
-  return [...new Set(ids)];
+function idsOf(views: readonly ClusterView[]): readonly string[] {
+  return views.map((view) => view.id);
 }

@@ -1,17 +1,20 @@
 import type { HostClient, HostReply } from "@berth/policy-sandbox";
 import { compileFilter, isBerthError } from "@berth/service-kit";
-import type { FleetSnapshot } from "../fleet/cluster-view.ts";
+import type { Sight } from "./sight.ts";
+
+/** What the decision at hand sees; there before the policy can ask. */
+export type SightOf = () => Sight;
 
 /**
  * The clients that the allocator puts into a policy's settings, with the conventions of the existing
  * deployment: `cluster_client` answers a tuple (ok, data) and never raises, `cluster_metrics_client`
- * answers the data or raises. Both answer from the snapshot that the policy's input was made from, so
- * a decision sees one state of the fleet. Writing is refused: policies decide, they do not register.
+ * answers the data or raises. Both answer from what the policy's input was made from, so a decision sees
+ * one state of the fleet. Writing is refused: policies decide, they do not register.
  */
-export function hostClients(snapshot: FleetSnapshot): Readonly<Record<string, HostClient>> {
+export function hostClients(sight: SightOf): Readonly<Record<string, HostClient>> {
   return {
-    cluster_client: clusterClient(snapshot),
-    cluster_metrics_client: clusterMetricsClient(snapshot),
+    cluster_client: clusterClient(sight),
+    cluster_metrics_client: clusterMetricsClient(sight),
   };
 }
 
@@ -19,9 +22,9 @@ export function hostClients(snapshot: FleetSnapshot): Readonly<Record<string, Ho
  * The clients of a ranking policy: `cluster_metrics_api` as above, and `block_metrics_api`, which knows
  * no block until blocks report metrics here.
  */
-export function rankingClients(snapshot: FleetSnapshot): Readonly<Record<string, HostClient>> {
+export function rankingClients(sight: SightOf): Readonly<Record<string, HostClient>> {
   return {
-    cluster_metrics_api: clusterMetricsClient(snapshot),
+    cluster_metrics_api: clusterMetricsClient(sight),
     block_metrics_api: {
       methods: {
         get_block: (args) => raise("APIError", `block not found: ${args[0]}`),
@@ -33,13 +36,13 @@ export function rankingClients(snapshot: FleetSnapshot): Readonly<Record<string,
 
 const READ_ONLY = "policies cannot change the cluster registry";
 
-function clusterClient(snapshot: FleetSnapshot): HostClient {
+function clusterClient(sight: SightOf): HostClient {
   const refuseWrite = () => tuple(false, JSON.stringify(`Error occurred: ${READ_ONLY}`));
   return {
     methods: {
       read_cluster: (args, kwargs) => {
         const id = args[0] ?? kwargs.cluster_id;
-        const view = snapshot.get(String(id));
+        const view = sight().get(String(id));
         if (view !== undefined) return tuple(true, view.documentJson);
         const why = `HTTP error occurred: 404 Client Error: Cluster not found: ${id}`;
         return tuple(false, JSON.stringify(why));
@@ -47,7 +50,9 @@ function clusterClient(snapshot: FleetSnapshot): HostClient {
       execute_query: (args, kwargs) => {
         try {
           const matches = compileFilter(args[0] ?? kwargs.query ?? {});
-          const found = [...snapshot.values()].filter((view) => matches(view.document));
+          const found = sight()
+            .all()
+            .filter((view) => matches(view.document));
           return tuple(true, `[${found.map((view) => view.documentJson).join(",")}]`);
         } catch (thrown) {
           return tuple(false, JSON.stringify(`Error occurred: ${messageOf(thrown)}`));
@@ -60,22 +65,22 @@ function clusterClient(snapshot: FleetSnapshot): HostClient {
   };
 }
 
-function clusterMetricsClient(snapshot: FleetSnapshot): HostClient {
+function clusterMetricsClient(sight: SightOf): HostClient {
   const refuseWrite = () => raise("PermissionError", READ_ONLY);
   return {
     methods: {
       get_cluster: (args, kwargs) => {
         const id = String(args[0] ?? kwargs.cluster_id);
-        const metrics = snapshot.get(id)?.metricsJson;
+        const metrics = sight().get(id)?.metricsJson;
         if (metrics !== undefined && metrics !== null) return { kind: "value", json: metrics };
         return raise("APIError", `cluster not found: ${id}`);
       },
       query_clusters: (args, kwargs) => {
         try {
           const matches = compileFilter(args[0] ?? kwargs.query_params ?? {}, "query_params");
-          const found = [...snapshot.values()].filter(
-            ({ metrics }) => metrics !== null && matches(metrics),
-          );
+          const found = sight()
+            .all()
+            .filter(({ metrics }) => metrics !== null && matches(metrics));
           return { kind: "value", json: `[${found.map((view) => view.metricsJson).join(",")}]` };
         } catch (thrown) {
           return raise("ValueError", messageOf(thrown));

@@ -42,7 +42,12 @@ describe("checkPlacement", () => {
       { cluster_id: "bare", node_id: "node-1" },
     ],
   ])("accepts %s", (_name, result, data) => {
-    expect(checkPlacement(result, context)).toEqual({ kind: "placed", data });
+    const gpus = ("gpus" in data && Array.isArray(data.gpus) ? data.gpus : []).map((slot) => ({
+      clusterId: "c1",
+      nodeId: "node-1",
+      slot,
+    }));
+    expect(checkPlacement(result, context)).toEqual({ kind: "placed", data, gpus });
   });
 
   it.each([

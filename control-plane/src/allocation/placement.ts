@@ -2,9 +2,17 @@ import type { GpuState } from "@berth/proto";
 import { isJsonObject, isRawNumber, toNumber, typeName } from "@berth/service-kit";
 import type { ClusterView } from "../fleet/cluster-view.ts";
 
+/** One GPU that a placement names. */
+export interface PlacedGpu {
+  readonly clusterId: string;
+  readonly nodeId: string;
+  /** Slot: a decimal string. */
+  readonly slot: string;
+}
+
 /** A policy's answer held against the fleet. */
 export type PlacementCheck =
-  | { readonly kind: "placed"; readonly data: unknown }
+  | { readonly kind: "placed"; readonly data: unknown; readonly gpus: readonly PlacedGpu[] }
   | { readonly kind: "unschedulable"; readonly data: unknown }
   | { readonly kind: "invalid"; readonly message: string };
 
@@ -17,7 +25,7 @@ export interface PlacementContext {
 }
 
 type ItemCheck =
-  | { readonly kind: "placed"; readonly data: object; readonly taken: readonly string[] }
+  | { readonly kind: "placed"; readonly data: object; readonly gpus: readonly PlacedGpu[] }
   | { readonly kind: "unschedulable"; readonly data: object }
   | { readonly kind: "invalid"; readonly message: string };
 
@@ -29,8 +37,7 @@ type ItemCheck =
  */
 export function checkPlacement(result: unknown, context: PlacementContext): PlacementCheck {
   if (!Array.isArray(result)) {
-    const item = checkItem(result, "result", context.candidates);
-    return item.kind === "invalid" ? item : { kind: item.kind, data: item.data };
+    return checkItem(result, "result", context.candidates);
   }
   const { requestCount } = context;
   if (requestCount !== undefined && result.length !== requestCount) {
@@ -40,25 +47,26 @@ export function checkPlacement(result: unknown, context: PlacementContext): Plac
   return checkList(result, context.candidates);
 }
 
-function checkList(result: readonly unknown[], candidates: PlacementContext["candidates"]) {
+function checkList(
+  result: readonly unknown[],
+  candidates: PlacementContext["candidates"],
+): PlacementCheck {
   const data: object[] = [];
+  const gpus: PlacedGpu[] = [];
   const taken = new Set<string>();
   for (const [index, value] of result.entries()) {
     const item = checkItem(value, `result[${index}]`, candidates);
     if (item.kind === "invalid") return item;
     data.push(item.data);
-    for (const gpu of item.kind === "placed" ? item.taken : []) {
-      if (taken.has(gpu)) {
-        return {
-          kind: "invalid",
-          message: `result[${index}].gpus: ${gpu} is given twice`,
-        } as const;
-      }
-      taken.add(gpu);
+    for (const gpu of item.kind === "placed" ? item.gpus : []) {
+      const name = `${gpu.clusterId}/${gpu.nodeId}/${gpu.slot}`;
+      if (taken.has(name)) return invalid(`result[${index}].gpus`, `${name} is given twice`);
+      taken.add(name);
+      gpus.push(gpu);
     }
   }
   const none = data.length === 0 || data.every((item) => "unschedulable" in item);
-  return { kind: none ? "unschedulable" : "placed", data } as const;
+  return none ? { kind: "unschedulable", data } : { kind: "placed", data, gpus };
 }
 
 function checkItem(
@@ -94,7 +102,7 @@ function checkNode(value: Record<string, unknown>, path: string, cluster: Cluste
   const { node_id: nodeId, gpus } = value;
   if (nodeId === undefined || nodeId === null) {
     if (gpus === undefined || gpus === null || (Array.isArray(gpus) && gpus.length === 0)) {
-      return { kind: "placed", data: value, taken: [] };
+      return { kind: "placed", data: value, gpus: [] };
     }
     return invalid(`${path}.node_id`, "gpus need the node that they are on");
   }
@@ -108,12 +116,12 @@ function checkNode(value: Record<string, unknown>, path: string, cluster: Cluste
   if (cluster.health === "live" && cluster.nodes.get(nodeId)?.status !== "healthy") {
     return invalid(`${path}.node_id`, `node ${nodeId} of cluster ${cluster.id} is not healthy`);
   }
-  if (gpus === undefined || gpus === null) return { kind: "placed", data: value, taken: [] };
+  if (gpus === undefined || gpus === null) return { kind: "placed", data: value, gpus: [] };
   if (!Array.isArray(gpus)) {
     return invalid(`${path}.gpus`, `expected an array, got ${nameOf(gpus)}`);
   }
   const slots = slotsOf(entry.gpus?.gpus ?? []);
-  return checkGpus({ value, path, gpus, slots, where: `${cluster.id}/${nodeId}` });
+  return checkGpus({ value, path, gpus, slots, clusterId: cluster.id, nodeId });
 }
 
 interface Slot {
@@ -126,9 +134,11 @@ function checkGpus(check: {
   readonly path: string;
   readonly gpus: readonly unknown[];
   readonly slots: ReadonlyMap<string, Slot>;
-  readonly where: string;
+  readonly clusterId: string;
+  readonly nodeId: string;
 }): ItemCheck {
-  const { value, path, gpus, slots, where } = check;
+  const { value, path, gpus, slots, clusterId, nodeId } = check;
+  const where = `${clusterId}/${nodeId}`;
   const ids = new Set<string>();
   for (const [index, gpu] of gpus.entries()) {
     const field = `${path}.gpus[${index}]`;
@@ -142,8 +152,8 @@ function checkGpus(check: {
     if (ids.has(slot.id)) return invalid(field, `GPU ${id} of node ${where} is given twice`);
     ids.add(slot.id);
   }
-  const taken = [...ids].map((id) => `${where}/${id}`);
-  return { kind: "placed", data: { ...value, gpus: [...ids] }, taken };
+  const placed = [...ids].map((slot) => ({ clusterId, nodeId, slot }));
+  return { kind: "placed", data: { ...value, gpus: [...ids] }, gpus: placed };
 }
 
 /** GPUs of a node by slot and by UUID; a document without ids numbers them by position. */
@@ -175,7 +185,7 @@ function unschedulable(
   };
 }
 
-function invalid(path: string, why: string): ItemCheck {
+function invalid(path: string, why: string): { kind: "invalid"; message: string } {
   return { kind: "invalid", message: `${path}: ${why}` };
 }
 

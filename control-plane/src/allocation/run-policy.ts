@@ -1,14 +1,17 @@
 import {
+  type EvaluationFacts,
   type EvaluationOutcome,
   type HostClient,
   LIMITS_BY_KIND,
+  type Limits,
   type PolicyKind,
+  type ResidentInput,
   type Sandbox,
 } from "@berth/policy-sandbox";
-import { BerthError, type Logger, parseLossless } from "@berth/service-kit";
+import { BerthError, parseLossless } from "@berth/service-kit";
 import type { PolicyContexts } from "../policies/policy-contexts.ts";
 import type { RunnablePolicy } from "../policies/policy-registry.ts";
-import { deepMerge } from "./policy-input.ts";
+import { deepMerge } from "./deep-merge.ts";
 
 /** One run of a policy. */
 export interface PolicyRun {
@@ -16,6 +19,8 @@ export interface PolicyRun {
   readonly policy: RunnablePolicy;
   readonly kind: PolicyKind;
   readonly inputJson: string;
+  /** The documents of `input_data`; asked for just before the policy runs. */
+  readonly resident: () => Promise<ResidentInput>;
   /** Override the policy's stored defaults, object by object. */
   readonly parameters: Readonly<Record<string, unknown>>;
   readonly settings: Readonly<Record<string, unknown>>;
@@ -23,18 +28,30 @@ export interface PolicyRun {
   readonly signal: AbortSignal;
 }
 
+/** The operator's caps on what one evaluation may use; they lower the limits of its kind. */
+export type PolicyCaps = Pick<Limits, "wallMs" | "cpuMs" | "memoryMiB">;
+
 /** What running policies needs. */
 export interface PolicyRunDeps {
   readonly sandbox: Sandbox;
+  readonly caps: PolicyCaps;
   readonly contexts: Pick<PolicyContexts, "get" | "set">;
-  readonly logger: Logger;
 }
 
+/** How a run ended. `facts` are absent when the policy did not run. */
+export type PolicyRunOutcome =
+  | { readonly kind: "returned"; readonly resultJson: string; readonly facts: EvaluationFacts }
+  | {
+      readonly kind: "failed";
+      readonly error: BerthError;
+      readonly facts: EvaluationFacts | undefined;
+    };
+
 /**
- * Runs a policy and gives its result as JSON text. Throws what the caller is to be told: POLICY_FAILED
- * with file and line, POLICY_TIMEOUT, OVERLOADED, UNAVAILABLE, INVALID_ARGUMENT, CANCELED.
+ * Runs a policy. What went wrong is an error for the caller: POLICY_FAILED with file and line,
+ * POLICY_TIMEOUT, OVERLOADED, UNAVAILABLE, INVALID_ARGUMENT, CANCELED.
  */
-export async function runPolicy(run: PolicyRun, deps: PolicyRunDeps): Promise<string> {
+export async function runPolicy(run: PolicyRun, deps: PolicyRunDeps): Promise<PolicyRunOutcome> {
   const { record, code, settingsJson, parametersJson } = run.policy;
   const uri = record.policy_rule_uri;
   const outcome = await deps.sandbox.evaluate({
@@ -44,20 +61,28 @@ export async function runPolicy(run: PolicyRun, deps: PolicyRunDeps): Promise<st
     settingsJson: mergedJson(settingsJson, run.settings),
     parametersJson: mergedJson(parametersJson, run.parameters),
     inputJson: run.inputJson,
+    resident: run.resident,
     contextJson: await deps.contexts.get(run.orgId, uri),
     clients: run.clients,
-    limits: LIMITS_BY_KIND[run.kind],
+    limits: limitsOf(run.kind, deps.caps),
     signal: run.signal,
   });
-  deps.logger.debug("policy evaluated", {
-    policy: uri,
-    outcome: outcome.kind,
-    ...("wallMs" in outcome ? { wall_ms: outcome.wallMs, queued_ms: outcome.queuedMs } : {}),
-  });
-  if (outcome.kind === "returned" && outcome.contextJson !== null) {
-    await deps.contexts.set(run.orgId, uri, outcome.contextJson);
+  if (outcome.kind !== "returned") {
+    const facts = "wallMs" in outcome ? outcome : undefined;
+    return { kind: "failed", error: errorOf(outcome, uri), facts };
   }
-  return resultOrThrow(outcome, uri);
+  if (outcome.contextJson !== null) await deps.contexts.set(run.orgId, uri, outcome.contextJson);
+  return { kind: "returned", resultJson: outcome.resultJson, facts: outcome };
+}
+
+function limitsOf(kind: PolicyKind, caps: PolicyCaps): Limits {
+  const limits = LIMITS_BY_KIND[kind];
+  return {
+    ...limits,
+    wallMs: Math.min(limits.wallMs, caps.wallMs),
+    cpuMs: Math.min(limits.cpuMs, caps.cpuMs),
+    memoryMiB: Math.min(limits.memoryMiB, caps.memoryMiB),
+  };
 }
 
 function mergedJson(defaultsJson: string, overrides: Readonly<Record<string, unknown>>): string {
@@ -66,34 +91,35 @@ function mergedJson(defaultsJson: string, overrides: Readonly<Record<string, unk
   return JSON.stringify(deepMerge(defaults, overrides));
 }
 
-function resultOrThrow(outcome: EvaluationOutcome, uri: string): string {
+function errorOf(
+  outcome: Exclude<EvaluationOutcome, { kind: "returned" }>,
+  uri: string,
+): BerthError {
   switch (outcome.kind) {
-    case "returned":
-      return outcome.resultJson;
     case "raised": {
       const { type, message, file, line, traceback } = outcome.error;
       const where = file === null ? "" : ` (${file}:${line})`;
       const text = `policy ${uri} raised ${type}: ${message}${where}`;
       const policy_error = { type, message, file, line, traceback };
-      throw new BerthError("POLICY_FAILED", text, { details: { policy_error, log: outcome.log } });
+      return new BerthError("POLICY_FAILED", text, { details: { policy_error, log: outcome.log } });
     }
     case "timed_out": {
       const text = `policy ${uri} took longer than its ${outcome.limit} limit of ${outcome.limitMs} ms`;
-      throw new BerthError("POLICY_TIMEOUT", text, { details: { log: outcome.log } });
+      return new BerthError("POLICY_TIMEOUT", text, { details: { log: outcome.log } });
     }
     case "crashed": {
       const text = `policy ${uri} crashed its sandbox (${outcome.cause}): ${outcome.message}`;
-      throw new BerthError(outcome.cause === "spawn" ? "UNAVAILABLE" : "POLICY_FAILED", text);
+      return new BerthError(outcome.cause === "spawn" ? "UNAVAILABLE" : "POLICY_FAILED", text);
     }
     case "invalid_result": {
       const text = `policy ${uri} returned an invalid result: ${outcome.path}: ${outcome.message}`;
-      throw new BerthError("POLICY_FAILED", text, { details: { log: outcome.log } });
+      return new BerthError("POLICY_FAILED", text, { details: { log: outcome.log } });
     }
     case "invalid_input":
-      throw new BerthError("INVALID_ARGUMENT", outcome.message);
+      return new BerthError("INVALID_ARGUMENT", outcome.message);
     case "overloaded":
-      throw new BerthError("OVERLOADED", outcome.message);
+      return new BerthError("OVERLOADED", outcome.message);
     case "canceled":
-      throw new BerthError("CANCELED", "the request was canceled");
+      return new BerthError("CANCELED", "the request was canceled");
   }
 }

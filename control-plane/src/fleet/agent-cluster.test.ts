@@ -53,11 +53,26 @@ describe("AgentCluster", () => {
     const cluster = aCluster();
     const node = someMetrics({ id: "node-2", node_id: "node-2" });
     cluster.apply([entry("node/node-2", 1, node)]);
-    cluster.keepOnly([entry("node/node-2", 1, node)]);
+    cluster.keepOnly(new Set(["metrics", "node/node-2"]));
     expect([...(cluster.view?.nodes.keys() ?? [])]).toEqual(["node-2"]);
     const deleted = create(EntrySchema, { key: "node/node-2", revision: 2n, deleted: true });
     cluster.apply([deleted]);
     expect(cluster.view?.nodes.size).toBe(0);
+  });
+
+  it("counts what it holds, not what has come: replaced and deleted values make room", () => {
+    const cluster = aCluster();
+    const mebibytes = (n: number) => ({ pad: "x".repeat(n * 1024 * 1024) });
+    const big = (revision: number, id: string) =>
+      entry(`node/${id}`, revision, someMetrics({ id, node_id: id, network: mebibytes(15) }));
+    for (let revision = 2; revision < 8; revision += 1) cluster.apply([big(revision, "node-1")]);
+    for (const id of ["a", "b", "c"]) cluster.apply([big(1, id)]);
+    expect(() => cluster.apply([big(1, "d")])).toThrow("at most 67108864 characters");
+    cluster.apply([create(EntrySchema, { key: "node/a", revision: 2n, deleted: true })]);
+    cluster.apply([big(1, "d")]);
+    cluster.keepOnly(new Set());
+    cluster.apply(["a", "b", "c", "d"].map((id) => big(3, id)));
+    expect(cluster.view?.nodes.size).toBe(4);
   });
 
   it("says in the document that an unreachable cluster is unreachable", () => {

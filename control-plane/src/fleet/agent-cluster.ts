@@ -41,12 +41,17 @@ export class AgentCluster {
   #document: HeldDocument | undefined;
   #metrics: HeldMetrics | undefined;
   readonly #nodes = new Map<string, Held & { readonly metrics: NodeMetrics }>();
+  readonly #onChange: () => void;
+  /** Characters of all that is held, so that a message is checked without looking at every node. */
+  #characters = 0;
   #revision = 0;
   #view: ClusterView | undefined;
 
-  constructor(orgId: string, id: string) {
+  /** `onChange` is called at each change of the view. */
+  constructor(orgId: string, id: string, onChange: () => void = () => undefined) {
     this.orgId = orgId;
     this.id = id;
+    this.#onChange = onChange;
   }
 
   /** Digest of the acknowledged state, to compare with an agent's. */
@@ -66,8 +71,10 @@ export class AgentCluster {
   /** Replaces the acknowledged state by a whole snapshot, which is checked first. */
   replaceState(entries: readonly Entry[]): void {
     const checked = this.#check(entries);
+    this.#characters -= lengthOf(this.#document);
     this.#document = undefined;
     this.#take(checked);
+    this.#changed();
   }
 
   /** Forgets everything: the agent begins anew with lower revisions. */
@@ -75,16 +82,15 @@ export class AgentCluster {
     this.#document = undefined;
     this.#metrics = undefined;
     this.#nodes.clear();
+    this.#characters = 0;
     this.#changed();
   }
 
-  /** Forgets telemetry of nodes that the first report of a new stream did not carry. */
-  keepOnly(entries: readonly Entry[]): void {
-    const carried = new Set(entries.map((entry) => entry.key));
-    for (const nodeId of this.#nodes.keys()) {
-      if (!carried.has(`${NODE_KEY_PREFIX}${nodeId}`)) this.#nodes.delete(nodeId);
-    }
-    this.#changed();
+  /** Forgets telemetry of nodes whose keys the first report of a new stream did not carry. */
+  keepOnly(carried: ReadonlySet<string>): void {
+    const gone = [...this.#nodes.keys()].filter((id) => !carried.has(`${NODE_KEY_PREFIX}${id}`));
+    for (const nodeId of gone) this.#dropNode(nodeId);
+    if (gone.length > 0) this.#changed();
   }
 
   /** Sets what is known of the agent; gives whether it is a change. */
@@ -104,15 +110,18 @@ export class AgentCluster {
 
   #check(entries: readonly Entry[]): readonly CheckedEntry[] {
     const checked = entries.map((entry) => (entry.deleted ? entry : parseEntry(entry, this.id)));
-    const nodes = new Map([...this.#nodes].map(([id, { json }]) => [id, json.length]));
-    let characters = (this.#document?.json.length ?? 0) + (this.#metrics?.json.length ?? 0);
+    let characters = this.#characters;
+    const sizes = new Map<string, number>();
+    let newNodes = 0;
     for (const entry of checked) {
       if ("deleted" in entry) continue;
-      if (entry.kind === "node") nodes.set(entry.nodeId, entry.json.length);
-      else characters += entry.json.length;
+      const key = entry.kind === "node" ? NODE_KEY_PREFIX + entry.nodeId : entry.kind;
+      const before = sizes.get(key) ?? lengthOf(this.#held(entry));
+      if (entry.kind === "node" && !sizes.has(key) && !this.#nodes.has(entry.nodeId)) newNodes += 1;
+      characters += entry.json.length - before;
+      sizes.set(key, entry.json.length);
     }
-    for (const length of nodes.values()) characters += length;
-    if (nodes.size > MAX_NODES) {
+    if (this.#nodes.size + newNodes > MAX_NODES) {
       throw new BerthError("INVALID_ARGUMENT", `entries: a cluster has at most ${MAX_NODES} nodes`);
     }
     if (characters > MAX_CLUSTER_CHARACTERS) {
@@ -123,17 +132,28 @@ export class AgentCluster {
   }
 
   #take(checked: readonly CheckedEntry[]): void {
+    let isChanged = false;
     for (const entry of checked) {
-      if ("deleted" in entry) this.#delete(entry);
-      else if (entry.kind === "cluster") {
-        if (isNewer(entry.revision, this.#document)) this.#document = entry;
-      } else if (entry.kind === "metrics") {
-        if (isNewer(entry.revision, this.#metrics)) this.#metrics = entry;
-      } else if (isNewer(entry.revision, this.#nodes.get(entry.nodeId))) {
-        this.#nodes.set(entry.nodeId, entry);
+      if ("deleted" in entry) isChanged = this.#delete(entry) || isChanged;
+      else if (isNewer(entry.revision, this.#held(entry))) {
+        this.#characters += entry.json.length - lengthOf(this.#held(entry));
+        this.#hold(entry);
+        isChanged = true;
       }
     }
-    this.#changed();
+    // A report without news says only that the agent is there: caches of the view stay good.
+    if (isChanged) this.#changed();
+  }
+
+  #held(entry: ParsedEntry): Held | undefined {
+    if (entry.kind === "cluster") return this.#document;
+    return entry.kind === "metrics" ? this.#metrics : this.#nodes.get(entry.nodeId);
+  }
+
+  #hold(entry: ParsedEntry): void {
+    if (entry.kind === "cluster") this.#document = entry;
+    else if (entry.kind === "metrics") this.#metrics = entry;
+    else this.#nodes.set(entry.nodeId, entry);
   }
 
   #buildView(held: HeldDocument): ClusterView {
@@ -162,17 +182,35 @@ export class AgentCluster {
     };
   }
 
-  #delete({ key, revision }: Entry): void {
-    if (key === METRICS_KEY && isNewer(revision, this.#metrics)) this.#metrics = undefined;
-    if (!key.startsWith(NODE_KEY_PREFIX)) return;
+  /** Gives whether something went. */
+  #delete({ key, revision }: Entry): boolean {
+    if (key === METRICS_KEY && this.#metrics !== undefined && isNewer(revision, this.#metrics)) {
+      this.#characters -= lengthOf(this.#metrics);
+      this.#metrics = undefined;
+      return true;
+    }
+    if (!key.startsWith(NODE_KEY_PREFIX)) return false;
     const nodeId = key.slice(NODE_KEY_PREFIX.length);
-    if (isNewer(revision, this.#nodes.get(nodeId))) this.#nodes.delete(nodeId);
+    const held = this.#nodes.get(nodeId);
+    if (held === undefined || !isNewer(revision, held)) return false;
+    this.#dropNode(nodeId);
+    return true;
+  }
+
+  #dropNode(nodeId: string): void {
+    this.#characters -= lengthOf(this.#nodes.get(nodeId));
+    this.#nodes.delete(nodeId);
   }
 
   #changed(): void {
     this.#revision += 1;
     this.#view = undefined;
+    this.#onChange();
   }
+}
+
+function lengthOf(held: Held | undefined): number {
+  return held?.json.length ?? 0;
 }
 
 function isNewer(revision: bigint, held: Held | undefined): boolean {

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { type AgentRegisterRequest, ClusterIdentityKind, type Entry } from "@berth/proto";
+import type { AgentRegisterRequest, Entry } from "@berth/proto";
 import {
   BerthError,
   type Clock,
@@ -7,58 +7,48 @@ import {
   type Logger,
   type Principal,
 } from "@berth/service-kit";
+import { AgentBindings } from "./agent-bindings.ts";
 import { AgentCluster } from "./agent-cluster.ts";
+import { type AgentSession, type AgentStatus, LiveSession } from "./agent-session.ts";
+import { checkRegister, judgeCredential } from "./check-register.ts";
 import type { ClusterView } from "./cluster-view.ts";
+import type { FleetStores } from "./fleet-stores.ts";
+import type { LinkEvent, LinkEventKind } from "./link-event.ts";
+import {
+  ADMISSION_LIMITS,
+  type AdmissionLimits,
+  type AdmissionTicket,
+  SnapshotAdmission,
+} from "./snapshot-admission.ts";
 
-/** Time between two telemetry reports of an agent, in ms. */
-const REPORT_INTERVAL_MS = 1_000;
-/** Silence after which a cluster counts as unreachable, in ms. */
-const TTL_MS = 10_000;
-const CLUSTER_ID = /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,252}$/;
-const INSTANCE_ID = /^[0-9a-f-]{36}$/i;
-const BINDINGS = "cluster_bindings";
-const IDENTITY_KINDS = new Map<ClusterIdentityKind, string>([
-  [ClusterIdentityKind.KUBERNETES, "kubernetes"],
-  [ClusterIdentityKind.PROCESS, "process"],
-]);
-
-/** What a cluster id is bound to for good, and the newest incarnation that registered. */
-interface Binding {
-  readonly identity: string;
-  readonly incarnation: string;
-}
-
-const MAX_INCARNATION = 1n << 23n;
-
-/** One registration of an agent. Ends when a newer one of the same cluster begins. */
-export interface AgentSession {
-  readonly id: string;
-  readonly cluster: AgentCluster;
-  readonly incarnation: bigint;
-  /** Aborted when the session ends. */
-  readonly signal: AbortSignal;
-}
+export type { AgentSession, AgentStatus } from "./agent-session.ts";
 
 /** What Register answers. */
 export interface Registration {
   readonly session: AgentSession;
+  /** Time between two telemetry reports, ms. */
   readonly reportIntervalMs: number;
+  /** Silence after which the cluster counts as unreachable, ms. */
   readonly ttlMs: number;
   readonly snapshotWanted: boolean;
-}
-
-interface LiveSession extends AgentSession {
-  /** The agent's process. */
-  readonly instanceId: string;
-  readonly ending: AbortController;
-  heardAtMs: number;
 }
 
 /** What {@link AgentSessions} needs. */
 export interface AgentSessionsDeps {
   readonly store: DocumentStore;
+  readonly stores: FleetStores;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Time between two telemetry reports that agents are told, ms. */
+  readonly reportIntervalMs: number;
+  /** Silence after which a cluster counts as unreachable, ms. */
+  readonly ttlMs: number;
+  /** Frees the id of a cluster at the enrolment; gives whether it was bound. */
+  readonly forgetKey: (clusterId: string) => Promise<boolean>;
+  /** Hears what happens on the links; must not throw. */
+  readonly onEvent: (event: LinkEvent) => void;
+  /** 32 snapshots at once by default. */
+  readonly admission?: AdmissionLimits;
 }
 
 /**
@@ -66,82 +56,130 @@ export interface AgentSessionsDeps {
  * and when it was last heard. Clusters stay known after their agent has gone, as unreachable.
  */
 export class AgentSessions {
+  /** Who may send a snapshot now. */
+  readonly admission: SnapshotAdmission;
   readonly #deps: AgentSessionsDeps;
+  readonly #bindings: AgentBindings;
   readonly #clusters = new Map<string, AgentCluster>();
   readonly #sessions = new Map<string, LiveSession>();
   readonly #sessionOfCluster = new Map<string, LiveSession>();
+  #version = 0;
 
   constructor(deps: AgentSessionsDeps) {
     this.#deps = deps;
+    this.#bindings = new AgentBindings(deps.store, deps.logger);
+    this.admission = new SnapshotAdmission(deps.admission ?? ADMISSION_LIMITS, deps.clock);
+  }
+
+  /** Raised at each change of any view. */
+  get version(): number {
+    return this.#version;
   }
 
   /**
-   * Opens a session. INVALID_ARGUMENT names a bad field; ALREADY_EXISTS when the cluster id is bound
-   * to another identity, or another process runs under the same; CONFLICT when a newer incarnation is
-   * live. A lower incarnation of a silent agent is taken: its state was restored from an older copy.
+   * Opens a session for the cluster that the caller's key speaks for. INVALID_ARGUMENT names a bad field;
+   * PERMISSION_DENIED when the key is of another cluster; ALREADY_EXISTS when it was enrolled for
+   * another identity, or another process runs on a copy of the same state; CONFLICT when a newer
+   * incarnation is live. A lower incarnation of a silent agent is taken: its state was restored.
    */
   async register(principal: Principal, request: AgentRegisterRequest): Promise<Registration> {
     const identity = checkRegister(request);
-    const key = clusterKey(principal.orgId, request.clusterId);
-    this.#refuseSecond(this.#sessionOfCluster.get(key), request);
-    const { isRestored } = await this.#bind(principal.orgId, request, identity);
-    const cluster = this.#clusters.get(key) ?? new AgentCluster(principal.orgId, request.clusterId);
+    const { clusterId } = request;
+    const { orgId } = principal;
+    this.#checkCredential(principal, clusterId, identity);
+    const key = clusterKey(orgId, clusterId);
+    this.#refuseSecond(orgId, this.#sessionOfCluster.get(key), request);
+    const { isRestored } = await this.#bindings.bind(orgId, request, identity);
+    const known = { storeId: request.knownStoreId, controllerTerm: request.knownControllerTerm };
+    const verdict = await this.#deps.stores.judge(identity, clusterId, known);
+    // Another registration may have come through while this one waited for the store.
+    this.#refuseSecond(orgId, this.#sessionOfCluster.get(key), request);
+    const cluster = this.#clusterOf(key, orgId, clusterId);
     if (isRestored) cluster.forget();
-    this.#clusters.set(key, cluster);
-    const ending = new AbortController();
-    const session: LiveSession = {
+    const session = new LiveSession({
       id: randomUUID(),
       cluster,
-      incarnation: request.agentIncarnation,
-      instanceId: request.agentInstanceId,
-      signal: ending.signal,
-      ending,
-      heardAtMs: this.#deps.clock.nowMs(),
-    };
+      request,
+      known,
+      verdict,
+      isRestored,
+      snapshotWanted: cluster.stateDigest !== request.stateDigest,
+      nowMs: this.#deps.clock.nowMs(),
+    });
     this.#end(this.#sessionOfCluster.get(key), "a newer session of the cluster began");
     this.#sessions.set(session.id, session);
     this.#sessionOfCluster.set(key, session);
-    const snapshotWanted = cluster.stateDigest !== request.stateDigest;
-    if (!snapshotWanted) this.#setLive(session);
-    this.#deps.logger.info("agent registered", {
-      cluster_id: cluster.id,
-      agent_incarnation: String(session.incarnation),
-    });
-    return { session, reportIntervalMs: REPORT_INTERVAL_MS, ttlMs: TTL_MS, snapshotWanted };
+    if (!session.snapshotWanted) this.#setLive(session);
+    this.#tellRegistered(session);
+    const { reportIntervalMs, ttlMs } = this.#deps;
+    return { session, reportIntervalMs, ttlMs, snapshotWanted: session.snapshotWanted };
   }
 
-  /** The newest session of that id; CONFLICT when it has ended, PERMISSION_DENIED for another org. */
+  /** The newest session of that id; CONFLICT when it has ended, PERMISSION_DENIED for another's. */
   require(principal: Principal, sessionId: string): AgentSession {
     const session = this.#sessions.get(sessionId);
     if (session === undefined) {
       throw new BerthError("CONFLICT", "session_id: this session has ended; register again");
     }
-    if (session.cluster.orgId !== principal.orgId) {
-      throw new BerthError("PERMISSION_DENIED", "session_id: the session is of another org");
+    const { cluster } = session;
+    if (cluster.orgId !== principal.orgId || cluster.id !== principal.agent?.id) {
+      throw new BerthError("PERMISSION_DENIED", "session_id: the session is of another agent");
     }
     return session;
   }
 
-  /** Takes in one message of telemetry; `first` is the stream's first, which carries everything. */
-  report(session: AgentSession, entries: readonly Entry[], first: boolean): void {
-    this.#heard(session);
-    session.cluster.apply(entries);
-    if (first) session.cluster.keepOnly(entries);
+  /** Counts a stream of a session as open until the function is called. */
+  opened(session: AgentSession): () => void {
+    const live = this.#heard(session);
+    live.streams += 1;
+    return () => {
+      live.streams -= 1;
+    };
   }
 
-  /** Takes in changed state; `whole` replaces all state by a snapshot. */
+  /** Queues a session whose snapshot is wanted; undefined when it may send changes right away. */
+  admit(session: AgentSession): AdmissionTicket | undefined {
+    const live = this.#heard(session);
+    if (!live.snapshotWanted) return undefined;
+    return this.admission.enter(() => {
+      this.#end(live, "the agent did not send its snapshot in its turn");
+    });
+  }
+
+  /** Takes in one message of telemetry. */
+  report(session: AgentSession, entries: readonly Entry[]): void {
+    this.#heard(session);
+    session.cluster.apply(entries);
+  }
+
+  /** Forgets nodes whose keys the whole first report of a stream did not carry. */
+  keepOnly(session: AgentSession, carried: ReadonlySet<string>): void {
+    this.#heard(session);
+    session.cluster.keepOnly(carried);
+  }
+
+  /** Takes in changed state; `whole` replaces all state by a snapshot. CONFLICT for changes before a wanted one. */
   takeState(session: AgentSession, entries: readonly Entry[], whole: boolean): void {
     const live = this.#heard(session);
-    if (whole) session.cluster.replaceState(entries);
-    else session.cluster.apply(entries);
-    this.#setLive(live);
+    if (whole) {
+      session.cluster.replaceState(entries);
+      live.snapshotWanted = false;
+    } else if (live.snapshotWanted && entries.length > 0) {
+      throw new BerthError("CONFLICT", "snapshot: expected the snapshot before changes of state");
+    } else {
+      session.cluster.apply(entries);
+    }
+    if (!live.snapshotWanted) this.#setLive(live);
   }
 
   /** Marks clusters whose agents have been silent for their TTL. Called by a timer. */
   expire(): void {
+    const countsFromMs = this.admission.silenceCountsFromMs;
+    if (countsFromMs === undefined) return;
     const now = this.#deps.clock.nowMs();
     for (const session of [...this.#sessions.values()]) {
-      if (now - session.heardAtMs > TTL_MS) this.#end(session, "the agent has been silent");
+      const silentMs = now - Math.max(session.heardAtMs, countsFromMs);
+      if (silentMs > this.#deps.ttlMs) this.#end(session, "the agent has been silent");
     }
   }
 
@@ -155,6 +193,31 @@ export class AgentSessions {
     return views;
   }
 
+  /** Whether an agent has ever registered for a cluster. */
+  async knows(orgId: string, clusterId: string): Promise<boolean> {
+    if (this.#clusters.has(clusterKey(orgId, clusterId))) return true;
+    return this.#bindings.has(orgId, clusterId);
+  }
+
+  /** Agents of an org that have a session, by cluster id. */
+  status(orgId: string): readonly AgentStatus[] {
+    const nowMs = this.#deps.clock.nowMs();
+    return [...this.#sessions.values()]
+      .filter((session) => session.cluster.orgId === orgId)
+      .map((session) => session.status(nowMs))
+      .sort((a, b) => (a.clusterId < b.clusterId ? -1 : 1));
+  }
+
+  /** Ends the sessions that a condition holds for; their agents register again. */
+  endAll(orgId: string, reason: string, holds: (status: AgentStatus) => boolean): void {
+    const nowMs = this.#deps.clock.nowMs();
+    for (const session of [...this.#sessions.values()]) {
+      if (session.cluster.orgId === orgId && holds(session.status(nowMs))) {
+        this.#end(session, reason);
+      }
+    }
+  }
+
   /** Forgets a cluster that has no session and frees its id; gives whether it was known. */
   async forget(orgId: string, clusterId: string): Promise<boolean> {
     const key = clusterKey(orgId, clusterId);
@@ -162,19 +225,30 @@ export class AgentSessions {
       const message = `cluster ${clusterId} has a connected agent; stop the agent first`;
       throw new BerthError("PRECONDITION_FAILED", message);
     }
-    const known = this.#clusters.delete(key);
-    const binding = { orgId, collection: BINDINGS, id: clusterId };
-    const outcome = await this.#deps.store.apply([{ kind: "delete", key: binding }]);
-    return known || outcome.kind === "applied";
+    const hadKey = await this.#deps.forgetKey(clusterId);
+    const wasBound = await this.#bindings.forget(orgId, clusterId);
+    const wasKnown = this.#clusters.delete(key);
+    if (wasKnown) this.#version += 1;
+    return wasKnown || wasBound || hadKey;
   }
 
   /** Ends every session, at shutdown. */
   close(): void {
     for (const session of [...this.#sessions.values()]) this.#end(session, "shutting down");
+    this.admission.close();
+  }
+
+  #checkCredential(principal: Principal, clusterId: string, identity: string): void {
+    const verdict = judgeCredential(principal, { clusterId, identity });
+    if (verdict.kind === "holds") return;
+    if (verdict.cause === "identity") {
+      this.#refused(principal.orgId, clusterId, "a second cluster claims the id of the first");
+    }
+    throw verdict.error;
   }
 
   /** A live session is only replaced by the same process, or by a later start of it. */
-  #refuseSecond(live: LiveSession | undefined, request: AgentRegisterRequest): void {
+  #refuseSecond(orgId: string, live: LiveSession | undefined, request: AgentRegisterRequest): void {
     if (live === undefined || live.instanceId === request.agentInstanceId) return;
     if (request.agentIncarnation > live.incarnation) return;
     const { clusterId, agentIncarnation } = request;
@@ -182,45 +256,19 @@ export class AgentSessions {
       const message = `agent_incarnation: ${agentIncarnation} is older than ${live.incarnation}, which is live`;
       throw new BerthError("CONFLICT", message);
     }
-    this.#deps.logger.warn("two agents run on copies of one state", { cluster_id: clusterId });
+    this.#refused(orgId, clusterId, "two agents run on copies of one state");
     const message = `cluster_id: another agent of cluster ${clusterId} is running on a copy of this state; stop one of them`;
     throw new BerthError("ALREADY_EXISTS", message);
   }
 
-  async #bind(
-    orgId: string,
-    request: AgentRegisterRequest,
-    identity: string,
-  ): Promise<{ readonly isRestored: boolean }> {
-    const key = { orgId, collection: BINDINGS, id: request.clusterId };
-    const bound = await this.#deps.store.get<Binding>(key);
-    if (bound !== undefined && bound.body.identity !== identity) {
-      this.#deps.logger.warn("a second cluster claims the id of the first", {
-        cluster_id: request.clusterId,
-      });
-      const message = `cluster_id: ${request.clusterId} is bound to another cluster; choose another id, or delete the cluster here first`;
-      throw new BerthError("ALREADY_EXISTS", message);
-    }
-    const newest = BigInt(bound?.body.incarnation ?? 0);
-    const isRestored = request.agentIncarnation < newest;
-    if (isRestored) {
-      this.#deps.logger.warn("an agent came back with older state", {
-        cluster_id: request.clusterId,
-        agent_incarnation: String(request.agentIncarnation),
-        newest_incarnation: String(newest),
-      });
-    }
-    if (bound !== undefined && request.agentIncarnation === newest) return { isRestored };
-    const body: Binding = { identity, incarnation: String(request.agentIncarnation) };
-    const outcome = await this.#deps.store.apply([
-      bound === undefined
-        ? { kind: "insert", key, body }
-        : { kind: "replace", key, body, ifRevision: bound.revision },
-    ]);
-    if (outcome.kind === "refused") {
-      throw new BerthError("CONFLICT", `cluster_id: ${request.clusterId} registers twice at once`);
-    }
-    return { isRestored };
+  #clusterOf(key: string, orgId: string, clusterId: string): AgentCluster {
+    const known = this.#clusters.get(key);
+    if (known !== undefined) return known;
+    const cluster = new AgentCluster(orgId, clusterId, () => {
+      this.#version += 1;
+    });
+    this.#clusters.set(key, cluster);
+    return cluster;
   }
 
   #heard(session: AgentSession): LiveSession {
@@ -247,33 +295,37 @@ export class AgentSessions {
       this.#sessionOfCluster.delete(key);
       if (reason.startsWith("the agent") && cluster.setHealth("unreachable")) {
         this.#deps.logger.warn("cluster is unreachable", { cluster_id: cluster.id, reason });
+        this.#tell(session, "agent_lost", { reason });
       }
     }
-    session.ending.abort(new BerthError("CONFLICT", `the session has ended: ${reason}`));
+    session.end(new BerthError("CONFLICT", `the session has ended: ${reason}`));
   }
-}
 
-function checkRegister(request: AgentRegisterRequest): string {
-  if (!CLUSTER_ID.test(request.clusterId)) {
-    const message = "cluster_id: expected 1-253 characters of letters, digits, '.', '_' and '-'";
-    throw new BerthError("INVALID_ARGUMENT", message);
+  #tellRegistered(session: LiveSession): void {
+    const { verdict, incarnation, isRestored, instanceId, version } = session;
+    const facts = {
+      agent_incarnation: Number(incarnation),
+      agent_instance_id: instanceId,
+      agent_version: version,
+    };
+    this.#deps.logger.info("agent registered", { cluster_id: session.cluster.id, ...facts });
+    this.#tell(session, "agent_connected", facts);
+    if (isRestored) this.#tell(session, "agent_restored", facts);
+    if (verdict.kind === "obey") return;
+    const { why } = verdict;
+    this.#deps.logger.warn("an agent only observes", { cluster_id: session.cluster.id, why });
+    this.#tell(session, "store_unknown_to_agent", { why, cause: verdict.cause });
   }
-  const { identity } = request;
-  if (identity === undefined || identity.value === "" || identity.value.length > 512) {
-    throw new BerthError("INVALID_ARGUMENT", "identity.value: expected 1-512 characters");
+
+  #refused(orgId: string, clusterId: string, reason: string): void {
+    this.#deps.logger.warn("an agent was refused", { cluster_id: clusterId, reason });
+    this.#deps.onEvent({ orgId, clusterId, kind: "agent_refused", facts: { reason } });
   }
-  const kind = IDENTITY_KINDS.get(identity.kind);
-  if (kind === undefined) {
-    throw new BerthError("INVALID_ARGUMENT", "identity.kind: expected a known kind");
+
+  #tell(session: LiveSession, kind: LinkEventKind, facts: LinkEvent["facts"]): void {
+    const { orgId, id: clusterId } = session.cluster;
+    this.#deps.onEvent({ orgId, clusterId, kind, facts });
   }
-  if (request.agentIncarnation < 1n || request.agentIncarnation > MAX_INCARNATION) {
-    const message = `agent_incarnation: expected 1 to ${MAX_INCARNATION}`;
-    throw new BerthError("INVALID_ARGUMENT", message);
-  }
-  if (!INSTANCE_ID.test(request.agentInstanceId)) {
-    throw new BerthError("INVALID_ARGUMENT", "agent_instance_id: expected a UUID");
-  }
-  return `${kind}:${identity.value}`;
 }
 
 function clusterKey(orgId: string, clusterId: string): string {

@@ -1,17 +1,25 @@
 import type { ClusterDocument } from "@berth/proto";
 import {
+  type ApplyOutcome,
   applyUpdate,
   BerthError,
   compileFilter,
   type DocumentStore,
   isJsonObject,
   parse,
+  type Write,
 } from "@berth/service-kit";
 import type { AgentSessions } from "./agent-sessions.ts";
 import { ClusterDocumentBody, checkNodeIds } from "./cluster-body.ts";
 import type { ClusterView, FleetSnapshot } from "./cluster-view.ts";
 
 const COLLECTION = "clusters";
+
+interface Cached {
+  readonly writes: number;
+  readonly agentsVersion: number;
+  readonly snapshot: FleetSnapshot;
+}
 
 /** What {@link ClusterRegistry} needs. */
 export interface ClusterRegistryDeps {
@@ -26,28 +34,35 @@ export interface ClusterRegistryDeps {
  */
 export class ClusterRegistry {
   readonly #deps: ClusterRegistryDeps;
+  /** Registered clusters by org, as the store has them: this process alone writes them. */
+  readonly #registered = new Map<string, Promise<ReadonlyMap<string, ClusterView>>>();
+  readonly #cached = new Map<string, Cached>();
+  #revision = 0;
+  #writes = 0;
 
   constructor(deps: ClusterRegistryDeps) {
     this.#deps = deps;
   }
 
-  /** All clusters of an org by id, as they are now; the views never change afterwards. */
+  /** All clusters of an org, as they are now; the views never change afterwards. */
   async snapshot(orgId: string): Promise<FleetSnapshot> {
-    const registered = await this.#deps.store.list<ClusterDocument>({
-      orgId,
-      collection: COLLECTION,
-    });
-    const views = new Map<string, ClusterView>();
-    for (const { id, body, revision } of registered) {
-      views.set(id, registeredView(orgId, body, revision));
-    }
+    const writes = this.#writes;
+    const registered = await this.#registeredOf(orgId);
+    const agentsVersion = this.#deps.agents.version;
+    const cached = this.#cached.get(orgId);
+    if (cached?.writes === writes && cached.agentsVersion === agentsVersion) return cached.snapshot;
+    const views = new Map(registered);
     for (const view of this.#deps.agents.views(orgId)) views.set(view.id, view);
-    return new Map([...views].sort(([a], [b]) => (a < b ? -1 : 1)));
+    const clusters = new Map([...views].sort(([a], [b]) => (a < b ? -1 : 1)));
+    this.#revision += 1;
+    const snapshot = { revision: this.#revision, clusters };
+    this.#cached.set(orgId, { writes, agentsVersion, snapshot });
+    return snapshot;
   }
 
   /** One cluster; NOT_FOUND when there is none. */
   async get(orgId: string, id: string): Promise<ClusterView> {
-    const view = (await this.snapshot(orgId)).get(id);
+    const view = (await this.snapshot(orgId)).clusters.get(id);
     if (view === undefined) throw notFound(id);
     return view;
   }
@@ -55,8 +70,8 @@ export class ClusterRegistry {
   /** Clusters whose documents match a MongoDB-style filter; all without one. */
   async query(orgId: string, filter: unknown): Promise<readonly ClusterView[]> {
     const matches = compileFilter(filter ?? {});
-    const snapshot = await this.snapshot(orgId);
-    return [...snapshot.values()].filter((view) => matches(view.document));
+    const { clusters } = await this.snapshot(orgId);
+    return [...clusters.values()].filter((view) => matches(view.document));
   }
 
   /** Registers a cluster without an agent; ALREADY_EXISTS when the id is taken. */
@@ -66,7 +81,7 @@ export class ClusterRegistry {
     const key = { orgId, collection: COLLECTION, id: document.id };
     const outcome = taken
       ? undefined
-      : await this.#deps.store.apply([{ kind: "insert", key, body: document }]);
+      : await this.#write(orgId, { kind: "insert", key, body: document });
     if (outcome?.kind !== "applied") {
       throw new BerthError("ALREADY_EXISTS", `id: cluster ${document.id} exists already`);
     }
@@ -82,9 +97,12 @@ export class ClusterRegistry {
     if (current === undefined) throw notFound(id);
     const changed = applyUpdate(current.body, update, ["id"]);
     const document = normalized(parse(ClusterDocumentBody, changed));
-    const outcome = await this.#deps.store.apply([
-      { kind: "replace", key, body: document, ifRevision: current.revision },
-    ]);
+    const outcome = await this.#write(orgId, {
+      kind: "replace",
+      key,
+      body: document,
+      ifRevision: current.revision,
+    });
     if (outcome.kind === "refused") {
       throw new BerthError("CONFLICT", `cluster ${id} changed at the same time; try again`);
     }
@@ -95,8 +113,34 @@ export class ClusterRegistry {
   async remove(orgId: string, id: string): Promise<void> {
     const forgotten = await this.#deps.agents.forget(orgId, id);
     const key = { orgId, collection: COLLECTION, id };
-    const outcome = await this.#deps.store.apply([{ kind: "delete", key }]);
+    const outcome = await this.#write(orgId, { kind: "delete", key });
     if (outcome.kind === "refused" && !forgotten) throw notFound(id);
+  }
+
+  #registeredOf(orgId: string): Promise<ReadonlyMap<string, ClusterView>> {
+    const known = this.#registered.get(orgId);
+    if (known !== undefined) return known;
+    const loading = this.#load(orgId);
+    this.#registered.set(orgId, loading);
+    // A store that failed once is asked again.
+    loading.catch(() => this.#registered.delete(orgId));
+    return loading;
+  }
+
+  async #load(orgId: string): Promise<ReadonlyMap<string, ClusterView>> {
+    const stored = await this.#deps.store.list<ClusterDocument>({ orgId, collection: COLLECTION });
+    return new Map(
+      stored.map(({ id, body, revision }) => [id, registeredView(orgId, body, revision)]),
+    );
+  }
+
+  async #write(orgId: string, write: Write): Promise<ApplyOutcome> {
+    try {
+      return await this.#deps.store.apply([write]);
+    } finally {
+      this.#writes += 1;
+      this.#registered.delete(orgId);
+    }
   }
 
   #agentView(orgId: string, id: string): ClusterView | undefined {

@@ -25,5 +25,10 @@ export interface ClusterView {
   readonly revision: number;
 }
 
-/** All clusters of an org that a decision may look at, at one moment. */
-export type FleetSnapshot = ReadonlyMap<string, ClusterView>;
+/** All clusters of an org at one moment. */
+export interface FleetSnapshot {
+  /** Raised at each change of any cluster, in this process. */
+  readonly revision: number;
+  /** By id, in the order of the ids. */
+  readonly clusters: ReadonlyMap<string, ClusterView>;
+}

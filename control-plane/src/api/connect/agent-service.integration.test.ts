@@ -2,192 +2,93 @@ import { createHash } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import {
-  type AgentReportRequestSchema,
-  AgentService,
-  ClusterIdentityKind,
-  EntrySchema,
-  type StateRequestSchema,
-} from "@berth/proto";
-import {
-  authenticationGate,
-  type Clock,
-  createHttp2Server,
-  errorMapping,
-  type Http2Server,
-  openSqliteDocumentStore,
-  silentLogger,
-  systemClock,
-  tokenAuthenticator,
-} from "@berth/service-kit";
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { type Client, Code, ConnectError, createClient } from "@connectrpc/connect";
-import {
-  connectNodeAdapter,
-  createConnectTransport,
-  createGrpcTransport,
-  Http2SessionManager,
-} from "@connectrpc/connect-node";
+import { AgentService, ClusterIdentityKind } from "@berth/proto";
+import { Code, ConnectError, createClient } from "@connectrpc/connect";
+import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { AgentSessions } from "../../fleet/agent-sessions.ts";
 import { ClusterRegistry } from "../../fleet/cluster-registry.ts";
+import {
+  entry,
+  hello,
+  INSTANCE,
+  keyOf,
+  OTHER_INSTANCE,
+  type RegisterInit,
+  StateStream,
+  TestAgent,
+} from "../../testing/agents.ts";
 import { aDocument, someMetrics } from "../../testing/documents.ts";
-import { agentRoutes } from "./agent-service.ts";
-
-const ORG = "default_org";
-const TOKEN = "a-token";
-const INSTANCE = "00000000-0000-4000-8000-000000000001";
-const OTHER_INSTANCE = "00000000-0000-4000-8000-000000000002";
-const headers = { authorization: `Bearer ${TOKEN}` };
+import { LinkServer, ORG } from "../../testing/link-server.ts";
 
 let directory: string;
-let nowMs: number;
-let server: Http2Server;
-let sessions: AgentSessions;
+let server: LinkServer;
 let registry: ClusterRegistry;
-let manager: Http2SessionManager;
-let client: Client<typeof AgentService>;
-let closeStore: () => Promise<void>;
+let agents: TestAgent[];
+let agent: TestAgent;
 
-async function start(): Promise<void> {
-  const clock: Clock = { ...systemClock, nowMs: () => nowMs };
-  const store = openSqliteDocumentStore(path.join(directory, "cp.db"), clock);
-  closeStore = () => store.close();
-  const controllerTerm = BigInt(await store.raise("controller_term"));
-  const fence = { storeId: await store.storeId(), controllerTerm };
-  sessions = new AgentSessions({ store, clock, logger: silentLogger });
-  registry = new ClusterRegistry({ store, agents: sessions });
-  server = createHttp2Server({
-    name: "agent link",
-    address: { host: "127.0.0.1", port: 0, setting: "BERTH_AGENT_PORT" },
-    logger: silentLogger,
-    handler: connectNodeAdapter({
-      requestGate: authenticationGate(tokenAuthenticator(ORG, TOKEN)),
-      interceptors: [errorMapping(silentLogger)],
-      readMaxBytes: 100_000,
-      routes: (router) =>
-        agentRoutes(router, {
-          agents: sessions,
-          authenticate: tokenAuthenticator(ORG, TOKEN),
-          store: fence,
-        }),
-    }),
-  });
+async function start(admission: ConstructorParameters<typeof LinkServer>[1] = {}): Promise<void> {
+  server = new LinkServer(directory, admission);
   await server.start();
-  const baseUrl = `http://127.0.0.1:${server.port}`;
-  manager = new Http2SessionManager(baseUrl);
-  client = createClient(
-    AgentService,
-    createConnectTransport({ httpVersion: "2", baseUrl, sessionManager: manager }),
-  );
+  connect();
 }
 
-async function stop(): Promise<void> {
-  sessions.close();
-  manager.abort();
+/** A new connection and a new registry, after the server was started. */
+function connect(): void {
+  registry = new ClusterRegistry({ store: server.store, agents: server.sessions });
+  agent = newAgent();
+}
+
+function newAgent(clusterId = "c1"): TestAgent {
+  const made = new TestAgent(server.url, clusterId);
+  agents.push(made);
+  return made;
+}
+
+async function restart(): Promise<void> {
   await server.stop();
-  await closeStore();
+  await server.start();
+  connect();
 }
 
 beforeEach(async () => {
   directory = mkdtempSync(path.join(tmpdir(), "berth-agent-service-"));
-  nowMs = 0;
+  agents = [];
   await start();
 });
 
 afterEach(async () => {
-  await stop();
+  for (const made of agents) made.close();
+  await server.stop();
   rmSync(directory, { recursive: true });
 });
 
-interface RegisterInit {
-  clusterId?: string;
-  identity?: { kind: ClusterIdentityKind; value: string };
-  agentIncarnation?: bigint;
-  agentInstanceId?: string;
-  stateDigest?: string;
-}
+const health = async (id = "c1") => (await registry.get(ORG, id)).health;
 
-const hello = (overrides: RegisterInit = {}) => ({
-  clusterId: "c1",
-  identity: { kind: ClusterIdentityKind.PROCESS, value: "machine:directory" },
-  agentIncarnation: 1n,
-  agentInstanceId: INSTANCE,
-  ...overrides,
-});
+const hasCode = (code: Code) => (thrown: unknown) =>
+  thrown instanceof ConnectError && thrown.code === code;
 
-const entry = (key: string, revision: number, value: unknown) =>
-  create(EntrySchema, { key, revision: BigInt(revision), json: JSON.stringify(value) });
+const kindsOf = async (clusterId = "c1") => {
+  const events = await server.events.list({ clusterId, limit: 100 });
+  return events.map(({ kind }) => kind).reverse();
+};
 
-/** An async queue that plays the agent's side of a stream. */
-function aStream<T>(): AsyncIterable<T> & { push(value: T): void; end(): void } {
-  const values: T[] = [];
-  let done = false;
-  let wake = (): void => {};
-  const turn = () => {
-    wake();
-  };
-  return {
-    push(value) {
-      values.push(value);
-      turn();
-    },
-    end() {
-      done = true;
-      turn();
-    },
-    async *[Symbol.asyncIterator]() {
-      for (;;) {
-        const value = values.shift();
-        if (value !== undefined) yield value;
-        else if (done) return;
-        else
-          await new Promise<void>((resolve) => {
-            wake = resolve;
-          });
-      }
-    },
-  };
-}
-
-async function openState(sessionId: string) {
-  const requests = aStream<MessageInitShape<typeof StateRequestSchema>>();
-  const acks = client.state(requests as never, { headers })[Symbol.asyncIterator]();
-  return { sessionId, requests, acks };
-}
-
-async function joinWithDocument(
-  overrides: RegisterInit = {},
-): Promise<Awaited<ReturnType<typeof openState>>> {
-  const { sessionId } = await client.register(hello(overrides), { headers });
-  const state = await openState(sessionId);
-  state.requests.push({
-    sessionId,
-    streamSeq: 1n,
-    snapshot: true,
-    snapshotEnd: true,
-    entries: [entry("cluster", 1, aDocument("c1"))],
-  });
-  expect((await state.acks.next()).value?.ackedStreamSeq).toBe(1n);
-  return state;
-}
-
-const codeOf = (thrown: unknown): Code | undefined =>
-  thrown instanceof ConnectError ? thrown.code : undefined;
-
-describe("AgentService", () => {
-  it("refuses a call without the token", async () => {
-    const call = client.register(hello());
-    await expect(call).rejects.toSatisfy((thrown) => codeOf(thrown) === Code.Unauthenticated);
+describe("AgentService.register", () => {
+  it("refuses a call without a key", async () => {
+    const call = agent.client.register(hello());
+    await expect(call).rejects.toSatisfy(hasCode(Code.Unauthenticated));
   });
 
   it("tells the agent its fence, and raises the term at each start on the same store", async () => {
-    const first = await client.register(hello(), { headers });
+    const first = await agent.register();
     expect(first.fence).toMatchObject({ controllerTerm: 1n, agentIncarnation: 1n });
-    expect(first.snapshotWanted).toBe(true);
-    await stop();
-    await start();
-    const second = await client.register(hello(), { headers });
+    expect(first).toMatchObject({
+      snapshotWanted: true,
+      reportIntervalMs: 1_000,
+      ttlMs: 10_000,
+      adoptedStoreIds: [],
+    });
+    await restart();
+    const second = await agent.register();
     expect(second.fence?.storeId).toBe(first.fence?.storeId);
     expect(second.fence?.controllerTerm).toBe(2n);
   });
@@ -203,137 +104,274 @@ describe("AgentService", () => {
     ["incarnation", { agentIncarnation: 0n }, "agent_incarnation"],
     ["huge incarnation", { agentIncarnation: 2n ** 64n - 1n }, "agent_incarnation"],
     ["instance id", { agentInstanceId: "x" }, "agent_instance_id"],
+    ["known store", { knownStoreId: "x".repeat(129) }, "known_store_id"],
   ])("refuses a bad %s by name", async (_name, overrides, field) => {
-    const call = client.register(hello(overrides), { headers });
-    await expect(call).rejects.toThrow(field);
+    await expect(agent.register(overrides)).rejects.toThrow(field);
   });
 
-  it("binds a cluster id to its first identity for good", async () => {
-    await client.register(hello(), { headers });
-    await stop();
-    await start();
+  it("takes the cluster from the key, whatever the message claims", async () => {
+    const call = agent.register({ clusterId: "c2" });
+    await expect(call).rejects.toSatisfy(hasCode(Code.PermissionDenied));
+    expect(server.sessions.status(ORG)).toEqual([]);
+  });
+
+  it("refuses another identity than the key was enrolled for, and tells it as an event", async () => {
     const identity = { kind: ClusterIdentityKind.PROCESS, value: "another:machine" };
-    const call = client.register(hello({ identity }), { headers });
-    await expect(call).rejects.toSatisfy((thrown) => codeOf(thrown) === Code.AlreadyExists);
+    const call = agent.register({ identity });
+    await expect(call).rejects.toSatisfy(hasCode(Code.AlreadyExists));
+    await expect(agent.register({ identity })).rejects.toThrow("bound to another cluster");
+    // The second refusal within a minute is the same news.
+    await vi.waitFor(async () => expect(await kindsOf()).toEqual(["agent_refused"]));
+  });
+
+  it("refuses an identity that an older version bound to the cluster id", async () => {
+    const key = { orgId: ORG, collection: "cluster_bindings", id: "c1" };
+    const body = { identity: "process:former:machine", incarnation: "1" };
+    await server.store.apply([{ kind: "insert", key, body }]);
+    await expect(agent.register()).rejects.toSatisfy(hasCode(Code.AlreadyExists));
   });
 
   it("refuses an older incarnation while the newest is live, and takes it when that is silent", async () => {
-    await joinWithDocument({ agentIncarnation: 5n });
-    const restored = hello({ agentIncarnation: 4n, agentInstanceId: OTHER_INSTANCE });
-    const call = client.register(restored, { headers });
-    await expect(call).rejects.toSatisfy((thrown) => codeOf(thrown) === Code.Aborted);
-    nowMs = 10_001;
-    sessions.expire();
-    const accepted = await client.register(restored, { headers });
+    await agent.join({ agentIncarnation: 5n });
+    const restored = { agentIncarnation: 4n, agentInstanceId: OTHER_INSTANCE };
+    await expect(agent.register(restored)).rejects.toSatisfy(hasCode(Code.Aborted));
+    server.nowMs = 10_001;
+    server.sessions.expire();
+    const accepted = await agent.register(restored);
     expect(accepted).toMatchObject({ snapshotWanted: true, fence: { agentIncarnation: 4n } });
+    await vi.waitFor(async () => expect(await kindsOf()).toContain("agent_restored"));
   });
 
-  it("refuses a second agent on a copy of the same state, and takes a reconnect of the first", async () => {
-    await joinWithDocument();
-    const copy = hello({ agentInstanceId: OTHER_INSTANCE });
-    await expect(client.register(copy, { headers })).rejects.toThrow("on a copy of this state");
-    await expect(client.register(hello(), { headers })).resolves.toBeDefined();
+  it("takes all state again from another process under the newest incarnation: it runs on an older copy", async () => {
+    await agent.join();
+    server.nowMs = 10_001;
+    server.sessions.expire();
+    const stateDigest = createHash("sha256").update("cluster\t1\n").digest("hex");
+    const restored = { agentInstanceId: OTHER_INSTANCE, stateDigest };
+    expect(await agent.register(restored)).toMatchObject({ snapshotWanted: true });
+  });
+
+  it("refuses a second agent on a copy of the same state with an alarm, and takes a reconnect of the first", async () => {
+    await agent.join();
+    const copy = { agentInstanceId: OTHER_INSTANCE };
+    await expect(agent.register(copy)).rejects.toThrow("on a copy of this state");
+    await expect(agent.register()).resolves.toBeDefined();
+    await vi.waitFor(async () => expect(await kindsOf()).toContain("agent_refused"));
   });
 
   it("refuses a message larger than its limit, compressed or not", async () => {
-    const huge = hello({ stateDigest: "\n".repeat(200_000) });
-    const call = client.register(huge, { headers });
-    await expect(call).rejects.toSatisfy((thrown) => codeOf(thrown) === Code.ResourceExhausted);
+    const call = agent.register({ stateDigest: "\n".repeat(200_000) });
+    await expect(call).rejects.toSatisfy(hasCode(Code.ResourceExhausted));
   });
 
+  it("serves gRPC clients too", async () => {
+    const sessionManager = new Http2SessionManager(server.url);
+    const transport = createGrpcTransport({ baseUrl: server.url, sessionManager });
+    const headers = { authorization: `Bearer ${keyOf("c1")}` };
+    const answer = await createClient(AgentService, transport).register(hello(), { headers });
+    expect(answer).toMatchObject({ ttlMs: 10_000 });
+    sessionManager.abort();
+  });
+});
+
+describe("AgentService.state and .report", () => {
   it("makes a cluster live at the end of its snapshot, and shows reported metrics", async () => {
-    const { sessionId } = await joinWithDocument();
-    expect((await registry.get(ORG, "c1")).health).toBe("live");
-    const reports = aStream<MessageInitShape<typeof AgentReportRequestSchema>>();
-    const ended = client.report(reports as never, { headers });
-    reports.push({
-      sessionId,
-      streamSeq: 1n,
-      entries: [entry("metrics", 1, { vcpu: {} }), entry("node/node-1", 1, someMetrics())],
-    });
+    const { sessionId } = await agent.join();
+    expect(await health()).toBe("live");
+    const before = server.sessions.version;
+    const report = agent.report(sessionId);
+    report.send([entry("metrics", 1, { vcpu: {} }), entry("node/node-1", 1, someMetrics())]);
     await vi.waitFor(async () => {
       expect((await registry.get(ORG, "c1")).nodes.get("node-1")?.status).toBe("healthy");
     });
-    reports.end();
-    await expect(ended).resolves.toMatchObject({ reason: expect.any(String) });
+    const after = server.sessions.version;
+    expect(after).toBeGreaterThan(before);
+    // A report without news does not make a new version.
+    report.send();
+    report.end();
+    await expect(report.ended).resolves.toMatchObject({ reason: expect.any(String) });
+    expect(server.sessions.version).toBe(after);
   });
 
-  it("asks for no snapshot from an agent whose state it has", async () => {
-    await joinWithDocument();
+  it("asks for no snapshot from an agent whose state it has, and takes changes at once", async () => {
+    await agent.join();
     const stateDigest = createHash("sha256").update("cluster\t1\n").digest("hex");
-    const again = await client.register(hello({ stateDigest }), { headers });
+    const again = await agent.register({ stateDigest });
     expect(again.snapshotWanted).toBe(false);
-    expect((await registry.get(ORG, "c1")).health).toBe("live");
+    expect(await health()).toBe("live");
+    const state = new StateStream(agent, again.sessionId);
+    state.send({ entries: [entry("cluster", 2, { ...aDocument("c1"), tags: ["new"] })] });
+    expect(await state.answer()).toEqual({ acked: 1, admitted: false });
+    expect((await registry.get(ORG, "c1")).document.tags).toEqual(["new"]);
   });
 
-  it("ends the streams of the older session when a newer one begins", async () => {
-    const older = await joinWithDocument();
-    const restarted = hello({ agentIncarnation: 2n, agentInstanceId: OTHER_INSTANCE });
-    await client.register(restarted, { headers });
-    await expect(older.acks.next()).rejects.toSatisfy((thrown) => codeOf(thrown) === Code.Aborted);
+  it("refuses changes and snapshots before a wanted snapshot is admitted", async () => {
+    const state = await agent.open();
+    state.send({ entries: [entry("cluster", 1, aDocument("c1"))] });
+    await expect(state.answer()).rejects.toThrow("expected the snapshot");
+    const other = await agent.open();
+    other.send({ snapshot: true, snapshotEnd: true });
+    await expect(other.answer()).rejects.toThrow("not admitted");
   });
 
-  it("refuses a stream of an ended session and a skipped sequence number", async () => {
-    const late = await openState("no-such-session");
-    late.requests.push({ sessionId: late.sessionId, streamSeq: 1n });
-    await expect(late.acks.next()).rejects.toThrow("register again");
-    const state = await joinWithDocument();
-    state.requests.push({ sessionId: state.sessionId, streamSeq: 3n });
-    await expect(state.acks.next()).rejects.toThrow("stream_seq: expected 2, got 3");
+  it("ends the streams of the older session when a newer one begins, and takes nothing of it any more", async () => {
+    const older = await agent.join();
+    const report = agent.report(older.sessionId);
+    report.send([entry("metrics", 1, {})]);
+    const restarted = { agentIncarnation: 2n, agentInstanceId: OTHER_INSTANCE };
+    await agent.register(restarted);
+    older.send({ entries: [entry("cluster", 9, { ...aDocument("c1"), tags: ["zombie"] })] });
+    await expect(older.answer()).rejects.toSatisfy(hasCode(Code.Aborted));
+    await expect(report.ended).rejects.toSatisfy(hasCode(Code.Aborted));
+    await expect(agent.complete(older.sessionId, "x")).rejects.toSatisfy(hasCode(Code.Aborted));
+    expect((await registry.get(ORG, "c1")).document.tags).toEqual([]);
+  });
+
+  it("refuses a stream of an ended session, of another agent's, and a skipped sequence number", async () => {
+    const late = new StateStream(agent, "no-such-session");
+    late.send();
+    await expect(late.answer()).rejects.toThrow("register again");
+    const state = await agent.join();
+    const thief = new StateStream(newAgent("c2"), state.sessionId);
+    thief.send();
+    await expect(thief.answer()).rejects.toSatisfy(hasCode(Code.PermissionDenied));
+    state.send({ streamSeq: 4n });
+    await expect(state.answer()).rejects.toThrow("stream_seq: expected 3, got 4");
   });
 
   it("names the bad entry of a message and keeps what it had", async () => {
-    const state = await joinWithDocument();
-    state.requests.push({
-      sessionId: state.sessionId,
-      streamSeq: 2n,
-      entries: [entry("cluster", 2, aDocument("other"))],
-    });
-    await expect(state.acks.next()).rejects.toThrow('entry "cluster": id: expected "c1"');
+    const state = await agent.join();
+    state.send({ entries: [entry("cluster", 2, aDocument("other"))] });
+    await expect(state.answer()).rejects.toThrow('entry "cluster": id: expected "c1"');
     expect((await registry.get(ORG, "c1")).document.id).toBe("c1");
   });
 
   it("keeps the state that it had when a snapshot holds a bad entry", async () => {
-    const state = await joinWithDocument();
-    state.requests.push({
-      sessionId: state.sessionId,
-      streamSeq: 2n,
-      snapshot: true,
-      snapshotEnd: true,
-      entries: [entry("cluster", 2, aDocument("c1")), entry("evil", 1, {})],
-    });
-    await expect(state.acks.next()).rejects.toThrow("unknown key");
+    await agent.join();
+    const state = await agent.open();
+    await state.admitted();
+    const entries = [entry("cluster", 2, aDocument("c1")), entry("evil", 1, {})];
+    state.send({ snapshot: true, snapshotEnd: true, entries });
+    await expect(state.answer()).rejects.toThrow("unknown key");
     expect((await registry.get(ORG, "c1")).document).toEqual(aDocument("c1"));
   });
 
   it("calls a cluster unreachable after its TTL of silence, and live when it is back", async () => {
-    const state = await joinWithDocument();
-    nowMs = 10_001;
-    sessions.expire();
-    expect((await registry.get(ORG, "c1")).health).toBe("unreachable");
-    await expect(state.acks.next()).rejects.toThrow("silent");
-    await joinWithDocument();
-    expect((await registry.get(ORG, "c1")).health).toBe("live");
+    const state = await agent.join();
+    server.nowMs = 10_001;
+    server.sessions.expire();
+    expect(await health()).toBe("unreachable");
+    await expect(state.answer()).rejects.toThrow("silent");
+    await agent.join();
+    expect(await health()).toBe("live");
+    await vi.waitFor(async () => {
+      expect(await kindsOf()).toEqual(["agent_connected", "agent_lost", "agent_connected"]);
+    });
   });
 
-  it("forgets a cluster only when its agent has gone", async () => {
-    await joinWithDocument();
+  it("forgets a cluster and its key only when its agent has gone", async () => {
+    await agent.join();
     await expect(registry.remove(ORG, "c1")).rejects.toThrow("stop the agent first");
-    nowMs = 10_001;
-    sessions.expire();
+    server.nowMs = 10_001;
+    server.sessions.expire();
     await registry.remove(ORG, "c1");
     await expect(registry.get(ORG, "c1")).rejects.toThrow("Cluster not found");
-    const identity = { kind: ClusterIdentityKind.PROCESS, value: "another:machine" };
-    await expect(client.register(hello({ identity }), { headers })).resolves.toBeDefined();
+    expect(server.forgotten).toEqual(["c1"]);
+  });
+});
+
+describe("snapshot admission", () => {
+  it("lets a bounded number of agents send at once, in the order in which they came", async () => {
+    await server.stop();
+    await start({ atOnce: 2 });
+    const order: string[] = [];
+    const streams: StateStream[] = [];
+    for (const id of ["a", "b", "c", "d"]) {
+      const stream = await newAgent(id).open();
+      stream.send();
+      expect(await stream.answer()).toMatchObject({ acked: 1 });
+      streams.push(stream);
+    }
+    const waits = ["a", "b", "c", "d"].map(async (id, index) => {
+      const stream = streams[index];
+      while (!(await stream?.answer())?.admitted);
+      order.push(id);
+    });
+    await vi.waitFor(() => expect(order).toEqual(["a", "b"]));
+    expect(server.sessions.admission.counts).toEqual({ admitted: 2, waiting: 2, limit: 2 });
+    for (const [index, id] of ["a", "b", "c", "d"].entries()) {
+      await vi.waitFor(() => expect(order).toContain(id));
+      const entries = [entry("cluster", 1, aDocument(id))];
+      streams[index]?.send({ snapshot: true, snapshotEnd: true, entries });
+    }
+    await Promise.all(waits);
+    expect(order).toEqual(["a", "b", "c", "d"]);
+    await vi.waitFor(async () => {
+      for (const id of order) expect(await health(id)).toBe("live");
+    });
+    expect(server.sessions.admission.counts).toMatchObject({ admitted: 0, waiting: 0 });
   });
 
-  it("serves gRPC clients too", async () => {
-    const baseUrl = `http://127.0.0.1:${server.port}`;
-    const grpc = createClient(
-      AgentService,
-      createGrpcTransport({ baseUrl, sessionManager: manager }),
-    );
-    await expect(grpc.register(hello(), { headers })).resolves.toMatchObject({ ttlMs: 10_000 });
+  it("holds silence against nobody while agents wait, and counts it from the end of the wait", async () => {
+    await server.stop();
+    await start({ atOnce: 1 });
+    await agent.join();
+    const [slow, waiting] = [await newAgent("a").open(), await newAgent("b").open()];
+    await slow.admitted();
+    waiting.send();
+    await waiting.answer();
+    server.nowMs = 60_000;
+    server.sessions.expire();
+    expect(await health()).toBe("live");
+    expect(server.sessions.status(ORG)).toHaveLength(3);
+    slow.send({
+      snapshot: true,
+      snapshotEnd: true,
+      entries: [entry("cluster", 1, aDocument("a"))],
+    });
+    await slow.answer();
+    expect(await waiting.answer()).toMatchObject({ admitted: true });
+    waiting.send({
+      ...{ snapshot: true, snapshotEnd: true },
+      entries: [entry("cluster", 1, aDocument("b"))],
+    });
+    await waiting.answer();
+    server.nowMs = 69_000;
+    server.sessions.expire();
+    expect(await health()).toBe("live");
+    server.nowMs = 70_001;
+    server.sessions.expire();
+    expect(await health()).toBe("unreachable");
+  });
+
+  it("takes a turn back that is not used, and one whose agent has gone", async () => {
+    await server.stop();
+    await start({ atOnce: 1, turnMs: 100 });
+    const idle = await newAgent("a").open();
+    await idle.admitted();
+    const gone = newAgent("b");
+    const waiting = await gone.open();
+    waiting.send();
+    await waiting.answer();
+    gone.close();
+    const next = await newAgent("c").open();
+    await next.snapshot("c");
+    expect(await health("c")).toBe("live");
+    await expect(idle.answer()).rejects.toThrow("did not send its snapshot");
+    expect(server.sessions.admission.counts).toMatchObject({ admitted: 0, waiting: 0 });
+  });
+
+  it("suspends verdicts for a bounded time, however long agents stall", async () => {
+    await server.stop();
+    await start({ atOnce: 1, suspendMs: 60_000 });
+    await agent.join();
+    await (await newAgent("a").open()).admitted();
+    server.nowMs = 60_000;
+    server.sessions.expire();
+    expect(await health()).toBe("live");
+    server.nowMs = 60_001;
+    server.sessions.expire();
+    expect(await health()).toBe("unreachable");
   });
 });
 
@@ -355,21 +393,20 @@ describe("ClusterRegistry", () => {
     const found = await registry.query(ORG, { reputation: { $gt: 95 }, tags: "gpu" });
     expect(found.map(({ id }) => id)).toEqual(["by-hand"]);
     await registry.remove(ORG, "by-hand");
-    await expect(registry.remove(ORG, "by-hand")).rejects.toThrow("Cluster not found");
   });
 
   it("refuses a taken id, a changed id, and a change of an agent's cluster", async () => {
     await registry.create(ORG, document);
     await expect(registry.create(ORG, document)).rejects.toThrow("exists already");
     await expect(registry.update(ORG, "by-hand", { id: "x" })).rejects.toThrow("cannot be changed");
-    await joinWithDocument();
+    await agent.join({ agentInstanceId: INSTANCE });
     await expect(registry.create(ORG, { id: "c1" })).rejects.toThrow("exists already");
     await expect(registry.update(ORG, "c1", { tags: [] })).rejects.toThrow("by its agent");
   });
 
   it("keeps orgs apart", async () => {
     await registry.create(ORG, document);
-    expect((await registry.snapshot("other_org")).size).toBe(0);
+    expect((await registry.snapshot("other_org")).clusters.size).toBe(0);
   });
 
   it.each([

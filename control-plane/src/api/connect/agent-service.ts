@@ -1,139 +1,112 @@
-import {
-  type AgentReportRequest,
-  type AgentReportResponse,
-  AgentService,
-  type Entry,
-  type StateRequest,
-  type StateResponse,
-} from "@berth/proto";
+import { AgentService, type CompleteRequest } from "@berth/proto";
 import { type Authenticate, BerthError, type Principal, toConnectError } from "@berth/service-kit";
 import type { ConnectRouter, HandlerContext } from "@connectrpc/connect";
 import type { AgentSession, AgentSessions } from "../../fleet/agent-sessions.ts";
+import type { CommandAnswer } from "../../fleet/command-record.ts";
+import type { Commands, Offer } from "../../fleet/commands.ts";
+import type { FleetEvents } from "../../fleet/fleet-events.ts";
+import type { FleetStores } from "../../fleet/fleet-stores.ts";
+import { takeReports } from "./report-intake.ts";
+import { takeState } from "./state-intake.ts";
 
 /** Largest message of an agent: a cluster document of 10,000 nodes fits. */
 export const MAX_AGENT_MESSAGE_BYTES = 16 * 1024 * 1024;
 
-const MAX_SNAPSHOT_ENTRIES = 10_000;
-const MAX_SNAPSHOT_CHARACTERS = 64 * 1024 * 1024;
-/** Longest wait for the first message of a stream, which names its session. */
-const FIRST_MESSAGE_LIMIT_MS = 10_000;
+const MAX_RESULT_CHARACTERS = 256 * 1024;
+const MAX_REFUSAL_CHARACTERS = 4 * 1024;
+const REASON = /^[A-Z][A-Z_]{0,63}$/;
 
 /** What {@link agentRoutes} needs. */
 export interface AgentServiceDeps {
   readonly agents: AgentSessions;
+  readonly stores: FleetStores;
+  readonly commands: Commands;
+  readonly events: FleetEvents;
   readonly authenticate: Authenticate;
-  /** Store id and term of this control-plane. */
-  readonly store: { readonly storeId: string; readonly controllerTerm: bigint };
 }
 
 /** Serves berth.agent.v1.AgentService on a Connect router. */
 export function agentRoutes(router: ConnectRouter, deps: AgentServiceDeps): void {
+  const { agents, stores, commands, events } = deps;
   const principalOf = (context: HandlerContext): Principal => {
     return deps.authenticate({
       authorization: context.requestHeader.get("authorization") ?? undefined,
     });
   };
+  const intake = (context: HandlerContext) => {
+    return { agents, events, principal: principalOf(context), signal: context.signal };
+  };
   router.service(AgentService, {
     async register(request, context) {
-      const registration = await deps.agents.register(principalOf(context), request);
+      const registration = await agents.register(principalOf(context), request);
       return {
         sessionId: registration.session.id,
-        fence: { ...deps.store, agentIncarnation: registration.session.incarnation },
+        fence: { ...stores.fence, agentIncarnation: registration.session.incarnation },
         reportIntervalMs: registration.reportIntervalMs,
         ttlMs: registration.ttlMs,
         snapshotWanted: registration.snapshotWanted,
+        adoptedStoreIds: [...stores.adoptedStoreIds],
       };
     },
-    report: (requests, context) => takeReports(deps.agents, principalOf(context), requests),
-    state: (requests, context) => takeState(deps.agents, principalOf(context), requests),
+    report: (requests, context) => takeReports(intake(context), requests),
+    state: (requests, context) => takeState(intake(context), requests),
+    commands: ({ sessionId }, context) => {
+      const session = agents.require(principalOf(context), sessionId);
+      return giveCommands(commands, session, context.signal);
+    },
+    async complete(request, context) {
+      const session = agents.require(principalOf(context), request.sessionId);
+      await commands.complete(session, request.commandId, answerOf(request));
+      return {};
+    },
   });
 }
 
-type ReportReply = Omit<AgentReportResponse, "$typeName" | "$unknown">;
-type StateReply = Omit<StateResponse, "$typeName" | "$unknown">;
-
-async function takeReports(
-  agents: AgentSessions,
-  principal: Principal,
-  requests: AsyncIterable<AgentReportRequest>,
-): Promise<ReportReply> {
-  for await (const { request, session } of fenced(agents, principal, requests)) {
-    agents.report(session, request.entries, request.streamSeq === 1n);
-  }
-  return { reason: "the agent closed the stream" };
-}
-
-async function* takeState(
-  agents: AgentSessions,
-  principal: Principal,
-  requests: AsyncIterable<StateRequest>,
-): AsyncGenerator<StateReply> {
-  let snapshot: Entry[] = [];
-  let characters = 0;
+async function* giveCommands(commands: Commands, session: AgentSession, signal: AbortSignal) {
   try {
-    for await (const { request, session } of fenced(agents, principal, requests)) {
-      if (request.snapshot) {
-        snapshot = snapshot.concat(request.entries);
-        characters += request.entries.reduce((sum, { json }) => sum + json.length, 0);
-        if (snapshot.length > MAX_SNAPSHOT_ENTRIES || characters > MAX_SNAPSHOT_CHARACTERS) {
-          const message = `entries: a snapshot holds at most ${MAX_SNAPSHOT_ENTRIES} entries and ${MAX_SNAPSHOT_CHARACTERS} characters`;
-          throw new BerthError("INVALID_ARGUMENT", message);
-        }
-        if (request.snapshotEnd) {
-          agents.takeState(session, snapshot, true);
-          snapshot = [];
-          characters = 0;
-        }
-      } else {
-        agents.takeState(session, request.entries, false);
-      }
-      yield { ackedStreamSeq: request.streamSeq, snapshotAdmitted: false };
+    for await (const offer of commands.offers(session, signal)) {
+      yield { command: toCommand(offer, session) };
     }
+    session.signal.throwIfAborted();
   } catch (thrown) {
     // Interceptors do not see what a server stream throws after its first message.
     throw toConnectError(thrown);
   }
 }
 
-interface FencedMessage<T> {
-  readonly request: T;
-  readonly session: AgentSession;
+function toCommand({ commandId, order, fence, timeoutMs }: Offer, session: AgentSession) {
+  return {
+    commandId,
+    fence: { ...fence, agentIncarnation: session.incarnation },
+    timeoutMs,
+    order: { case: order.kind, value: { text: order.text } },
+  };
 }
 
-/** Messages of the newest session, in sequence; throws when the session ends or a number is skipped. */
-async function* fenced<T extends { sessionId: string; streamSeq: bigint }>(
-  agents: AgentSessions,
-  principal: Principal,
-  requests: AsyncIterable<T>,
-): AsyncGenerator<FencedMessage<T>> {
-  const iterator = requests[Symbol.asyncIterator]();
-  let session: AgentSession | undefined;
-  for (let expected = 1n; ; expected += 1n) {
-    // Once a message has named the session, the session's own end bounds the wait.
-    const signal = session?.signal ?? AbortSignal.timeout(FIRST_MESSAGE_LIMIT_MS);
-    const next = await nextOrEnd(iterator, signal);
-    if (next.done === true) return;
-    const request = next.value;
-    session = agents.require(principal, request.sessionId);
-    if (request.streamSeq !== expected) {
-      const message = `stream_seq: expected ${expected}, got ${request.streamSeq}`;
-      throw new BerthError("CONFLICT", message);
+function answerOf({ outcome, ledgerRevision }: CompleteRequest): CommandAnswer {
+  if (outcome.case === "resultJson") {
+    if (outcome.value.length > MAX_RESULT_CHARACTERS || !isJson(outcome.value)) {
+      const message = `result_json: expected JSON of at most ${MAX_RESULT_CHARACTERS} characters`;
+      throw new BerthError("INVALID_ARGUMENT", message);
     }
-    yield { request, session };
+    const revision = String(ledgerRevision);
+    return { kind: "completed", resultJson: outcome.value, ledgerRevision: revision };
   }
+  if (outcome.case !== "refusal") {
+    throw new BerthError("INVALID_ARGUMENT", "outcome: expected result_json or refusal");
+  }
+  const { reason, message } = outcome.value;
+  if (!REASON.test(reason)) {
+    throw new BerthError("INVALID_ARGUMENT", "refusal.reason: expected a reason such as CONFLICT");
+  }
+  return { kind: "refused", reason, message: message.slice(0, MAX_REFUSAL_CHARACTERS) };
 }
 
-async function nextOrEnd<T>(
-  iterator: AsyncIterator<T>,
-  signal: AbortSignal,
-): Promise<IteratorResult<T>> {
-  signal.throwIfAborted();
-  const ended = Promise.withResolvers<never>();
-  const stop = () => ended.reject(signal.reason);
-  signal.addEventListener("abort", stop, { once: true });
+function isJson(text: string): boolean {
   try {
-    return await Promise.race([iterator.next(), ended.promise]);
-  } finally {
-    signal.removeEventListener("abort", stop);
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
   }
 }

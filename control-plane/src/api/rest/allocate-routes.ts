@@ -1,6 +1,6 @@
 import { BerthError } from "@berth/service-kit";
 import type { FastifyInstance } from "fastify";
-import { AllocationBody, requestIdOf } from "../../allocation/allocation-request.ts";
+import { AllocationBody, readFrame } from "../../allocation/allocation-request.ts";
 import type { Allocator } from "../../allocation/allocator.ts";
 
 /** `POST /allocate`: the HTTP twin of the allocator's WebSocket. */
@@ -17,8 +17,9 @@ export function allocateRoutes(server: FastifyInstance, allocator: Allocator): v
       const message = "the request body: expected a JSON object, got nothing";
       throw new BerthError("INVALID_ARGUMENT", message);
     }
-    const answer = await allocator.allocate(request.principal, request.bodyText, gone.signal);
-    const requestId = requestIdOf(request.bodyText);
+    const frame = readFrame(request.bodyText);
+    const answer = await allocator.allocate(request.principal, frame, gone.signal);
+    const { requestId } = frame;
     const body = requestId === undefined ? answer : { ...answer, request_id: requestId };
     // fastify's serializer does not know raw numbers; JSON.stringify writes them as they came.
     return reply.type("application/json").send(JSON.stringify(body));

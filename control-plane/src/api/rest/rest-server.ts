@@ -1,24 +1,40 @@
 import {
   type Authenticate,
+  addTokenRoutes,
   createHttpServer,
   type Logger,
   type OriginRules,
+  type TokenRoutesDeps,
 } from "@berth/service-kit";
 import swagger from "@fastify/swagger";
 import type { FastifyInstance } from "fastify";
 import type { Allocator } from "../../allocation/allocator.ts";
+import type { DecisionLog } from "../../allocation/decisions/decision-log.ts";
 import type { ClusterRegistry } from "../../fleet/cluster-registry.ts";
+import type { Commands } from "../../fleet/commands.ts";
+import type { FleetAdoption } from "../../fleet/fleet-adoption.ts";
+import type { FleetEvents } from "../../fleet/fleet-events.ts";
 import type { PolicyRegistry } from "../../policies/policy-registry.ts";
 import { allocateRoutes } from "./allocate-routes.ts";
 import { clusterRoutes } from "./cluster-routes.ts";
+import { commandRoutes } from "./command-routes.ts";
+import { decisionRoutes } from "./decision-routes.ts";
+import { eventRoutes } from "./event-routes.ts";
+import { fleetRoutes } from "./fleet-routes.ts";
 import { healthRoutes, type ReadyCheck } from "./health-routes.ts";
 import { policyRoutes } from "./policy-routes.ts";
 
 /** What the REST API needs. */
 export interface RestDeps {
   readonly allocator: Allocator;
+  readonly decisions: Pick<DecisionLog, "get" | "list">;
   readonly clusters: ClusterRegistry;
   readonly policies: PolicyRegistry;
+  /** Enrolment tokens of cluster-agents. */
+  readonly tokens: Omit<TokenRoutesDeps, "subjectField">;
+  readonly commands: Commands;
+  readonly events: FleetEvents;
+  readonly adoption: FleetAdoption;
   readonly ready: ReadyCheck;
   readonly authenticate: Authenticate;
   readonly origins: OriginRules;
@@ -41,8 +57,13 @@ export function createRestServer(deps: RestDeps): FastifyInstance {
   server.register(async (routes) => {
     healthRoutes(routes, deps.ready);
     allocateRoutes(routes, deps.allocator);
+    decisionRoutes(routes, deps.decisions);
     clusterRoutes(routes, deps.clusters);
     policyRoutes(routes, deps.policies);
+    commandRoutes(routes, deps.commands);
+    eventRoutes(routes, deps.events);
+    fleetRoutes(routes, deps.adoption);
+    addTokenRoutes(routes, { ...deps.tokens, subjectField: "cluster_id" });
     routes.get("/openapi.json", { schema: { hide: true } }, () => server.swagger());
   });
   return server;

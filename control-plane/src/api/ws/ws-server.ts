@@ -1,4 +1,5 @@
 import http, { type IncomingMessage } from "node:http";
+import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import {
   type Authenticate,
@@ -15,9 +16,16 @@ import {
 } from "@berth/service-kit";
 import { type WebSocket, WebSocketServer } from "ws";
 import { type AllocatorSocketDeps, serveAllocatorSocket } from "./allocator-socket.ts";
+import { ByteBudget } from "./byte-budget.ts";
+import { UnfinishedMessages } from "./unfinished-messages.ts";
 
 const PING_INTERVAL_MS = 20_000;
 const CLOSE_GRACE_MS = 500;
+const SWEEP_INTERVAL_MS = 1_000;
+/** Bytes that large requests of all sockets may hold together. */
+const MAX_REQUEST_BYTES = 128 * 1024 * 1024;
+/** Time for a client to send the head of its upgrade, in ms. */
+const UPGRADE_LIMIT_MS = 10_000;
 
 /** What the WebSocket endpoints need. */
 export interface WsDeps extends AllocatorSocketDeps {
@@ -34,7 +42,9 @@ export class WsEndpoints {
   readonly #deps: WsDeps;
   readonly #sockets: WebSocketServer;
   readonly #answered = new WeakSet<WebSocket>();
-  #pings: NodeJS.Timeout | undefined;
+  readonly #budget = new ByteBudget(MAX_REQUEST_BYTES);
+  readonly #unfinished = new UnfinishedMessages();
+  readonly #timers: NodeJS.Timeout[] = [];
 
   constructor(deps: WsDeps) {
     this.#deps = deps;
@@ -55,7 +65,12 @@ export class WsEndpoints {
 
   /** A port of its own that takes any path, as the seeds' clients dial it. */
   part(address: ListenAddress): Part {
-    const server = http.createServer((_request, response) => {
+    const limits = {
+      headersTimeout: UPGRADE_LIMIT_MS,
+      requestTimeout: UPGRADE_LIMIT_MS,
+      connectionsCheckingInterval: 1_000,
+    };
+    const server = http.createServer(limits, (_request, response) => {
       const error = new BerthError("INVALID_ARGUMENT", "this port speaks WebSocket");
       response.writeHead(426, { "content-type": "application/json", upgrade: "websocket" });
       response.end(JSON.stringify(toErrorBody(error)));
@@ -67,12 +82,15 @@ export class WsEndpoints {
         new Promise((resolve, reject) => {
           server.once("error", (cause) => reject(listenError(cause, address)));
           server.listen(address.port, address.host, () => {
-            this.#pings = setInterval(() => this.#ping(), PING_INTERVAL_MS);
+            this.#timers.push(
+              setInterval(() => this.#ping(), PING_INTERVAL_MS),
+              setInterval(() => this.#unfinished.sweep(performance.now()), SWEEP_INTERVAL_MS),
+            );
             resolve();
           });
         }),
       stop: async () => {
-        clearInterval(this.#pings);
+        for (const timer of this.#timers) clearInterval(timer);
         await this.#closeSockets();
         await new Promise((resolve) => {
           server.close(resolve);
@@ -95,7 +113,8 @@ export class WsEndpoints {
     this.#sockets.handleUpgrade(request, socket, head, (webSocket) => {
       this.#answered.add(webSocket);
       webSocket.on("pong", () => this.#answered.add(webSocket));
-      serveAllocatorSocket(webSocket, principal, this.#deps);
+      if (socket instanceof Socket) this.#unfinished.watch(webSocket, socket);
+      serveAllocatorSocket({ socket: webSocket, principal, budget: this.#budget }, this.#deps);
     });
   }
 

@@ -1,0 +1,108 @@
+import { createHash, randomUUIDv7 } from "node:crypto";
+import type { EvaluationFacts } from "@berth/policy-sandbox";
+import type { BerthError } from "@berth/service-kit";
+import type { AllocationRequest } from "../allocation-request.ts";
+import type { Candidates } from "../choose-candidates.ts";
+import type { Sight } from "../sight.ts";
+import type { DecisionOutcome, DecisionRecord } from "./decision-record.ts";
+
+const MAX_LOG_CHARACTERS = 16 * 1024;
+const MAX_DROPPED = 200;
+const MAX_WARNINGS = 200;
+
+/** A decision in the making; gives its record when it has been made. */
+export class DecisionDraft {
+  /** UUIDv7. */
+  readonly id = randomUUIDv7();
+  /** SHA-256 of the policy's code, once the policy is known. */
+  policyDigest: string | null = null;
+  /** Seconds for which the chosen GPUs are assumed. */
+  assumeSeconds = 0;
+  readonly #request: AllocationRequest;
+  readonly #begunAt = new Date();
+  readonly #begunAtMs = performance.now();
+  readonly #spent = { queued: 0, policy: 0, policy_cpu: 0 };
+  #attempts = 0;
+  #log = "";
+  #chosen: Candidates | undefined;
+  #inventoryRevision: number | null = null;
+  #answer: { readonly outcome: DecisionOutcome; readonly data: unknown } | undefined;
+  #warnings: readonly string[] = [];
+
+  constructor(request: AllocationRequest) {
+    this.#request = request;
+  }
+
+  /** Takes in one run of the policy: its facts, and what it saw. */
+  ran(
+    facts: EvaluationFacts | undefined,
+    seen: { readonly sight: Sight; readonly chosen: Candidates } | undefined,
+  ): void {
+    this.#attempts += 1;
+    if (facts !== undefined) {
+      this.#spent.queued += facts.queuedMs;
+      this.#spent.policy += facts.wallMs;
+      this.#spent.policy_cpu += facts.cpuMs;
+      this.#log = facts.log;
+    }
+    if (seen === undefined) return;
+    this.#chosen = seen.chosen;
+    this.#warnings = seen.chosen.warnings;
+    this.#inventoryRevision = seen.sight.revision;
+  }
+
+  /** Takes in the answer that the client gets. */
+  answer(
+    check: { readonly kind: "placed" | "unschedulable"; readonly data: unknown },
+    warnings: readonly string[],
+  ): void {
+    this.#answer = { outcome: check.kind, data: check.data };
+    this.#warnings = warnings;
+  }
+
+  /** The record of a decision that was made. */
+  finish(): DecisionRecord {
+    return this.#record(null);
+  }
+
+  /** The record of a decision that could not be made. */
+  fail({ reason, message }: BerthError): DecisionRecord {
+    this.#answer = { outcome: "failed", data: null };
+    return this.#record({ reason, message });
+  }
+
+  #record(error: DecisionRecord["error"]): DecisionRecord {
+    const { outcome, data } = this.#answer ?? { outcome: "failed", data: null };
+    const dropped = this.#chosen?.dropped ?? [];
+    return {
+      decision_id: this.id,
+      decided_at: this.#begunAt.toISOString(),
+      outcome,
+      policy_rule_uri: this.#request.policyRuleUri.slice(0, 512),
+      policy_digest: this.policyDigest,
+      inputs_digest: createHash("sha256").update(this.#request.inputsJson).digest("hex"),
+      selection: this.#request.selection.kind,
+      inventory_revision: this.#inventoryRevision,
+      candidates: this.#chosen?.candidates.map((view) => view.id) ?? [],
+      dropped: dropped.slice(0, MAX_DROPPED),
+      dropped_more: Math.max(0, dropped.length - MAX_DROPPED),
+      warnings: this.#warnings.slice(0, MAX_WARNINGS),
+      data,
+      error,
+      attempts: this.#attempts,
+      assume_seconds: this.assumeSeconds,
+      timings_ms: {
+        total: rounded(performance.now() - this.#begunAtMs),
+        queued: rounded(this.#spent.queued),
+        policy: rounded(this.#spent.policy),
+        policy_cpu: rounded(this.#spent.policy_cpu),
+      },
+      policy_log: this.#log.slice(0, MAX_LOG_CHARACTERS),
+    };
+  }
+}
+
+/** To a hundredth of a ms. */
+function rounded(ms: number): number {
+  return Math.round(ms * 100) / 100;
+}

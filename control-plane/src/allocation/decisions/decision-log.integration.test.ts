@@ -1,0 +1,140 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import {
+  type DocumentStore,
+  openSqliteDocumentStore,
+  silentLogger,
+  systemClock,
+} from "@berth/service-kit";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { DecisionLog } from "./decision-log.ts";
+import type { DecisionRecord } from "./decision-record.ts";
+
+const ORG = "default_org";
+const DAY_MS = 24 * 60 * 60 * 1_000;
+
+let directory: string;
+let store: DocumentStore;
+let log: DecisionLog;
+
+const openLog = (limits = { maxAgeMs: 7 * DAY_MS, maxBytes: 64 * 1024 * 1024 }): DecisionLog =>
+  new DecisionLog({ store, orgId: ORG, limits, logger: silentLogger });
+
+beforeEach(() => {
+  directory = mkdtempSync(path.join(tmpdir(), "berth-decisions-"));
+  store = openSqliteDocumentStore(path.join(directory, "decisions.db"), systemClock, {
+    durability: "process",
+  });
+  log = openLog();
+});
+
+afterEach(async () => {
+  await log.stop();
+  await store.close();
+  rmSync(directory, { recursive: true });
+});
+
+function aRecord(number: number, overrides: Partial<DecisionRecord> = {}): DecisionRecord {
+  return {
+    decision_id: `id-${String(number).padStart(6, "0")}`,
+    decided_at: new Date().toISOString(),
+    outcome: "placed",
+    policy_rule_uri: "p:1-s",
+    policy_digest: "d",
+    inputs_digest: "i",
+    selection: "all",
+    inventory_revision: 7,
+    candidates: ["c1", "c2"],
+    dropped: [{ id: "c3", reason: "unreachable" }],
+    dropped_more: 0,
+    warnings: [],
+    data: { cluster_id: "c1" },
+    error: null,
+    attempts: 1,
+    assume_seconds: 0,
+    timings_ms: { total: 1, queued: 0, policy: 1, policy_cpu: 1 },
+    policy_log: "",
+    ...overrides,
+  };
+}
+
+describe("DecisionLog", () => {
+  it("gives a decision back before and after it was written, and after a restart", async () => {
+    const record = aRecord(1);
+    log.record(ORG, record);
+    expect(await log.get(ORG, record.decision_id)).toEqual(record);
+    await log.flush();
+    expect(await openLog().get(ORG, record.decision_id)).toEqual(record);
+    expect(await log.get("another", record.decision_id)).toBeUndefined();
+  });
+
+  it("lists newest first, page by page, also what is not written yet", async () => {
+    for (let number = 1; number <= 5; number += 1) log.record(ORG, aRecord(number));
+    const first = await log.list(ORG, { limit: 2 });
+    expect(first.decisions.map((record) => record.decision_id)).toEqual(["id-000005", "id-000004"]);
+    const second = await log.list(ORG, { limit: 10, before: first.next ?? "" });
+    expect(second.decisions.map((record) => record.decision_id)).toEqual([
+      "id-000003",
+      "id-000002",
+      "id-000001",
+    ]);
+    expect(second.next).toBeUndefined();
+  });
+
+  it.each([
+    [{ policyRuleUri: "other:1-s" }, "id-000002"],
+    [{ clusterId: "c9" }, "id-000003"],
+    [{ outcome: "failed" as const }, "id-000004"],
+  ])("finds decisions by %j", async (query, id) => {
+    log.record(ORG, aRecord(1));
+    log.record(ORG, aRecord(2, { policy_rule_uri: "other:1-s" }));
+    log.record(ORG, aRecord(3, { data: [{ cluster_id: "c1" }, { cluster_id: "c9" }] }));
+    log.record(ORG, aRecord(4, { outcome: "failed", data: null }));
+    const { decisions } = await log.list(ORG, { ...query, limit: 10 });
+    expect(decisions.map((record) => record.decision_id)).toEqual([id]);
+  });
+
+  it("keeps one list of candidates for all decisions that share it", async () => {
+    for (let number = 1; number <= 50; number += 1) log.record(ORG, aRecord(number));
+    await log.flush();
+    const pools = await store.list({ orgId: ORG, collection: "decision_pools" });
+    expect(pools.length).toBe(1);
+  });
+
+  it("forgets decisions that are too old, and lists that only they used", async () => {
+    const old = new Date(Date.now() - 8 * DAY_MS).toISOString();
+    log.record(ORG, aRecord(1, { decided_at: old, candidates: ["old"] }));
+    log.record(ORG, aRecord(2));
+    await log.flush();
+    await log.prune();
+    await log.prune();
+    expect(await log.get(ORG, "id-000001")).toBeUndefined();
+    expect(await log.get(ORG, "id-000002")).toEqual(
+      expect.objectContaining({ candidates: ["c1", "c2"] }),
+    );
+    const pools = await store.list({ orgId: ORG, collection: "decision_pools" });
+    expect(pools.length).toBe(1);
+  });
+
+  it("forgets the oldest decisions when there are too many bytes", async () => {
+    log = openLog({ maxAgeMs: 7 * DAY_MS, maxBytes: 2 * 1024 * 1024 });
+    for (let number = 1; number <= 1_000; number += 1) {
+      log.record(ORG, aRecord(number, { policy_log: "x".repeat(1_000) }));
+    }
+    await log.flush();
+    await log.prune();
+    expect(await store.sizeBytes()).toBeLessThanOrEqual(2 * 1024 * 1024);
+    expect(await log.get(ORG, "id-001000")).toBeDefined();
+    expect(await log.get(ORG, "id-000001")).toBeUndefined();
+  });
+
+  it("holds a bounded number of records that cannot be written, and loses none of those", async () => {
+    await store.close();
+    for (let number = 1; number <= 10_050; number += 1) log.record(ORG, aRecord(number));
+    await log.flush();
+    expect(await log.get(ORG, "id-010000")).toBeDefined();
+    store = openSqliteDocumentStore(path.join(directory, "decisions.db"), systemClock);
+    expect(await store.list({ orgId: ORG, collection: "decisions" })).toEqual([]);
+  });
+});

@@ -1,0 +1,72 @@
+import { describe, expect, it } from "vitest";
+import { aGpu, aView, someMetrics } from "../testing/documents.ts";
+import { withLeased } from "./overlay.ts";
+
+const gpuMetrics = (slot: number) =>
+  ({
+    gpu_id: slot,
+    id: String(slot),
+    uuid: `GPU-${slot}`,
+    state: "free",
+    quality: "measured",
+  }) as const;
+const node = someMetrics({ gpus: [gpuMetrics(0), gpuMetrics(1)], free_gpus: 2 });
+const view = aView("c1", { gpus: [aGpu("0"), aGpu("1"), aGpu("2", { state: "unhealthy" })], node });
+const leased = (...slots: string[]) => new Map([["node-1", new Set(slots)]]);
+
+describe("withLeased", () => {
+  it("makes free GPUs leased in the document and in the metrics, as values and as texts", () => {
+    const seen = withLeased(view, leased("1"));
+    for (const document of [seen.document, JSON.parse(seen.documentJson)]) {
+      const [entry] = document.nodes.nodeData;
+      expect(entry.gpus.gpus.map((gpu: { state: string }) => gpu.state)).toEqual([
+        "free",
+        "leased",
+        "unhealthy",
+      ]);
+      expect(entry.free_gpus).toBe(1);
+    }
+    for (const metrics of [seen.metrics, JSON.parse(seen.metricsJson ?? "")]) {
+      expect(metrics.nodes[0].gpus[1].state).toBe("leased");
+      expect(metrics.nodes[0].free_gpus).toBe(1);
+    }
+    expect(seen.nodes.get("node-1")?.free_gpus).toBe(1);
+  });
+
+  it("changes nothing else, and never the view that it was given", () => {
+    const before = JSON.stringify(view);
+    const seen = withLeased(view, leased("0"));
+    expect(JSON.stringify(view)).toBe(before);
+    const freed = seen.documentJson
+      .replace('"leased"', '"free"')
+      .replace('"free_gpus":1', '"free_gpus":2');
+    expect(freed).toBe(view.documentJson);
+  });
+
+  it.each([
+    ["no such node", new Map([["node-9", new Set(["0"])]])],
+    ["no such GPU", leased("7")],
+    ["a GPU that is not free", leased("2")],
+  ])("gives the same view back for %s", (_name, slots) => {
+    expect(withLeased(view, slots)).toBe(view);
+  });
+
+  it("numbers GPUs without ids by their position, as documents by REST have them", () => {
+    const bare = {
+      id: "c1",
+      nodes: { count: 1, nodeData: [{ id: "node-1", gpus: { gpus: [{}, {}] } }] },
+    };
+    const registered = {
+      ...aView("c1"),
+      document: bare as never,
+      metrics: null,
+      metricsJson: null,
+    };
+    const seen = JSON.parse(withLeased(registered, leased("1")).documentJson);
+    expect(seen.nodes.nodeData[0]).toEqual({
+      id: "node-1",
+      gpus: { gpus: [{}, { state: "leased" }] },
+      free_gpus: 1,
+    });
+  });
+});

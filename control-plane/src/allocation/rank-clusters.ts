@@ -1,0 +1,72 @@
+import { BerthError, isJsonObject, type Principal, typeName } from "@berth/service-kit";
+import type { PolicyRegistry } from "../policies/policy-registry.ts";
+import { applyFilter, type Dropped, type Ranking } from "./choose-candidates.ts";
+import { rankingClients } from "./host-clients.ts";
+import type { Search } from "./query/selection.ts";
+import type { ResidentCatalog } from "./resident-catalog.ts";
+import { type PolicyRunDeps, runPolicy } from "./run-policy.ts";
+import type { Sight } from "./sight.ts";
+
+/** What {@link rankClusters} needs. */
+export interface RankingDeps extends PolicyRunDeps {
+  readonly policies: Pick<PolicyRegistry, "runnable">;
+  readonly residents: ResidentCatalog;
+}
+
+/** Who searches, what he sees, and until when he waits. */
+export interface RankingScope {
+  readonly principal: Principal;
+  readonly sight: Sight;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Runs the ranking policy of a search on the clusters that its filter finds; none found is no run. Throws
+ * what {@link runPolicy} reports, and POLICY_FAILED for a result that is no list of documents.
+ */
+export async function rankClusters(
+  search: Search,
+  scope: RankingScope,
+  deps: RankingDeps,
+): Promise<Ranking> {
+  const { principal, sight, signal } = scope;
+  const policy = await deps.policies.runnable(principal.orgId, search.policyRuleUri);
+  const { found, dropped } = applyFilter(search.filter, sight);
+  if (found.length === 0) return { ids: [], dropped };
+  const run = await runPolicy(
+    {
+      orgId: principal.orgId,
+      policy,
+      kind: "ranking",
+      inputJson: "null",
+      resident: async () => deps.residents.list(found),
+      parameters: search.parameters,
+      settings: search.settings,
+      clients: rankingClients(() => sight),
+      signal,
+    },
+    deps,
+  );
+  if (run.kind === "failed") throw run.error;
+  const ranked = rankedIds(JSON.parse(run.resultJson), search);
+  const ids = ranked.slice(0, search.top);
+  const chosen = new Set(ids);
+  const behind = found.filter((view) => !chosen.has(view.id));
+  return { ids, dropped: [...dropped, ...behind.map(({ id }) => rankedOut(id, search))] };
+}
+
+function rankedOut(id: string, search: Search): Dropped {
+  const limit = search.top === undefined ? "" : `, or not among its first ${search.top}`;
+  return { id, reason: `not returned by the ranking policy ${search.policyRuleUri}${limit}` };
+}
+
+function rankedIds(result: unknown, search: Search): readonly string[] {
+  if (result === null) return [];
+  const ids = [result].flat().map((item, index) => {
+    const id = isJsonObject(item) ? item.id : item;
+    if (typeof id === "string") return id;
+    const message = `ranking policy ${search.policyRuleUri} returned an invalid list: result[${index}]: expected a document with an id, got ${typeName(item)}`;
+    throw new BerthError("POLICY_FAILED", message);
+  });
+  return [...new Set(ids)];
+}

@@ -1,0 +1,107 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { openSqliteDocumentStore, silentLogger, systemClock } from "@berth/service-kit";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { EVENT_LIMITS, openFleetEvents } from "../../fleet/fleet-events.ts";
+import { type StateStream, TestAgent } from "../../testing/agents.ts";
+import { LinkServer, ORG } from "../../testing/link-server.ts";
+
+let directory: string;
+let server: LinkServer;
+let agent: TestAgent;
+
+beforeEach(async () => {
+  directory = mkdtempSync(path.join(tmpdir(), "berth-events-"));
+  server = new LinkServer(directory);
+  await server.start();
+  agent = new TestAgent(server.url);
+});
+afterEach(async () => {
+  agent.close();
+  await server.stop();
+  rmSync(directory, { recursive: true });
+});
+
+const uuid = (n: number) => `00000000-0000-4000-8000-${String(n).padStart(12, "0")}`;
+const anEvent = (
+  n: number,
+  overrides: { json?: string; kind?: string; eventId?: string } = {},
+) => ({
+  ...{ eventId: uuid(n), key: "node/a", kind: "node_joined", json: `{"n":${n}.0}`, ageMs: 60_000n },
+  ...overrides,
+});
+
+async function send(state: StateStream, events: readonly ReturnType<typeof anEvent>[]) {
+  state.send({ events: [...events] } as never);
+  return await state.answer();
+}
+
+const kept = (limit = 100) => server.events.list({ kind: "node_joined", limit });
+
+describe("FleetEvents", () => {
+  it("takes each event in once, durably before it is acknowledged, and gives the newest first", async () => {
+    const state = await agent.join();
+    expect(await send(state, [anEvent(1), anEvent(2), anEvent(2)])).toMatchObject({ acked: 3 });
+    await send(state, [anEvent(2), anEvent(3)]);
+    const again = await agent.join();
+    await send(again, [anEvent(1), anEvent(4)]);
+    const events = await kept();
+    expect(events.map(({ eventId }) => eventId)).toEqual([4, 3, 2, 1].map(uuid));
+    expect(events[3]).toMatchObject({ clusterId: "c1", key: "node/a", factsJson: '{"n":1.0}' });
+    const ageMs = Date.now() - Date.parse(events[0]?.at ?? "");
+    expect(ageMs).toBeGreaterThan(59_000);
+    await server.stop();
+    await server.start();
+    expect(await kept()).toEqual(events);
+    const [, second] = events;
+    const older = await server.events.list({
+      kind: "node_joined",
+      before: second?.seq,
+      limit: 1,
+    });
+    expect(older.map(({ eventId }) => eventId)).toEqual([uuid(2)]);
+  });
+
+  it("takes what two clusters tell under one id for two events", async () => {
+    await send(await agent.join(), [anEvent(1)]);
+    const other = new TestAgent(server.url, "c2");
+    await send(await other.join(), [anEvent(1)]);
+    expect((await kept()).map(({ clusterId }) => clusterId)).toEqual(["c2", "c1"]);
+    other.close();
+  });
+
+  it.each([
+    [{ eventId: "x" }, "events.0.event_id: expected a UUID"],
+    [{ kind: "Bad" }, "events.0.kind: "],
+    [{ json: "[]" }, "events.0.json: expected a JSON object"],
+    [{ json: "{" }, "events.0.json: expected a JSON object"],
+    [{ json: `{"x":"${"x".repeat(70_000)}"}` }, "events.0.json: expected at most"],
+  ])("refuses a bad event by name: %#", async (bad, message) => {
+    const state = await agent.join();
+    await expect(send(state, [anEvent(1, bad)])).rejects.toThrow(message);
+    expect(await kept()).toEqual([]);
+  });
+
+  it("forgets the oldest beyond its bounds of count and size", async () => {
+    const state = await agent.join();
+    await send(
+      state,
+      [1, 2, 3, 4, 5].map((n) => anEvent(n)),
+    );
+    agent.close();
+    await server.stop();
+    const store = openSqliteDocumentStore(server.file, systemClock);
+    const limits = { ...EVENT_LIMITS, kept: 3 };
+    const shared = { store, orgId: ORG, clock: systemClock, logger: silentLogger };
+    const events = await openFleetEvents({ ...shared, limits });
+    await events.prune();
+    const left = await events.list({ limit: 100 });
+    expect(left.map(({ eventId }) => eventId)).toEqual([5, 4, 3].map(uuid));
+    const small = await openFleetEvents({ ...shared, limits: { ...limits, keptCharacters: 20 } });
+    await small.prune();
+    expect(await small.list({ limit: 100 })).toHaveLength(2);
+    await events.close();
+    await store.close();
+  });
+});

@@ -1,0 +1,107 @@
+import type { Entry, StateRequest, StateResponse } from "@berth/proto";
+import { BerthError, toConnectError } from "@berth/service-kit";
+import type { AgentSession } from "../../fleet/agent-sessions.ts";
+import type { AdmissionTicket } from "../../fleet/snapshot-admission.ts";
+import { type FencedMessage, fencedMessages, type Intake } from "./stream-messages.ts";
+
+const MAX_SNAPSHOT_ENTRIES = 10_000;
+const MAX_SNAPSHOT_CHARACTERS = 64 * 1024 * 1024;
+
+type StateReply = Omit<StateResponse, "$typeName" | "$unknown">;
+type StateMessage = FencedMessage<StateRequest>;
+
+/** Takes in one State stream: admits its snapshot, and acknowledges each message once it is taken in. */
+export async function* takeState(
+  intake: Intake,
+  requests: AsyncIterable<StateRequest>,
+): AsyncGenerator<StateReply> {
+  const stream = new StateStream(intake);
+  const messages = fencedMessages(intake, requests);
+  try {
+    let next = heldBack(messages.next());
+    for (;;) {
+      if (await stream.isAdmittedBefore(next)) {
+        yield stream.admission();
+        continue;
+      }
+      const { done, value } = await next;
+      if (done === true) return;
+      yield await stream.take(value);
+      next = heldBack(messages.next());
+    }
+  } catch (thrown) {
+    // Interceptors do not see what a server stream throws after its first message.
+    throw toConnectError(thrown);
+  } finally {
+    stream.leave();
+  }
+}
+
+/** A promise that may reject before anybody waits for it; whoever awaits it still hears of it. */
+function heldBack<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => undefined);
+  return promise;
+}
+
+/** What one State stream has brought so far. */
+class StateStream {
+  readonly #intake: Intake;
+  #ticket: AdmissionTicket | undefined;
+  #isTold = false;
+  #ackedSeq = 0n;
+  #snapshot: Entry[] = [];
+  #characters = 0;
+
+  constructor(intake: Intake) {
+    this.#intake = intake;
+    intake.signal.addEventListener("abort", () => this.leave(), { once: true });
+  }
+
+  /** Whether the turn to send a snapshot comes before the promise resolves; once. */
+  async isAdmittedBefore(next: Promise<unknown>): Promise<boolean> {
+    const ticket = this.#ticket;
+    if (ticket === undefined || this.#isTold) return false;
+    return Promise.race([ticket.admitted.then(() => true), next.then(() => false)]);
+  }
+
+  /** Tells the agent that its turn has come. */
+  admission(): StateReply {
+    this.#isTold = true;
+    return { ackedStreamSeq: this.#ackedSeq, snapshotAdmitted: true };
+  }
+
+  /** Takes in a message, durably where it must be; gives its acknowledgement. */
+  async take({ request, session }: StateMessage): Promise<StateReply> {
+    const { agents, events } = this.#intake;
+    if (request.streamSeq === 1n) this.#ticket = agents.admit(session);
+    if (request.snapshot) this.#takeChunk(session, request);
+    else agents.takeState(session, request.entries, false);
+    if (request.events.length > 0) await events.take(session.cluster.id, request.events);
+    this.#ackedSeq = request.streamSeq;
+    return { ackedStreamSeq: request.streamSeq, snapshotAdmitted: this.#isTold };
+  }
+
+  /** Gives the place in the queue back. */
+  leave(): void {
+    this.#ticket?.leave();
+    this.#ticket = undefined;
+  }
+
+  #takeChunk(session: AgentSession, { entries, snapshotEnd }: StateRequest): void {
+    if (this.#ticket === undefined || !this.#isTold) {
+      throw new BerthError("PRECONDITION_FAILED", "snapshot: it was not admitted");
+    }
+    this.#snapshot = this.#snapshot.concat(entries);
+    this.#characters += entries.reduce((sum, { json }) => sum + json.length, 0);
+    const isTooMany = this.#snapshot.length > MAX_SNAPSHOT_ENTRIES;
+    if (isTooMany || this.#characters > MAX_SNAPSHOT_CHARACTERS) {
+      const message = `entries: a snapshot holds at most ${MAX_SNAPSHOT_ENTRIES} entries and ${MAX_SNAPSHOT_CHARACTERS} characters`;
+      throw new BerthError("INVALID_ARGUMENT", message);
+    }
+    if (!snapshotEnd) return;
+    this.#intake.agents.takeState(session, this.#snapshot, true);
+    this.#snapshot = [];
+    this.#characters = 0;
+    this.leave();
+  }
+}

@@ -1,0 +1,61 @@
+import { BerthError, parse } from "@berth/service-kit";
+import type { FastifyInstance } from "fastify";
+import { Type } from "typebox";
+import type { DecisionLog } from "../../allocation/decisions/decision-log.ts";
+
+const MAX_LIMIT = 1_000;
+const DEFAULT_LIMIT = 50;
+
+const DecisionParameters = Type.Object(
+  {
+    policy: Type.Optional(Type.String({ description: "policy_rule_uri" })),
+    cluster: Type.Optional(Type.String({ description: "cluster that was chosen" })),
+    outcome: Type.Optional(
+      Type.Union([Type.Literal("placed"), Type.Literal("unschedulable"), Type.Literal("failed")]),
+    ),
+    before: Type.Optional(Type.String({ description: "decision id that the page ends before" })),
+    limit: Type.Optional(Type.String({ pattern: "^[0-9]{1,4}$" })),
+  },
+  { additionalProperties: false },
+);
+
+/** `GET /decisions/<id>` and `GET /decisions?…`: why each allocation came out as it did. */
+export function decisionRoutes(
+  server: FastifyInstance,
+  decisions: Pick<DecisionLog, "get" | "list">,
+): void {
+  const tags = ["allocation"];
+  server.get(
+    "/decisions",
+    { schema: { tags, summary: "Decisions, newest first", querystring: DecisionParameters } },
+    async (request) => {
+      const { policy, cluster, outcome, before, limit } = parse(DecisionParameters, request.query);
+      const page = await decisions.list(request.principal.orgId, {
+        ...(policy === undefined ? {} : { policyRuleUri: policy }),
+        ...(cluster === undefined ? {} : { clusterId: cluster }),
+        ...(outcome === undefined ? {} : { outcome }),
+        ...(before === undefined ? {} : { before }),
+        limit: limitOf(limit),
+      });
+      const next = page.next === undefined ? {} : { next: page.next };
+      return { success: true, data: page.decisions, ...next };
+    },
+  );
+  server.get<{ Params: { id: string } }>(
+    "/decisions/:id",
+    { schema: { tags, summary: "One decision" } },
+    async (request) => {
+      const { id } = request.params;
+      const decision = await decisions.get(request.principal.orgId, id);
+      if (decision !== undefined) return { success: true, data: decision };
+      const message = `there is no decision ${id}; the oldest ones are forgotten`;
+      throw new BerthError("NOT_FOUND", message);
+    },
+  );
+}
+
+function limitOf(text: string | undefined): number {
+  const limit = text === undefined ? DEFAULT_LIMIT : Number(text);
+  if (limit >= 1 && limit <= MAX_LIMIT) return limit;
+  throw new BerthError("INVALID_ARGUMENT", `limit: expected 1 to ${MAX_LIMIT}, got ${limit}`);
+}

@@ -1,0 +1,76 @@
+/** What a command asks for. */
+export type Order = {
+  readonly kind: "echo";
+  /** At most 1 KiB of UTF-8. */
+  readonly text: string;
+};
+
+/** Where a command stands. `expired`: no answer in its time; an answer that comes later is still recorded. */
+export type CommandState = "pending" | "completed" | "refused" | "expired";
+
+/** Every {@link CommandState}. */
+export const COMMAND_STATES: readonly CommandState[] = [
+  "pending",
+  "completed",
+  "refused",
+  "expired",
+];
+
+/** What came of a command. */
+export type CommandAnswer =
+  | {
+      readonly kind: "completed";
+      /** JSON text as the agent wrote it. */
+      readonly resultJson: string;
+      /** Ledger revision after the command, decimal. */
+      readonly ledgerRevision: string;
+    }
+  | { readonly kind: "refused"; readonly reason: string; readonly message: string };
+
+/** A command as the store keeps it. */
+export interface CommandBody {
+  readonly clusterId: string;
+  readonly order: Order;
+  /** Store that gave the order. */
+  readonly storeId: string;
+  readonly state: CommandState;
+  readonly timeoutMs: number;
+  /** ISO 8601, on this machine's wall clock: a deadline has to outlive a restart. */
+  readonly deadlineAt: string;
+  readonly answer?: CommandAnswer;
+  /** The answer came after the deadline. */
+  readonly isLate?: true;
+  /** ISO 8601. */
+  readonly finishedAt?: string;
+}
+
+/** A command with its id. */
+export interface CommandRecord extends CommandBody {
+  readonly commandId: string;
+  /** ISO 8601. */
+  readonly createdAt: string;
+}
+
+/** What sending a command gave. */
+export type CommandOutcome =
+  | (CommandAnswer & { readonly commandId: string })
+  | { readonly kind: "expired"; readonly commandId: string }
+  /** The caller stopped waiting; the command stays valid until its deadline. */
+  | { readonly kind: "abandoned"; readonly commandId: string };
+
+/** A command after its answer. */
+export function answered(body: CommandBody, answer: CommandAnswer, now: string): CommandBody {
+  return {
+    ...body,
+    state: answer.kind,
+    answer,
+    finishedAt: now,
+    ...(body.state === "expired" ? { isLate: true } : {}),
+  };
+}
+
+/** Time that a command has left by the wall clock, in ms, within 0 and its timeout: clocks jump. */
+export function wallTimeLeftMs(body: CommandBody, now: string): number {
+  const left = Date.parse(body.deadlineAt) - Date.parse(now);
+  return Math.min(body.timeoutMs, Math.max(0, Number.isFinite(left) ? left : 0));
+}

@@ -1,0 +1,363 @@
+import { randomUUIDv7 } from "node:crypto";
+import {
+  BerthError,
+  type Clock,
+  type DocumentStore,
+  type Logger,
+  type StoredDocument,
+  type Write,
+} from "@berth/service-kit";
+import type { AgentSession } from "./agent-session.ts";
+import {
+  answered,
+  type CommandAnswer,
+  type CommandBody,
+  type CommandOutcome,
+  type CommandRecord,
+  type CommandState,
+  type Order,
+  wallTimeLeftMs,
+} from "./command-record.ts";
+import { type PendingCommand, PendingCommands } from "./pending-commands.ts";
+import type { StoreFence } from "./store-verdict.ts";
+
+const COLLECTION = "commands";
+const PAGE = 200;
+/** A day: what is not answered by then has to be given again. */
+const MAX_TIMEOUT_MS = 24 * 3_600_000;
+
+/** Bounds of {@link Commands}. */
+export interface CommandLimits {
+  /** Commands in flight to one cluster. */
+  readonly pendingOfCluster: number;
+  /** Commands in flight. */
+  readonly pending: number;
+  /** Commands that are kept after their answer; the oldest go first. */
+  readonly kept: number;
+  /** Time that they are kept, ms. */
+  readonly keptMs: number;
+}
+
+/** A result is kept for 7 days, as agents keep theirs. */
+export const COMMAND_LIMITS: CommandLimits = {
+  pendingOfCluster: 1_000,
+  pending: 20_000,
+  kept: 50_000,
+  keptMs: 7 * 24 * 3_600_000,
+};
+
+/** What {@link openCommands} needs. */
+export interface CommandsDeps {
+  readonly store: DocumentStore;
+  readonly orgId: string;
+  /** Store id and term that orders are given under, as they are now. */
+  readonly fence: () => StoreFence;
+  /** Why no order is given at all; undefined when orders are. */
+  readonly refusal: () => string | undefined;
+  /** Whether a cluster has an agent. */
+  readonly knows: (clusterId: string) => Promise<boolean>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly limits?: CommandLimits;
+}
+
+/** An order as it goes to the agent, once per stream. */
+export interface Offer {
+  readonly commandId: string;
+  readonly order: Order;
+  readonly fence: StoreFence;
+  /** Time left, ms, at least 1. */
+  readonly timeoutMs: number;
+}
+
+/** Opens the durable commands: those without an answer go on where they were. */
+export async function openCommands(deps: CommandsDeps): Promise<Commands> {
+  const commands = new Commands(deps);
+  await commands.load();
+  return commands;
+}
+
+/**
+ * Orders to agents. Each is durable before it is offered, and offered again under the same id on each
+ * Commands stream of its cluster until it is answered or its time is over.
+ */
+export class Commands {
+  readonly #deps: CommandsDeps;
+  readonly #limits: CommandLimits;
+  readonly #pending = new PendingCommands();
+  /** Commands in the store, with and without an answer. */
+  #stored = 0;
+
+  constructor(deps: CommandsDeps) {
+    this.#deps = deps;
+    this.#limits = deps.limits ?? COMMAND_LIMITS;
+  }
+
+  /** Reads the commands without an answer; called once. */
+  async load(): Promise<void> {
+    for await (const found of this.#all()) {
+      this.#stored += 1;
+      const { id, body } = found;
+      if (body.state !== "pending") continue;
+      this.#keep(id, body, wallTimeLeftMs(body, this.#deps.clock.timestamp()));
+    }
+  }
+
+  /**
+   * Gives an order and waits for its answer, for `timeoutMs` at most, or until the signal is aborted: then
+   * it stays valid. NOT_FOUND for a cluster without an agent, OVERLOADED when too many wait,
+   * PRECONDITION_FAILED when this store gives no orders.
+   */
+  async send(
+    clusterId: string,
+    order: Order,
+    options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
+  ): Promise<CommandOutcome> {
+    const { store, orgId, clock, knows, fence, refusal } = this.#deps;
+    const { timeoutMs } = options;
+    if (!(timeoutMs >= 1 && timeoutMs <= MAX_TIMEOUT_MS)) {
+      throw new BerthError("INVALID_ARGUMENT", `timeout_ms: expected 1 to ${MAX_TIMEOUT_MS}`);
+    }
+    if (!(await knows(clusterId))) {
+      const details = { cluster_id: clusterId };
+      throw new BerthError("NOT_FOUND", `cluster ${clusterId} has no agent`, { details });
+    }
+    const why = refusal();
+    if (why !== undefined) throw new BerthError("PRECONDITION_FAILED", why);
+    this.#checkRoom(clusterId);
+    const commandId = randomUUIDv7();
+    const deadlineAt = new Date(Date.parse(clock.timestamp()) + timeoutMs).toISOString();
+    const { storeId } = fence();
+    const state = "pending" as const;
+    const body: CommandBody = { clusterId, order, storeId, state, timeoutMs, deadlineAt };
+    const key = { orgId, collection: COLLECTION, id: commandId };
+    const unreserve = this.#pending.reserve(clusterId);
+    try {
+      const outcome = await store.apply([{ kind: "insert", key, body }]);
+      if (outcome.kind === "refused") throw new BerthError("INTERNAL", "a command id came twice");
+    } finally {
+      unreserve();
+    }
+    this.#stored += 1;
+    const pending = this.#keep(commandId, body, timeoutMs);
+    return await untilAborted(pending, options.signal);
+  }
+
+  /**
+   * Orders for one session, oldest first, each once per call. Ends when the signal or the session is
+   * aborted.
+   */
+  async *offers(session: AgentSession, signal: AbortSignal): AsyncGenerator<Offer> {
+    const { clock, fence } = this.#deps;
+    const either = AbortSignal.any([signal, session.signal]);
+    let seq = 0;
+    while (!either.aborted) {
+      const pending = this.#pending.next(session.cluster.id, seq);
+      if (pending === undefined) {
+        await this.#pending.added(session.cluster.id, either);
+        continue;
+      }
+      seq = pending.seq;
+      const timeoutMs = Math.floor(pending.deadlineMs - clock.nowMs());
+      if (timeoutMs < 1) continue;
+      const now = fence();
+      if (pending.storeId === now.storeId) {
+        yield { commandId: pending.id, order: pending.order, fence: now, timeoutMs };
+      } else {
+        await this.#answer(pending.id, formerStore(pending.storeId));
+      }
+    }
+  }
+
+  /**
+   * Refuses what is in flight to an agent that came back with an older memory: it may have carried it
+   * out before, and nobody can know. Nothing of it is offered once this has been called.
+   */
+  async agentRestored(clusterId: string): Promise<void> {
+    const withdrawn = this.#pending.withdraw(clusterId);
+    for (const { id } of withdrawn) await this.#answer(id, UNKNOWN_FATE);
+  }
+
+  /**
+   * Takes in an agent's answer; durable when it resolves, and the same again when it comes again.
+   * NOT_FOUND for an unknown id, PERMISSION_DENIED for another cluster's.
+   */
+  async complete(session: AgentSession, commandId: string, answer: CommandAnswer): Promise<void> {
+    const found = await this.#find(commandId);
+    if (found === undefined) throw unknownCommand(commandId);
+    if (found.body.clusterId !== session.cluster.id) {
+      const message = `command_id: command ${commandId} is for another cluster`;
+      throw new BerthError("PERMISSION_DENIED", message);
+    }
+    await this.#answer(commandId, answer);
+  }
+
+  /** One command; NOT_FOUND when there is none. */
+  async get(commandId: string): Promise<CommandRecord> {
+    const found = await this.#find(commandId);
+    if (found === undefined) throw unknownCommand(commandId);
+    return toRecord(found);
+  }
+
+  /** Commands that fit, newest first. */
+  async list(query: {
+    readonly clusterId?: string | undefined;
+    readonly state?: CommandState | undefined;
+    readonly limit: number;
+  }): Promise<readonly CommandRecord[]> {
+    const records: CommandRecord[] = [];
+    for await (const found of this.#all(true)) {
+      if (records.length >= query.limit) break;
+      if (query.clusterId !== undefined && found.body.clusterId !== query.clusterId) continue;
+      if (query.state === undefined || found.body.state === query.state) {
+        records.push(toRecord(found));
+      }
+    }
+    return records;
+  }
+
+  /** Forgets answered commands beyond their time or the bound. Called by a timer. */
+  async prune(): Promise<void> {
+    const { store, clock } = this.#deps;
+    const oldest = Date.parse(clock.timestamp()) - this.#limits.keptMs;
+    let writes: Write[] = [];
+    const flush = async () => {
+      const outcome = await store.apply(writes);
+      if (outcome.kind === "applied") this.#stored -= writes.length;
+      writes = [];
+    };
+    for await (const { orgId, collection, id, body, createdAt } of this.#all()) {
+      // Ids begin with their time, so behind the first that may stay all may.
+      const isTooMany = this.#stored - writes.length > this.#limits.kept;
+      if (!isTooMany && Date.parse(createdAt) >= oldest) break;
+      if (body.state !== "pending") writes.push({ kind: "delete", key: { orgId, collection, id } });
+      if (writes.length === PAGE) await flush();
+    }
+    if (writes.length > 0) await flush();
+  }
+
+  /** Lets waiters go, at shutdown; what is in flight is offered again by the next start. */
+  close(): void {
+    this.#pending.close();
+  }
+
+  #checkRoom(clusterId: string): void {
+    const { pendingOfCluster, pending } = this.#limits;
+    if (this.#pending.sizeOf(clusterId) >= pendingOfCluster) {
+      const message = `cluster ${clusterId} has ${pendingOfCluster} commands without an answer`;
+      throw new BerthError("OVERLOADED", message);
+    }
+    if (this.#pending.size >= pending) {
+      throw new BerthError("OVERLOADED", `${pending} commands are without an answer`);
+    }
+  }
+
+  #keep(id: string, body: CommandBody, timeLeftMs: number): PendingCommand {
+    const { clock, logger } = this.#deps;
+    return this.#pending.add({
+      id,
+      clusterId: body.clusterId,
+      order: body.order,
+      storeId: body.storeId,
+      deadlineMs: clock.nowMs() + timeLeftMs,
+      timeLeftMs,
+      onDeadline: () => {
+        this.#expire(id).catch((err: unknown) => {
+          logger.error("a command's end was not written", { command_id: id, err });
+        });
+      },
+    });
+  }
+
+  async #expire(commandId: string): Promise<void> {
+    try {
+      await this.#change(commandId, (body) => {
+        return body.state === "pending" ? { ...body, state: "expired" } : undefined;
+      });
+    } finally {
+      this.#pending.settle({ kind: "expired", commandId });
+    }
+  }
+
+  async #answer(commandId: string, answer: CommandAnswer): Promise<void> {
+    const now = this.#deps.clock.timestamp();
+    await this.#change(commandId, (body) => {
+      return body.answer === undefined ? answered(body, answer, now) : undefined;
+    });
+    this.#pending.settle({ ...answer, commandId });
+  }
+
+  /** Replaces a command's record, again when another change came between; undefined keeps it. */
+  async #change(
+    commandId: string,
+    change: (body: CommandBody) => CommandBody | undefined,
+  ): Promise<void> {
+    const { store } = this.#deps;
+    for (;;) {
+      const found = await this.#find(commandId);
+      const body = found && change(found.body);
+      if (found === undefined || body === undefined) return;
+      const { orgId, collection, id, revision } = found;
+      const key = { orgId, collection, id };
+      const outcome = await store.apply([{ kind: "replace", key, body, ifRevision: revision }]);
+      if (outcome.kind === "applied") return;
+    }
+  }
+
+  #find(commandId: string): Promise<StoredDocument<CommandBody> | undefined> {
+    const { store, orgId } = this.#deps;
+    return store.get<CommandBody>({ orgId, collection: COLLECTION, id: commandId });
+  }
+
+  async *#all(descending = false): AsyncGenerator<StoredDocument<CommandBody>> {
+    const { store, orgId } = this.#deps;
+    let after: string | undefined;
+    for (;;) {
+      const page = await store.list<CommandBody>(
+        { orgId, collection: COLLECTION },
+        { limit: PAGE, descending, ...(after === undefined ? {} : { after }) },
+      );
+      yield* page;
+      after = page.at(-1)?.id;
+      if (page.length < PAGE) return;
+    }
+  }
+}
+
+const UNKNOWN_FATE: CommandAnswer = {
+  kind: "refused",
+  reason: "CONFLICT",
+  message:
+    "the agent came back with an older copy of its state, so nobody knows whether this ran; look, and give the order again",
+};
+
+function formerStore(storeId: string): CommandAnswer {
+  const message = `the order was given by the former store ${storeId}; give it again`;
+  return { kind: "refused", reason: "PRECONDITION_FAILED", message };
+}
+
+function unknownCommand(commandId: string): BerthError {
+  const details = { command_id: commandId };
+  return new BerthError("NOT_FOUND", `command_id: no command ${commandId}`, { details });
+}
+
+function toRecord({ id, body, createdAt }: StoredDocument<CommandBody>): CommandRecord {
+  return { ...body, commandId: id, createdAt };
+}
+
+async function untilAborted(
+  { id, outcome }: PendingCommand,
+  signal: AbortSignal | undefined,
+): Promise<CommandOutcome> {
+  if (signal === undefined) return outcome;
+  const abandoned: CommandOutcome = { kind: "abandoned", commandId: id };
+  if (signal.aborted) return abandoned;
+  const { promise, resolve } = Promise.withResolvers<CommandOutcome>();
+  const stop = () => resolve(abandoned);
+  signal.addEventListener("abort", stop, { once: true });
+  try {
+    return await Promise.race([outcome, promise]);
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
+}

@@ -1,0 +1,95 @@
+import type { Logger } from "@berth/service-kit";
+import type { AgentSessions, AgentStatus } from "./agent-sessions.ts";
+import type { FleetStores, RestoredEvidence } from "./fleet-stores.ts";
+
+/** The control-plane's store and the agents, as `GET /fleet` shows them. */
+export interface FleetStatus {
+  readonly storeId: string;
+  readonly controllerTerm: bigint;
+  readonly adoptedStoreIds: readonly string[];
+  readonly restored: RestoredEvidence | undefined;
+  readonly snapshots: {
+    readonly admitted: number;
+    readonly waiting: number;
+    readonly limit: number;
+  };
+  readonly agents: readonly AgentStatus[];
+}
+
+/** What {@link FleetAdoption.adopt} did, or would do. */
+export interface AdoptionReport {
+  readonly dryRun: boolean;
+  /** Whether the store got a new id. */
+  readonly renewed: boolean;
+  /** The store's id afterwards; of a dry run, as it is. */
+  readonly storeId: string;
+  readonly formerStoreId: string;
+  /** Stores whose place this one takes, in this call. */
+  readonly adopted: readonly string[];
+  /** Agents that only observed and obey from now on. */
+  readonly agents: readonly AgentStatus[];
+}
+
+/** Lets an operator decide that this control-plane takes the place of the one that agents obeyed. */
+export class FleetAdoption {
+  readonly #stores: FleetStores;
+  readonly #agents: AgentSessions;
+  readonly #logger: Logger;
+
+  constructor(deps: {
+    readonly stores: FleetStores;
+    readonly agents: AgentSessions;
+    readonly logger: Logger;
+  }) {
+    this.#stores = deps.stores;
+    this.#agents = deps.agents;
+    this.#logger = deps.logger;
+  }
+
+  /** The fleet as it is now. */
+  status(orgId: string): FleetStatus {
+    return {
+      ...this.#stores.fence,
+      adoptedStoreIds: this.#stores.adoptedStoreIds,
+      restored: this.#stores.restored,
+      snapshots: this.#agents.admission.counts,
+      agents: this.#agents.status(orgId),
+    };
+  }
+
+  /**
+   * Takes the place of the stores that connected agents obey, or of the given ones; a restored store
+   * becomes one of its own first. The agents concerned register again at once. Nothing changes in a
+   * dry run.
+   */
+  async adopt(
+    orgId: string,
+    request: { readonly storeIds?: readonly string[] | undefined; readonly dryRun: boolean },
+  ): Promise<AdoptionReport> {
+    const observing = this.#agents.status(orgId).filter((agent) => agent.mode === "observe");
+    const told = observing.filter((agent) => agent.connected).map((agent) => agent.knownStoreId);
+    const plan = this.#stores.plan(request.storeIds ?? told);
+    const formerStoreId = this.#stores.fence.storeId;
+    const taken = new Set(plan.storeIds);
+    const touched = observing.filter((agent) => taken.has(agent.knownStoreId));
+    if (!request.dryRun && (plan.renews || plan.storeIds.length > 0)) {
+      await this.#stores.adopt(plan);
+      this.#agents.endAll(orgId, "the fleet was adopted; register again", (status) => {
+        return plan.renews || taken.has(status.knownStoreId);
+      });
+      this.#logger.warn("stores were adopted", {
+        adopted: plan.storeIds,
+        renewed: plan.renews,
+        store_id: this.#stores.fence.storeId,
+      });
+    }
+    return {
+      dryRun: request.dryRun,
+      renewed: plan.renews,
+      storeId: this.#stores.fence.storeId,
+      formerStoreId,
+      adopted: plan.storeIds,
+      agents: touched,
+    };
+  }
+}

@@ -1,0 +1,149 @@
+import path from "node:path";
+import {
+  type Authenticate,
+  authenticationGate,
+  BerthError,
+  type Clock,
+  createHttp2Server,
+  errorMapping,
+  type Http2Server,
+  openSqliteDocumentStore,
+  silentLogger,
+  systemClock,
+} from "@berth/service-kit";
+import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { agentRoutes } from "../api/connect/agent-service.ts";
+import { AgentSessions } from "../fleet/agent-sessions.ts";
+import { type Commands, openCommands } from "../fleet/commands.ts";
+import { FleetAdoption } from "../fleet/fleet-adoption.ts";
+import { type FleetEvents, openFleetEvents } from "../fleet/fleet-events.ts";
+import { type FleetStores, openFleetStores } from "../fleet/fleet-stores.ts";
+import { ADMISSION_LIMITS, type AdmissionLimits } from "../fleet/snapshot-admission.ts";
+import { identityOf } from "./agents.ts";
+
+/** Org of the tests. */
+export const ORG = "default_org";
+const KEY = /^Bearer key-([a-z0-9-]+)$/;
+
+/** Lets in the holder of `key-<cluster id>` as the agent of that cluster. */
+const authenticate: Authenticate = ({ authorization }) => {
+  const id = KEY.exec(authorization ?? "")?.[1];
+  if (id === undefined) throw new BerthError("UNAUTHENTICATED", "authorization: expected a key");
+  return { orgId: ORG, role: "agent", agent: { id, identity: identityOf(id) } };
+};
+
+/** The agent port over a real socket and a real store, with a clock that the test moves. */
+export class LinkServer {
+  readonly file: string;
+  /** Monotonic time, moved by hand. */
+  nowMs = 0;
+  /** Ids whose keys were forgotten. */
+  readonly forgotten: string[] = [];
+  readonly #admission: AdmissionLimits;
+  #parts: Parts | undefined;
+
+  constructor(directory: string, admission: Partial<AdmissionLimits> = {}) {
+    this.file = path.join(directory, "control-plane.db");
+    this.#admission = { ...ADMISSION_LIMITS, ...admission };
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.#started.server.port}`;
+  }
+  get sessions(): AgentSessions {
+    return this.#started.sessions;
+  }
+  get commands(): Commands {
+    return this.#started.commands;
+  }
+  get events(): FleetEvents {
+    return this.#started.events;
+  }
+  get stores(): FleetStores {
+    return this.#started.stores;
+  }
+  get adoption(): FleetAdoption {
+    return this.#started.adoption;
+  }
+  get store(): Parts["store"] {
+    return this.#started.store;
+  }
+
+  /** Starts on the store's file with a new term, on `port` or a free one. */
+  async start(port = 0): Promise<void> {
+    const clock: Clock = { ...systemClock, nowMs: () => this.nowMs };
+    const opened = await openParts(this.file, {
+      clock,
+      admission: this.#admission,
+      forgetKey: async (clusterId) => {
+        this.forgotten.push(clusterId);
+        return clusterId !== "by-hand";
+      },
+    });
+    const { sessions: agents, commands, events, stores } = opened;
+    const parts = { agents, commands, events, stores, authenticate };
+    const server = createHttp2Server({
+      name: "agent link",
+      address: { host: "127.0.0.1", port, setting: "BERTH_AGENT_PORT" },
+      logger: silentLogger,
+      handler: connectNodeAdapter({
+        requestGate: authenticationGate(authenticate),
+        interceptors: [errorMapping(silentLogger)],
+        readMaxBytes: 100_000,
+        routes: (router) => agentRoutes(router, parts),
+      }),
+    });
+    await server.start();
+    this.#parts = { ...opened, server };
+  }
+
+  /** Stops; nothing happens when it is stopped already. */
+  async stop(): Promise<void> {
+    const parts = this.#parts;
+    this.#parts = undefined;
+    if (parts === undefined) return;
+    await parts.server.stop();
+    parts.commands.close();
+    parts.sessions.close();
+    await parts.events.close();
+    await parts.store.close();
+  }
+
+  get #started(): Parts {
+    if (this.#parts === undefined) throw new Error("the server is not started");
+    return this.#parts;
+  }
+}
+
+type Parts = Awaited<ReturnType<typeof openParts>> & { readonly server: Http2Server };
+
+async function openParts(
+  file: string,
+  given: {
+    readonly clock: Clock;
+    readonly admission: AdmissionLimits;
+    readonly forgetKey: (clusterId: string) => Promise<boolean>;
+  },
+) {
+  const { clock, admission, forgetKey } = given;
+  const store = openSqliteDocumentStore(file, clock);
+  const controllerTerm = BigInt(await store.raise("controller_term"));
+  const shared = { store, orgId: ORG, clock, logger: silentLogger };
+  const stores = await openFleetStores({ ...shared, controllerTerm });
+  const events = await openFleetEvents(shared);
+  const sessions = new AgentSessions({
+    ...{ ...shared, stores, admission, forgetKey, reportIntervalMs: 1_000, ttlMs: 10_000 },
+    onEvent: (event) => {
+      events.record(event);
+      if (event.kind === "agent_restored") void commands.agentRestored(event.clusterId);
+    },
+  });
+  const commands = await openCommands({
+    ...shared,
+    fence: () => stores.fence,
+    refusal: () => stores.restored && "restored; `berth fleet adopt`",
+    knows: (clusterId) => sessions.knows(ORG, clusterId),
+  });
+  const adoption = new FleetAdoption({ stores, agents: sessions, logger: silentLogger });
+  return { store, stores, events, sessions, commands, adoption };
+}
