@@ -114,6 +114,50 @@ describe("berth", () => {
     expect((await berth("allocate", "--policy", "p:1-s", "-o", "json")).code).toBe(3);
   });
 
+  it("prints a new token alone on standard output, and what to do with it beside it", async () => {
+    const token = `berth1.${"s".repeat(43)}.${"p".repeat(43)}`;
+    answer = success(
+      `{"token":"${token}","id":"0123456789","cluster_id":"berlin","max_uses":1,"expires_at":"2026-01-02T00:00:00.000Z"}`,
+    );
+    const run = await berth("token", "create", "--cluster", "berlin", "--ttl", "30m");
+    expect(run).toMatchObject({ code: 0, stdout: `${token}\n` });
+    expect(run.stderr).toContain("token 0123456789 for cluster berlin, until 2026-01-02");
+    expect(run.stderr).toContain("BERTH_CONTROL_PLANE_URL=https://<control-plane>:7443\n");
+    expect(run.stderr).not.toContain(token);
+    expect(seen[0]).toMatchObject({ method: "POST", url: "/tokens", type: "application/json" });
+    expect(JSON.parse(seen[0]?.body ?? "")).toEqual({
+      cluster_id: "berlin",
+      ttl_s: 1800,
+      max_uses: 1,
+    });
+    const json = await berth("token", "create", "-o", "json");
+    expect(json.stderr).toBe("");
+    expect(JSON.parse(json.stdout)).toMatchObject({ token });
+  });
+
+  it("asks the cluster-agent for tokens of node-agents", async () => {
+    const args = ["--agent", url, "--server", "http://127.0.0.1:9"];
+    answer = success('{"token":"berth1.x","id":"0","node_id":"gpu-7","max_uses":1}');
+    const made = await berth("token", "create", "--node", "gpu-7", ...args);
+    expect(made.stderr).toContain("BERTH_CLUSTER_AGENT_URL=http://<cluster-agent>:32001\n");
+    expect(made.stderr).toContain("BERTH_NODE_HOST opens the port to others, with TLS");
+    answer = success('[{"id":"0","node_id":null,"uses":3,"max_uses":0,"label":null}]');
+    const listed = await berth("token", "list", "--node", ...args);
+    expect(listed.stdout).toBe(
+      "TOKEN  FOR  USES   EXPIRES  LABEL\n0      any  3/any  -        -\n",
+    );
+    answer = success('{"id":"a/b"}');
+    const revoked = await berth("token", "revoke", "a/b", "--node", ...args);
+    expect(revoked.stdout).toBe("revoked a/b\n");
+    expect(seen.map(({ method, url }) => `${method} ${url}`)).toEqual([
+      "POST /tokens",
+      "GET /tokens",
+      "DELETE /tokens/a%2Fb",
+    ]);
+    const gone = await berth("token", "list", "--node", "--agent", "http://127.0.0.1:9");
+    expect(gone.stderr).toMatch(/--agent or BERTH_AGENT_SERVER choose another address\n$/);
+  });
+
   it("prints the server's data as JSON with its numbers untouched", async () => {
     answer = success('[{"id":"c","memory":10.0,"big":9223372036854775809}]');
     const run = await berth("get", "clusters", "-o", "json");
@@ -155,6 +199,11 @@ describe("berth", () => {
     [["get", "clusters", "--server", "ftp://x"], "--server"],
     [["get", "clusters", "--timeout", "soon"], "--timeout"],
     [["up", "--http-port", "0"], "--http-port"],
+    [["token", "create", "--ttl", "soon"], "--ttl"],
+    [["token", "create", "--uses", "many"], "--uses"],
+    [["token", "create", "--cluster", "a", "--node", "b"], "--cluster and --node"],
+    [["token", "list", "--node", "--agent", "ftp://x"], "--agent"],
+    [["token", "revoke"], "missing required argument"],
   ])("exits with 2 for %j and names what is wrong", async (args, named) => {
     const run = await berth(...args);
     expect(run.code).toBe(2);

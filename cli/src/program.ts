@@ -2,8 +2,12 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { CliError, EXIT_CODES, messageOf } from "./cli-error.ts";
 import { allocateCommand } from "./commands/allocate.ts";
+import { explainCommand } from "./commands/explain.ts";
+import { fleetCommand } from "./commands/fleet.ts";
 import { getCommand } from "./commands/get.ts";
+import { pingCommand } from "./commands/ping.ts";
 import { policyCommand } from "./commands/policy.ts";
+import { tokenCommand } from "./commands/token.ts";
 import { upCommand } from "./commands/up.ts";
 import { versionCommand } from "./commands/version.ts";
 import type { CliContext } from "./context.ts";
@@ -36,7 +40,17 @@ export async function runBerth(context: CliContext, files: ProgramFiles): Promis
   const finish = (code: number) => {
     exitCode = code;
   };
-  for (const add of [upCommand, policyCommand, allocateCommand, getCommand, versionCommand]) {
+  for (const add of [
+    upCommand,
+    policyCommand,
+    allocateCommand,
+    explainCommand,
+    getCommand,
+    pingCommand,
+    fleetCommand,
+    tokenCommand,
+    versionCommand,
+  ]) {
     add(program, { context, files, finish, version: cliVersion() });
   }
   try {

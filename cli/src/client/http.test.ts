@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { parseServer, readAnswer } from "./http.ts";
 
-const read = (text: string, status = 200) => readAnswer({ status, text }, "http://s");
+const read = (text: string, status = 200) => readAnswer({ status, text }, { url: "http://s" });
 
 describe("parseServer", () => {
   it.each([
@@ -15,6 +15,12 @@ describe("parseServer", () => {
 
   it.each(["ftp://x", "http://", "http://a b", ""])("refuses %j", (text) => {
     expect(() => parseServer(text)).toThrow("--server");
+  });
+
+  it("names the option of another program", () => {
+    expect(() => parseServer("ftp://x", "--agent")).toThrow(
+      '--agent "ftp://x": expected an address such as http://127.0.0.1:32000',
+    );
   });
 });
 
@@ -43,4 +49,15 @@ describe("readAnswer", () => {
       );
     },
   );
+
+  it("names another program and its option", () => {
+    const agent = {
+      url: "http://a",
+      noun: "cluster-agent",
+      chosenBy: "--agent or BERTH_AGENT_SERVER",
+    };
+    expect(() => readAnswer({ status: 200, text: "{}" }, agent)).toThrow(
+      "http://a answered HTTP 200, but not as a Berth cluster-agent does: check --agent or BERTH_AGENT_SERVER",
+    );
+  });
 });

@@ -5,22 +5,32 @@ import { parseLossless } from "../json.ts";
 /** Where requests go when neither `--server` nor BERTH_SERVER says. */
 export const DEFAULT_SERVER = "http://127.0.0.1:8000";
 
-/** One request to the control-plane. */
+/** Where requests to a cluster-agent go when neither `--agent` nor BERTH_AGENT_SERVER says. */
+export const DEFAULT_AGENT = "http://127.0.0.1:32000";
+
+/** One request to a control-plane or a cluster-agent. */
 export interface ApiRequest {
-  readonly method: "GET" | "POST";
+  readonly method: "GET" | "POST" | "DELETE";
   /** Path with its leading slash, already encoded. */
   readonly path: string;
   /** JSON body; raw numbers are written as they were read. */
   readonly body?: unknown;
 }
 
-/** A control-plane to talk to. */
+/** A control-plane to talk to, or another program of Berth. */
 export interface ApiServer {
   /** Origin without a trailing slash: "http://127.0.0.1:8000". */
   readonly url: string;
   /** Longest time for one request and its whole answer, ms. */
   readonly timeoutMs: number;
+  /** What it is, in messages: "control-plane" by default. */
+  readonly noun?: string;
+  /** How another address is chosen, in messages: "--server or BERTH_SERVER" by default. */
+  readonly chosenBy?: string;
 }
+
+const CHOSEN_BY = "--server or BERTH_SERVER";
+const NOUN = "control-plane";
 
 /** What one HTTP exchange gave. */
 export interface ApiAnswer {
@@ -36,11 +46,11 @@ export interface ApiData {
 }
 
 /** Reads a server address; a missing "http://" is added. Throws a usage error for anything else. */
-export function parseServer(text: string): string {
+export function parseServer(text: string, option = "--server"): string {
   const url = URL.parse(text.includes("://") ? text : `http://${text}`);
   if (url === null || !["http:", "https:"].includes(url.protocol)) {
     throw usageError(
-      `--server ${JSON.stringify(text)}: expected an address such as ${DEFAULT_SERVER}`,
+      `${option} ${JSON.stringify(text)}: expected an address such as ${option === "--server" ? DEFAULT_SERVER : DEFAULT_AGENT}`,
     );
   }
   return url.href.replace(/\/+$/, "");
@@ -56,12 +66,12 @@ export async function requestData(server: ApiServer, request: ApiRequest): Promi
 
 /** {@link requestData} with the warnings beside the data. */
 export async function requestAnswer(server: ApiServer, request: ApiRequest): Promise<ApiData> {
-  return readAnswer(await send(server, request), server.url);
+  return readAnswer(await send(server, request), server);
 }
 
 /** The data in an answer, or the CliError that the answer is. */
-export function readAnswer(answer: ApiAnswer, serverUrl: string): ApiData {
-  const body = parseBody(answer, serverUrl);
+export function readAnswer(answer: ApiAnswer, server: Omit<ApiServer, "timeoutMs">): ApiData {
+  const body = parseBody(answer, server);
   // The registry's lists come bare, as its clients have always read them.
   if (answer.status === 200 && Array.isArray(body)) return { data: body, warnings: [] };
   if (at(body, "success") === true) {
@@ -69,22 +79,26 @@ export function readAnswer(answer: ApiAnswer, serverUrl: string): ApiData {
     return { data: at(body, "data") ?? null, warnings };
   }
   const message = textAt(body, "message") ?? textAt(body, "error");
-  if (message === undefined) throw notBerth(answer, serverUrl);
+  if (message === undefined) throw notBerth(answer, server);
   const reason = textAt(body, "reason");
   throw new CliError(reason === undefined ? message : `${message} (${reason})`);
 }
 
-function parseBody(answer: ApiAnswer, serverUrl: string): unknown {
+function parseBody(answer: ApiAnswer, server: Omit<ApiServer, "timeoutMs">): unknown {
   try {
     return parseLossless(answer.text);
   } catch (cause) {
-    throw notBerth(answer, serverUrl, cause);
+    throw notBerth(answer, server, cause);
   }
 }
 
-function notBerth(answer: ApiAnswer, serverUrl: string, cause?: unknown): CliError {
+function notBerth(
+  { status }: ApiAnswer,
+  { url, noun = NOUN, chosenBy = CHOSEN_BY }: Omit<ApiServer, "timeoutMs">,
+  cause?: unknown,
+): CliError {
   return new CliError(
-    `${serverUrl} answered HTTP ${answer.status}, but not as a Berth control-plane does: check --server or BERTH_SERVER`,
+    `${url} answered HTTP ${status}, but not as a Berth ${noun} does: check ${chosenBy}`,
     { cause },
   );
 }
@@ -109,17 +123,18 @@ async function send(server: ApiServer, request: ApiRequest): Promise<ApiAnswer> 
 }
 
 function unreachable(server: ApiServer, cause: unknown): CliError {
+  const { url, noun = NOUN, chosenBy = CHOSEN_BY } = server;
   if (cause instanceof Error && cause.name === "TimeoutError") {
     const seconds = server.timeoutMs / 1000;
     return new CliError(
-      `${server.url} did not answer within ${seconds} s: --timeout allows more, the log of the control-plane may say why`,
+      `${url} did not answer within ${seconds} s: --timeout allows more, the log of the ${noun} may say why`,
       { cause },
     );
   }
   const inner = cause instanceof Error ? cause.cause : undefined;
   const why = errorCodeOf(inner) ?? messageOf(inner ?? cause);
   return new CliError(
-    `${server.url} cannot be reached (${why}): is \`npm start\` running? --server or BERTH_SERVER choose another address`,
+    `${url} cannot be reached (${why}): is \`npm start\` running? ${chosenBy} choose another address`,
     { cause },
   );
 }

@@ -7,6 +7,8 @@ import {
   serverOf,
   withServer,
 } from "./command-parts.ts";
+import { getEventsCommand } from "./events.ts";
+import { getDecisionsCommand } from "./explain.ts";
 import { clustersView, nodesOf, nodesView } from "./views.ts";
 
 /** Adds `berth get clusters|nodes`. */
@@ -25,4 +27,6 @@ export function getCommand(program: Command, parts: CommandParts): void {
       const data = nodesOf(await clusters(options));
       printData(parts, data, { form: options.output, view: nodesView });
     });
+  getDecisionsCommand(get, parts);
+  getEventsCommand(get, parts);
 }

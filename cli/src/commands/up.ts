@@ -5,7 +5,8 @@ import type { CommandParts } from "./command-parts.ts";
 
 const HELP = `
 Each option can also be given as a variable: BERTH_DATA_DIR, BERTH_HTTP_PORT, BERTH_WS_PORT,
-BERTH_AGENT_PORT, BERTH_CLUSTER_PORT, BERTH_NODE_PORT, BERTH_CLUSTER_ID, BERTH_NODE_ID.`;
+BERTH_AGENT_PORT, BERTH_CLUSTER_PORT, BERTH_NODE_PORT, BERTH_AGENT_HOST, BERTH_NODE_HOST,
+BERTH_CLUSTER_ID, BERTH_NODE_ID.`;
 
 /** Adds `berth up`. */
 export function upCommand(program: Command, parts: CommandParts): void {
@@ -18,6 +19,8 @@ export function upCommand(program: Command, parts: CommandParts): void {
     .option("--agent-port <port>", "control-plane: agents (default: 7443)")
     .option("--cluster-port <port>", "cluster-agent: HTTP (default: 32000)")
     .option("--node-port <port>", "cluster-agent: node-agents (default: 32001)")
+    .option("--agent-host <address>", "take cluster-agents of other machines there, with TLS")
+    .option("--node-host <address>", "take node-agents of other machines there, with TLS")
     .option("--cluster-id <id>", "id of this machine's cluster (default: local)")
     .option("--node-id <id>", "id of this machine's node (default: its host name)")
     .option("--verbose", "show the programs' log lines too")

@@ -15,9 +15,9 @@ export function placementView(data: unknown): Table | string {
       isUnschedulable(placement)
         ? ["unschedulable", reasonsOf(placement).join("; ") || NOTHING, NOTHING]
         : [
-            text(at(placement, "cluster_id")),
-            text(at(placement, "node_id")),
-            listAt(placement, "gpus").map(text).join(",") || NOTHING,
+            cellText(at(placement, "cluster_id")),
+            cellText(at(placement, "node_id")),
+            listAt(placement, "gpus").map(cellText).join(",") || NOTHING,
           ],
     ),
   };
@@ -33,9 +33,9 @@ export function policiesView(data: unknown): Table {
   return {
     columns: ["POLICY", "TYPE", "DESCRIPTION"],
     rows: asList(data).map((record) => [
-      text(at(record, "policy_rule_uri")),
-      text(at(record, "type")),
-      text(at(record, "description")),
+      cellText(at(record, "policy_rule_uri")),
+      cellText(at(record, "type")),
+      cellText(at(record, "description")),
     ]),
   };
 }
@@ -47,14 +47,14 @@ export function policyView(data: unknown): Table {
     columns: ["FIELD", "VALUE"],
     rows: fields
       .filter(([, value]) => value !== null && value !== "")
-      .map(([key, value]) => [key, text(value)]),
+      .map(([key, value]) => [key, cellText(value)]),
   };
 }
 
 /** What a publish gave. */
 export function publishedView(data: unknown): string {
   const digest = textAt(data, "digest");
-  const uri = text(at(data, "policy_rule_uri"));
+  const uri = cellText(at(data, "policy_rule_uri"));
   return `published ${uri}${digest === undefined ? "" : ` (${printable(digest)})`}\n`;
 }
 
@@ -65,13 +65,13 @@ export function clustersView(data: unknown): Table {
     rows: asList(data).map((cluster) => {
       const nodes = listAt(at(cluster, "nodes"), "nodeData");
       return [
-        text(at(cluster, "id")),
-        text(at(cluster, "status")),
-        text(at(cluster, "regionId")),
-        text(at(at(cluster, "nodes"), "count") ?? nodes.length),
-        text(at(at(cluster, "gpus"), "count")),
+        cellText(at(cluster, "id")),
+        cellText(at(cluster, "status")),
+        cellText(at(cluster, "regionId")),
+        cellText(at(at(cluster, "nodes"), "count") ?? nodes.length),
+        cellText(at(at(cluster, "gpus"), "count")),
         String(nodes.reduce<number>((sum, node) => sum + numberAt(node, "free_gpus"), 0)),
-        text(at(at(cluster, "vcpus"), "count")),
+        cellText(at(at(cluster, "vcpus"), "count")),
         gibibytes(at(cluster, "memory")),
       ];
     }),
@@ -92,12 +92,12 @@ export function nodesView(data: unknown): Table {
   return {
     columns: ["CLUSTER", "NODE", "GPUS", "FREE", "MODELS", "CORES", "MEMORY"],
     rows: asList(data).map((node) => [
-      text(at(node, "cluster_id")),
-      text(at(node, "id")),
-      text(at(at(node, "gpus"), "count")),
-      text(at(node, "free_gpus")),
-      listAt(at(node, "gpus"), "modelNames").map(text).join(", ") || NOTHING,
-      text(at(at(node, "vcpus"), "count")),
+      cellText(at(node, "cluster_id")),
+      cellText(at(node, "id")),
+      cellText(at(at(node, "gpus"), "count")),
+      cellText(at(node, "free_gpus")),
+      listAt(at(node, "gpus"), "modelNames").map(cellText).join(", ") || NOTHING,
+      cellText(at(at(node, "vcpus"), "count")),
       gibibytes(at(node, "memory")),
     ]),
   };
@@ -115,7 +115,7 @@ function unschedulableText(placements: readonly unknown[]): string {
 }
 
 function reasonsOf(placement: unknown): readonly string[] {
-  return listAt(placement, "reasons").map(text);
+  return listAt(placement, "reasons").map(cellText);
 }
 
 function asList(data: unknown): readonly unknown[] {
@@ -123,10 +123,13 @@ function asList(data: unknown): readonly unknown[] {
 }
 
 function gibibytes(mebibytes: unknown): string {
-  return typeof mebibytes === "number" ? `${(mebibytes / 1024).toFixed(1)} GiB` : text(mebibytes);
+  return typeof mebibytes === "number"
+    ? `${(mebibytes / 1024).toFixed(1)} GiB`
+    : cellText(mebibytes);
 }
 
-function text(value: unknown): string {
+/** A value as the text of a table's cell; "-" for nothing. */
+export function cellText(value: unknown): string {
   if (value === undefined || value === null || value === "") return NOTHING;
   if (typeof value === "string") return value;
   return isRawNumber(value) ? value.rawJSON : JSON.stringify(value);

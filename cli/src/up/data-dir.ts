@@ -17,11 +17,11 @@ import { CliError, errorCodeOf, messageOf } from "../cli-error.ts";
 const SQLITE_BUSY = 5;
 const TOKEN_PATTERN = /^[A-Za-z0-9_-]{43}$/;
 
-/** Secrets between the programs: 32 random bytes each, base64url. */
+/** Secrets of the enrolment tokens of this machine's agents: 32 random bytes each, base64url. */
 export interface LinkTokens {
-  /** What the cluster-agent shows the control-plane. */
+  /** With which the cluster-agent enrols at the control-plane. */
   readonly link: string;
-  /** What the node-agent shows the cluster-agent. */
+  /** With which the node-agent enrols at the cluster-agent. */
   readonly node: string;
 }
 

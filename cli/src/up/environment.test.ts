@@ -15,7 +15,8 @@ describe("programEnvironment", () => {
       BERTH_NVIDIA_SMI: "smi",
       FAKE_SMI_PROFILE: "t4",
       BERTH_LAUNCHER_PID: "1",
-      BERTH_NODE_TOKEN: "theirs",
+      BERTH_ENROLMENT_TOKEN: "theirs",
+      BERTH_CA_FILE: "theirs",
     };
     expect(programEnvironment("node-agent", { settings, tokens, callerEnv })).toEqual({
       PATH: "/bin",
@@ -27,21 +28,65 @@ describe("programEnvironment", () => {
       BERTH_DATA_DIR: "/d/node-agent",
       BERTH_HOST: "127.0.0.1",
       BERTH_CLUSTER_AGENT_URL: "http://127.0.0.1:32001",
-      BERTH_NODE_TOKEN: "N",
+      BERTH_ENROLMENT_TOKEN: "berth1.N",
     });
   });
 
-  it("gives each program the tokens of its own links only", () => {
-    const callerEnv = { BERTH_LINK_TOKEN: "theirs", BERTH_NODE_TOKEN: "theirs" };
+  it("gives each program the enrolment tokens of its own links only", () => {
+    const callerEnv = { BERTH_LOCAL_TOKEN: "theirs", BERTH_ENROLMENT_TOKEN: "theirs" };
     const tokensOf = PROGRAM_NAMES.map((name) => {
       const env = programEnvironment(name, { settings, tokens, callerEnv });
-      return [env.BERTH_LINK_TOKEN, env.BERTH_NODE_TOKEN];
+      return [env.BERTH_LOCAL_TOKEN, env.BERTH_ENROLMENT_TOKEN];
     });
     expect(tokensOf).toEqual([
-      ["L", undefined],
-      ["L", "N"],
-      [undefined, "N"],
+      ["berth1.L", undefined],
+      ["berth1.N", "berth1.L"],
+      [undefined, "berth1.N"],
     ]);
+  });
+
+  it.each([
+    ["0.0.0.0", "https://127.0.0.1:7443"],
+    ["::", "https://[::1]:7443"],
+    ["10.0.0.5", "https://10.0.0.5:7443"],
+    ["berth.example.org", "https://berth.example.org:7443"],
+  ])("dials an agent port on %s over TLS as %s, with the server's own CA", (agentHost, url) => {
+    const open = upSettings({ dataDir: "/d", agentHost }, {}, "/");
+    const [controlPlane, clusterAgent, nodeAgent] = PROGRAM_NAMES.map((name) =>
+      programEnvironment(name, { settings: open, tokens, callerEnv: {} }),
+    );
+    expect(controlPlane).toMatchObject({ BERTH_HOST: "127.0.0.1", BERTH_AGENT_HOST: agentHost });
+    expect(clusterAgent).toMatchObject({
+      BERTH_CONTROL_PLANE_URL: url,
+      BERTH_CA_FILE: "/d/control-plane/ca.pem",
+    });
+    expect(clusterAgent).not.toHaveProperty("BERTH_NODE_HOST");
+    expect(nodeAgent).not.toHaveProperty("BERTH_CA_FILE");
+  });
+
+  it("dials an open node port over TLS", () => {
+    const open = upSettings({ dataDir: "/d" }, { BERTH_NODE_HOST: "0.0.0.0" }, "/");
+    const sources = { settings: open, tokens, callerEnv: { BERTH_NODE_HOST: "0.0.0.0" } };
+    expect(programEnvironment("cluster-agent", sources)).toMatchObject({
+      BERTH_NODE_HOST: "0.0.0.0",
+      BERTH_CONTROL_PLANE_URL: "http://127.0.0.1:7443",
+    });
+    expect(programEnvironment("node-agent", sources)).toMatchObject({
+      BERTH_CLUSTER_AGENT_URL: "https://127.0.0.1:32001",
+      BERTH_CA_FILE: "/d/cluster-agent/ca.pem",
+    });
+    expect(programEnvironment("control-plane", sources)).not.toHaveProperty("BERTH_NODE_HOST");
+  });
+
+  it("stays without TLS on another loopback address", () => {
+    const sources = {
+      settings: upSettings({ dataDir: "/d", agentHost: "127.0.0.2" }, {}, "/"),
+      tokens,
+      callerEnv: {},
+    };
+    const env = programEnvironment("cluster-agent", sources);
+    expect(env.BERTH_CONTROL_PLANE_URL).toBe("http://127.0.0.2:7443");
+    expect(env).not.toHaveProperty("BERTH_CA_FILE");
   });
 });
 

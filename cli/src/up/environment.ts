@@ -17,6 +17,10 @@ export interface UpSettings {
   readonly agentPort: number;
   readonly clusterPort: number;
   readonly nodePort: number;
+  /** Address of the port that cluster-agents dial, when it is not `host`. */
+  readonly agentHost?: string;
+  /** Address of the port that node-agents dial, when it is not `host`. */
+  readonly nodeHost?: string;
   readonly clusterId: string;
   /** The node-agent's own choice (the host's name) when absent. */
   readonly nodeId?: string;
@@ -34,11 +38,30 @@ export interface EnvironmentSources {
 
 const PASSED_NAMES = new Set(["PATH", "HOME", "LANG", "TZ"]);
 const PASSED_PREFIXES = ["BERTH_", "FAKE_SMI_"];
-const SECRETS = new Set(["BERTH_LINK_TOKEN", "BERTH_NODE_TOKEN", "BERTH_LAUNCHER_PID"]);
+/** What the supervisor alone decides, for each program. */
+const OWN_NAMES = new Set([
+  "BERTH_LOCAL_TOKEN",
+  "BERTH_ENROLMENT_TOKEN",
+  "BERTH_CA_FILE",
+  "BERTH_AGENT_HOST",
+  "BERTH_NODE_HOST",
+  "BERTH_LAUNCHER_PID",
+]);
+/** Where this machine reaches a port that listens on all addresses. */
+const WILDCARDS = new Map([
+  ["0.0.0.0", "127.0.0.1"],
+  ["::", "::1"],
+]);
+const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|::1)$/;
 
 /** Whether the programs' log, at the level that the caller set, says when they have started. */
 export function announcesStart(callerEnv: EnvironmentSources["callerEnv"]): boolean {
   return !["warn", "error", "silent"].includes(callerEnv.BERTH_LOG_LEVEL ?? "");
+}
+
+/** Whether only this machine can reach a listener on the address. */
+export function isLoopback(host: string): boolean {
+  return LOOPBACK.test(host);
 }
 
 /** URL of a port: "http://127.0.0.1:8000"; IPv6 addresses get their brackets. */
@@ -70,27 +93,52 @@ const OWN_SETTINGS: Record<ProgramName, (sources: EnvironmentSources) => Record<
     BERTH_HTTP_PORT: String(settings.httpPort),
     BERTH_WS_PORT: String(settings.wsPort),
     BERTH_AGENT_PORT: String(settings.agentPort),
-    BERTH_LINK_TOKEN: tokens.link,
+    BERTH_LOCAL_TOKEN: tokenText(tokens.link),
+    ...(settings.agentHost === undefined ? {} : { BERTH_AGENT_HOST: settings.agentHost }),
   }),
   "cluster-agent": ({ settings, tokens }) => ({
     BERTH_HTTP_PORT: String(settings.clusterPort),
     BERTH_NODE_PORT: String(settings.nodePort),
-    BERTH_CONTROL_PLANE_URL: portUrl(settings.host, settings.agentPort),
     BERTH_CLUSTER_ID: settings.clusterId,
-    BERTH_LINK_TOKEN: tokens.link,
-    BERTH_NODE_TOKEN: tokens.node,
+    BERTH_ENROLMENT_TOKEN: tokenText(tokens.link),
+    BERTH_LOCAL_TOKEN: tokenText(tokens.node),
+    ...(settings.nodeHost === undefined ? {} : { BERTH_NODE_HOST: settings.nodeHost }),
+    ...dialled("BERTH_CONTROL_PLANE_URL", {
+      host: settings.agentHost ?? settings.host,
+      port: settings.agentPort,
+      serverDir: `${settings.dataDir}/control-plane`,
+    }),
   }),
   "node-agent": ({ settings, tokens }) => ({
-    BERTH_CLUSTER_AGENT_URL: portUrl(settings.host, settings.nodePort),
-    BERTH_NODE_TOKEN: tokens.node,
+    BERTH_ENROLMENT_TOKEN: tokenText(tokens.node),
     ...(settings.nodeId === undefined ? {} : { BERTH_NODE_ID: settings.nodeId }),
+    ...dialled("BERTH_CLUSTER_AGENT_URL", {
+      host: settings.nodeHost ?? settings.host,
+      port: settings.nodePort,
+      serverDir: `${settings.dataDir}/cluster-agent`,
+    }),
   }),
 };
+
+/** Text of an enrolment token without TLS; the supervisor keeps secrets only. */
+function tokenText(secret: string): string {
+  return `berth1.${secret}`;
+}
+
+/** URL at which an agent of this machine dials a port, and beyond loopback the server's CA. */
+function dialled(
+  variable: string,
+  { host, port, serverDir }: { host: string; port: number; serverDir: string },
+): Record<string, string> {
+  if (isLoopback(host)) return { [variable]: portUrl(host, port) };
+  const address = WILDCARDS.get(host) ?? host;
+  return { [variable]: portUrl(address, port, "https"), BERTH_CA_FILE: `${serverDir}/ca.pem` };
+}
 
 function passedThrough(env: EnvironmentSources["callerEnv"]): Record<string, string> {
   const passed: Record<string, string> = {};
   for (const [name, value] of Object.entries(env)) {
-    if (value === undefined || SECRETS.has(name)) continue;
+    if (value === undefined || OWN_NAMES.has(name)) continue;
     const wanted =
       PASSED_NAMES.has(name) || PASSED_PREFIXES.some((prefix) => name.startsWith(prefix));
     if (wanted) passed[name] = value;

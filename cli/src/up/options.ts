@@ -10,6 +10,8 @@ export interface UpOptions {
   readonly agentPort?: string;
   readonly clusterPort?: string;
   readonly nodePort?: string;
+  readonly agentHost?: string;
+  readonly nodeHost?: string;
   readonly clusterId?: string;
   readonly nodeId?: string;
   readonly verbose?: boolean;
@@ -49,11 +51,15 @@ export function upSettings(
   };
   refuseSamePorts(ports);
   if (options.dataDir === "") throw usageError("--data-dir: expected a directory, got nothing");
+  const agentHost = from(options.agentHost, "BERTH_AGENT_HOST");
+  const nodeHost = from(options.nodeHost, "BERTH_NODE_HOST");
   const nodeId = from(options.nodeId, "BERTH_NODE_ID");
   return {
     dataDir: resolve(cwd, from(options.dataDir, "BERTH_DATA_DIR") ?? ".berth"),
     host: from(undefined, "BERTH_HOST") ?? "127.0.0.1",
     ...ports,
+    ...(agentHost === undefined ? {} : { agentHost }),
+    ...(nodeHost === undefined ? {} : { nodeHost }),
     clusterId: from(options.clusterId, "BERTH_CLUSTER_ID") ?? "local",
     ...(nodeId === undefined ? {} : { nodeId }),
     verbose: options.verbose ?? false,

@@ -44,6 +44,16 @@ describe("summary", () => {
     ]);
   });
 
+  it("shows the ports that other machines' agents may dial", () => {
+    const cluster = readClusterDocument(document);
+    if (cluster === undefined) throw new Error("the document was not read");
+    const env = { BERTH_AGENT_HOST: "0.0.0.0", BERTH_NODE_HOST: "127.0.0.2" };
+    const settings = upSettings({ dataDir: "/d" }, env, "/");
+    const lines = renderSummary({ settings, cluster, tookMs: 1, localCpuModel: "x" });
+    expect(lines).toContain("  cluster-agents dial  https://0.0.0.0:7443");
+    expect(lines).toContain("  node-agents dial     http://127.0.0.2:32001");
+  });
+
   it("uses this machine's processor when the document names none", () => {
     const node = { id: "n", cpuModel: undefined, cores: 1, memoryMiB: 512, gpuModels: [] };
     expect(describeNode(node, "Xeon")).toBe("n: Xeon, 1 core; 0.5 GiB memory; GPUs: none");

@@ -1,5 +1,5 @@
 import type { ClusterView, NodeView } from "../cluster-view.ts";
-import { portUrl, type UpSettings } from "./environment.ts";
+import { isLoopback, portUrl, type UpSettings } from "./environment.ts";
 
 /** What the summary is made of. */
 export interface SummaryFacts {
@@ -19,6 +19,7 @@ export function renderSummary(facts: SummaryFacts): string[] {
     ["REST", portUrl(host, settings.httpPort)],
     ["WebSocket", portUrl(host, settings.wsPort, "ws")],
     ["cluster agent", portUrl(host, settings.clusterPort)],
+    ...openPorts(settings),
     ["cluster", `${cluster.id} (${cluster.status}, ${plural(cluster.nodes.length, "node")})`],
     ...cluster.nodes.map((node): [string, string] => [
       "node",
@@ -55,6 +56,19 @@ export function describeGpus(models: readonly string[]): string {
   const counts = new Map<string, number>();
   for (const model of models) counts.set(model, (counts.get(model) ?? 0) + 1);
   return [...counts].map(([model, count]) => `${count} x ${model}`).join(", ");
+}
+
+/** The ports that other machines' agents may dial. */
+function openPorts(settings: UpSettings): [string, string][] {
+  const { agentHost, agentPort, nodeHost, nodePort } = settings;
+  const rows: [string, string][] = [];
+  if (agentHost !== undefined) rows.push(["cluster-agents dial", listened(agentHost, agentPort)]);
+  if (nodeHost !== undefined) rows.push(["node-agents dial", listened(nodeHost, nodePort)]);
+  return rows;
+}
+
+function listened(host: string, port: number): string {
+  return portUrl(host, port, isLoopback(host) ? "http" : "https");
 }
 
 function nextCommands(settings: UpSettings): string[] {

@@ -82,6 +82,9 @@ describe("berth up", () => {
     return [...own, await fakes.number("data", "cluster-agent", "worker-pid")];
   }
 
+  const env = (name: string): Record<string, string> =>
+    JSON.parse(readFileSync(join(fakes.dir, "data", name, "env.json"), "utf8"));
+
   const alive = (all: readonly number[]) => all.filter(isAlive);
 
   it("tells what it waits for, then the URLs, the node and the next command", async () => {
@@ -96,17 +99,42 @@ describe("berth up", () => {
   });
 
   it("gives each program its own directory and tokens, and little of the caller's environment", async () => {
-    const up = begin({ BERTH_LOG_LEVEL: "debug", SECRET: "x", BERTH_NODE_TOKEN: "mine" });
+    const up = begin({ BERTH_LOG_LEVEL: "debug", SECRET: "x", BERTH_ENROLMENT_TOKEN: "mine" });
     await up.ready();
-    const env = (name: string): Record<string, string> =>
-      JSON.parse(readFileSync(join(fakes.dir, "data", name, "env.json"), "utf8"));
-    const token = readFileSync(join(fakes.dir, "data/tokens/node"), "utf8").trim();
-    expect(env("node-agent")).toMatchObject({ BERTH_NODE_TOKEN: token, BERTH_LOG_LEVEL: "debug" });
+    const secret = (name: string) =>
+      readFileSync(join(fakes.dir, "data/tokens", name), "utf8").trim();
+    const token = `berth1.${secret("node")}`;
+    expect(env("node-agent")).toMatchObject({
+      BERTH_ENROLMENT_TOKEN: token,
+      BERTH_LOG_LEVEL: "debug",
+    });
+    expect(env("cluster-agent")).toMatchObject({
+      BERTH_LOCAL_TOKEN: token,
+      BERTH_ENROLMENT_TOKEN: `berth1.${secret("link")}`,
+    });
     expect(env("node-agent")).not.toHaveProperty("SECRET");
-    expect(env("node-agent")).not.toHaveProperty("BERTH_LINK_TOKEN");
-    expect(env("control-plane")).not.toHaveProperty("BERTH_NODE_TOKEN");
+    expect(env("node-agent")).not.toHaveProperty("BERTH_LOCAL_TOKEN");
+    expect(env("control-plane")).not.toHaveProperty("BERTH_ENROLMENT_TOKEN");
     expect(statSync(join(fakes.dir, "data")).mode & 0o777).toBe(0o700);
     expect(statSync(join(fakes.dir, "data/tokens/link")).mode & 0o777).toBe(0o600);
+  });
+
+  it("keeps the tokens of an older data directory", async () => {
+    mkdirSync(join(fakes.dir, "data/tokens"), { recursive: true });
+    writeFileSync(join(fakes.dir, "data/tokens/link"), `${"k".repeat(43)}\n`);
+    await begin().ready();
+    expect(env("control-plane").BERTH_LOCAL_TOKEN).toBe(`berth1.${"k".repeat(43)}`);
+  });
+
+  it("has its own agents dial over TLS when a port is opened to other machines", async () => {
+    const up = begin({ BERTH_AGENT_HOST: "0.0.0.0" });
+    await up.ready();
+    expect(up.stdout).toContain(`https://0.0.0.0:${ports[2]}\n`);
+    expect(env("control-plane").BERTH_AGENT_HOST).toBe("0.0.0.0");
+    expect(env("cluster-agent")).toMatchObject({
+      BERTH_CONTROL_PLANE_URL: `https://127.0.0.1:${ports[2]}`,
+      BERTH_CA_FILE: join(fakes.dir, "data/control-plane/ca.pem"),
+    });
   });
 
   it.each(["SIGTERM", "SIGINT", "SIGHUP"] as const)(
