@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import { ERROR_TABLE, type Settings } from "@berth/service-kit";
 import { Code } from "@connectrpc/connect";
@@ -8,7 +8,7 @@ import { NODE_AGENT_SETTINGS as nodeAgent } from "../node-agent/src/settings.ts"
 
 /**
  * `npm run docs` writes the tables of the documentation that follow from code, between their markers;
- * `npm run docs -- --check` fails when one is stale.
+ * `npm run docs -- --check` fails when one is stale, or when a test that the failure model names is missing.
  */
 const TABLES: readonly (readonly [file: string, marker: string, table: string])[] = [
   ["README.md", "errors", errorTable()],
@@ -29,8 +29,22 @@ for (const [file, marker, table] of TABLES) {
   if (check) stale.push(`${file}: the table ${marker} is stale; run npm run docs`);
   else writeFileSync(url, wanted);
 }
+stale.push(...missingFaultTests());
 for (const line of stale) console.error(line);
 process.exitCode = stale.length === 0 ? 0 : 1;
+
+/** Tests that docs/failure-model.md names and that are not there. */
+function missingFaultTests(): string[] {
+  const file = "docs/failure-model.md";
+  const text = readFileSync(new URL(`../${file}`, import.meta.url), "utf8");
+  const rows = [...text.matchAll(/\| `([^`]+\.test\.ts)`: (.+) \|$/gm)];
+  if (rows.length === 0) throw new Error(`${file} names no tests`);
+  return rows.flatMap(([, path = "", name = ""]) => {
+    const url = new URL(`../${path}`, import.meta.url);
+    if (existsSync(url) && readFileSync(url, "utf8").includes(name)) return [];
+    return [`${file}: ${path} has no test "${name}"`];
+  });
+}
 
 function errorTable(): string {
   const rows = Object.entries(ERROR_TABLE).map(

@@ -11,6 +11,15 @@ export interface Figure {
 /** Prints a figure. */
 export type Emit = (figure: Figure) => void;
 
+/** How a benchmark is run. */
+export interface BenchOptions {
+  /** Small and short, to see that it works: its figures mean nothing. */
+  readonly quick: boolean;
+}
+
+/** A benchmark: starts what it needs, prints its figures, ends everything. */
+export type Bench = (emit: Emit, options: BenchOptions) => Promise<void>;
+
 /** The p-quantile (0-1) of unsorted numbers. */
 export function quantile(values: readonly number[], p: number): number {
   const sorted = [...values].sort((a, b) => a - b);

@@ -1,19 +1,29 @@
 import { allocationBench } from "./allocation.ts";
+import { fleetDecisionsBench } from "./fleet-decisions.ts";
 import { footprintBench } from "./footprint.ts";
-import type { Emit } from "./report.ts";
+import { headOfLineBench } from "./head-of-line.ts";
+import { linksBench } from "./links.ts";
+import type { Bench } from "./report.ts";
+import { socketsBench } from "./sockets.ts";
 import { workerStartBench } from "./worker-start.ts";
 
 /**
- * `npm run bench [-- name …]`: runs the benchmarks one after the other and prints one JSON line per
- * figure. Nothing else should run on the machine meanwhile; compare figures of one run only.
+ * `npm run bench [-- name …] [-- --quick]`: runs the benchmarks one after the other and prints one JSON
+ * line per figure. Nothing else should run on the machine meanwhile; compare figures of one run only.
+ * `--quick` runs them small and short, to see that they work; its figures mean nothing.
  */
-const BENCHES: Readonly<Record<string, (emit: Emit) => Promise<void>>> = {
+const BENCHES: Readonly<Record<string, Bench>> = {
   "worker-start": workerStartBench,
   footprint: footprintBench,
   allocation: allocationBench,
+  "fleet-decisions": fleetDecisionsBench,
+  "head-of-line": headOfLineBench,
+  links: linksBench,
+  sockets: socketsBench,
 };
 
-const wanted = process.argv.slice(2);
+const quick = process.argv.includes("--quick");
+const wanted = process.argv.slice(2).filter((argument) => argument !== "--quick");
 for (const name of wanted) {
   if (name in BENCHES) continue;
   console.error(`there is no benchmark ${name}; there are ${Object.keys(BENCHES).join(", ")}`);
@@ -21,5 +31,5 @@ for (const name of wanted) {
 }
 for (const [name, bench] of Object.entries(BENCHES)) {
   if (wanted.length > 0 && !wanted.includes(name)) continue;
-  await bench((figure) => console.log(JSON.stringify({ bench: name, ...figure })));
+  await bench((figure) => console.log(JSON.stringify({ bench: name, ...figure })), { quick });
 }

@@ -9,9 +9,8 @@ import {
   pythonPolicy,
   type SandboxEvent,
 } from "@berth/policy-sandbox";
-import { compared, type Emit, median } from "./report.ts";
+import { type BenchOptions, compared, type Emit, median } from "./report.ts";
 
-const RUNS = 7;
 const SOURCE = `class AIOSv1PolicyRule:
     def __init__(self, rule_id, settings, parameters):
         pass
@@ -23,14 +22,15 @@ const SOURCE = `class AIOSv1PolicyRule:
  * What a policy's first evaluation costs: building the snapshot (once per data directory), starting a
  * sealed worker from it, and a first evaluation with and without a warm spare. Baseline: starting Node.
  */
-export async function workerStartBench(emit: Emit): Promise<void> {
+export async function workerStartBench(emit: Emit, { quick }: BenchOptions): Promise<void> {
+  const runs = quick ? 1 : 7;
   const stateDir = mkdtempSync(path.join(tmpdir(), "berth-bench-"));
   const events: SandboxEvent[] = [];
   const built = createSandbox({ stateDir, onEvent: (event) => events.push(event) });
   await built.ready();
   await built.close();
   const [starts, first, nodes]: [number[], number[], number[]] = [[], [], []];
-  for (let run = 0; run < RUNS; run += 1) {
+  for (let run = 0; run < runs; run += 1) {
     nodes.push(await nodeStartMs());
     const sandbox = createSandbox({ stateDir, onEvent: (event) => events.push(event) });
     const beginMs = performance.now();
@@ -56,7 +56,7 @@ export async function workerStartBench(emit: Emit): Promise<void> {
     emit(compared({ figure: "snapshot build", value: snapshot.elapsedMs, unit: "ms" }, baseline));
   }
   const figure = (name: string, values: readonly number[]) =>
-    emit(compared({ figure: name, value: median(values), unit: "ms", runs: RUNS }, baseline));
+    emit(compared({ figure: name, value: median(values), unit: "ms", runs }, baseline));
   figure("worker ready from snapshot", starts);
   figure("first evaluation on a warm spare", first);
   rmSync(stateDir, { recursive: true });

@@ -1,5 +1,4 @@
 import { WebSocket } from "ws";
-import type { Fleet } from "./fleet.ts";
 
 /** Sends frames on one WebSocket and gives as many replies. */
 export function exchange(url: string, frames: readonly string[], headers = {}): Promise<unknown[]> {
@@ -32,9 +31,9 @@ export async function answerOf(response: Response | Promise<Response>): Promise<
   return JSON.parse(await (await response).text());
 }
 
-/** Posts a body to the fleet's REST port. */
+/** Posts a body to the REST port of a fleet or of a control-plane. */
 export function post(
-  fleet: Fleet,
+  fleet: { readonly ports: { readonly http: number } },
   route: string,
   body: string,
   headers: Readonly<Record<string, string>> = {},
