@@ -40,7 +40,15 @@ export type PolicyCall =
 /** One JSON text; the same id, part name and version always mean the same text, for all of a tenant. */
 export interface ResidentPart {
   readonly version: string | number;
+  /** May be made when it is asked for: a worker that can be given edits is not given the text. */
   readonly json: string;
+  /**
+   * Edits that make the value of another version this one's: a JSON list of `[path, value]`, each path a list
+   * of keys and indexes to a member that is set. Undefined when there are none, and the text is given.
+   */
+  readonly editsFrom?: (version: string | number) => string | undefined;
+  /** A part of about the same size and the same depth, which is measured instead of this one's text. */
+  readonly shapedLike?: ResidentPart;
 }
 
 /** A document that workers keep between evaluations, in parts that change apart from each other. */

@@ -157,6 +157,54 @@ describe("what crosses", () => {
     expect(after.c2[0]).not.toBe(before.c2[0]);
   });
 
+  test("is edits of what the worker holds, where the caller knows some", async () => {
+    const sandbox = open();
+    const body =
+      "c = input_data['cluster_data']['c1']['data']\nkept = getattr(self, 'kept', None)\nself.kept = c\nreturn [c, kept is c]";
+    const asked: unknown[] = [];
+    const part = (version: number, data: object, edits?: string) => ({
+      version,
+      get json() {
+        asked.push(version);
+        return JSON.stringify(data);
+      },
+      ...(edits === undefined
+        ? {}
+        : { editsFrom: () => edits, shapedLike: { version: 0, json: JSON.stringify(data) } }),
+    });
+    const request = (data: ReturnType<typeof part>) =>
+      requestOn(body, [{ id: "c1", parts: { data, metrics: { version: 1, json: "null" } } }]);
+    const first = part(1, { nodes: [{ free: 2 }, { free: 3 }], status: "live" });
+    await earnTrust(sandbox, request(first));
+    const edited = part(
+      2,
+      { nodes: [{ free: 2 }, { free: 1 }], status: "gone" },
+      '[[["nodes",1,"free"],1],[["status"],"gone"]]',
+    );
+    asked.length = 0;
+    const { resultJson } = await returned(sandbox, request(edited));
+    expect(JSON.parse(resultJson)).toEqual([
+      { nodes: [{ free: 2 }, { free: 1 }], status: "gone" },
+      false,
+    ]);
+    expect(asked).toEqual([]);
+    const again = await returned(sandbox, request(edited));
+    expect(JSON.parse(again.resultJson)[1]).toBe(true);
+  });
+
+  test("is the text for a worker that holds nothing, also where edits are known", async () => {
+    const sandbox = open();
+    const data = {
+      version: 2,
+      json: '{"status":"gone"}',
+      editsFrom: () => '[[["status"],"wrong"]]',
+    };
+    const parts = { data, metrics: { version: 1, json: "null" } };
+    const body = "return input_data['cluster_data']['c1']['data']['status']";
+    const { resultJson } = await returned(sandbox, requestOn(body, [{ id: "c1", parts }]));
+    expect(resultJson).toBe('"gone"');
+  });
+
   test("is everything again for another worker, whose evaluations are trusted as before", async () => {
     const sandbox = open();
     const documents = [cluster("c1"), cluster("c2")];

@@ -43,7 +43,10 @@ export async function fleetDecisionsBench(emit: Emit, { quick }: BenchOptions): 
   const clusters = quick ? 10 : 100;
   const echo = await startEcho();
   const plan = { emit, echoUrl: echo.url, ...(quick ? { runs: 1, runMs: 500 } : FULL) };
-  const fleet = await startSyntheticFleet({ clusters });
+  const fleet = await startSyntheticFleet({
+    clusters,
+    env: { BERTH_REPORT_INTERVAL_MS: "5000" },
+  });
   for (const workload of await workloads(fleet.controlPlane, clusters)) {
     await closedLoop(workload.target, { sockets: 2, inFlight: 8, untilMs: plan.runMs });
     let best = 0;

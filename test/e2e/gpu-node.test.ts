@@ -7,7 +7,11 @@ const POLICY = "least-loaded:1.0.0-stable";
 let fleet: Fleet;
 
 beforeAll(async () => {
-  const env = { BERTH_NVIDIA_SMI: FAKE_NVIDIA_SMI_PATH, FAKE_SMI_PROFILE: "h100" };
+  const env = {
+    BERTH_ASSUME_SECONDS: "300",
+    BERTH_NVIDIA_SMI: FAKE_NVIDIA_SMI_PATH,
+    FAKE_SMI_PROFILE: "h100",
+  };
   fleet = await startFleet({ env, args: ["--node-id", "gpu-node"] });
   await berth(fleet, "policy", "publish", "examples/policies/least-loaded");
 });

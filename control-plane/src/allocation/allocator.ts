@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import type { EvaluationFacts } from "@berth/policy-sandbox";
 import { BerthError, type Principal, parseLossless, toBerthError } from "@berth/service-kit";
 import type { FleetSnapshot } from "../fleet/cluster-view.ts";
@@ -136,6 +137,8 @@ export class Allocator {
     const { principal, request, signal, draft } = ask;
     let seen: { readonly sight: Sight; readonly chosen: Candidates } | undefined;
     const look = async () => {
+      // The worker is free because the decision before has its result: let that one assume its GPUs first.
+      await setImmediate();
       const sight = await this.#look(principal.orgId);
       seen = { sight, chosen: chooseCandidates(selection, sight) };
       return this.#deps.residents.members(seen.chosen.candidates);

@@ -1,26 +1,89 @@
-import type { ClusterDocument, GpuEntry, GpuMetrics, NodeEntry, NodeMetrics } from "@berth/proto";
+import type {
+  ClusterDocument,
+  ClusterMetrics,
+  GpuEntry,
+  GpuMetrics,
+  NodeEntry,
+  NodeMetrics,
+} from "@berth/proto";
 import type { ClusterView } from "../fleet/cluster-view.ts";
 
 /** Slots of GPUs by node id. */
 export type SlotsByNode = ReadonlyMap<string, ReadonlySet<string>>;
 
+/** What an overlaid view was made from. */
+export interface Overlaid {
+  readonly base: ClusterView;
+  readonly leased: SlotsByNode;
+}
+
+const overlaidViews = new WeakMap<ClusterView, Overlaid>();
+
+/** What a view was made from; undefined for one that {@link withLeased} did not make. */
+export function overlaidOf(view: ClusterView): Overlaid | undefined {
+  return overlaidViews.get(view);
+}
+
 /**
  * The view in which some free GPUs count as leased: their `state`, the `free_gpus` of their nodes, in the
- * document and in the metrics. Only free GPUs change; the same view comes back when none of them is.
+ * document and in the metrics. Only free GPUs change; the same view comes back when none of them is. The
+ * texts are made when they are asked for.
  */
-export function withLeased(view: ClusterView, leased: SlotsByNode): ClusterView {
-  const nodeData = mapChanged(view.document.nodes.nodeData, (entry) =>
+export function withLeased(base: ClusterView, leased: SlotsByNode): ClusterView {
+  const nodeData = mapChanged(base.document.nodes.nodeData, (entry) =>
     leaseInEntry(entry, leased.get(entry.id)),
   );
-  const nodes = mapChanged(view.metrics?.nodes ?? [], (node) =>
+  const nodes = mapChanged(base.metrics?.nodes ?? [], (node) =>
     leaseInMetrics(node, leased.get(node.id)),
   );
-  if (nodeData === undefined && nodes === undefined) return view;
-  return {
-    ...view,
-    ...(nodeData === undefined ? {} : documentOf(view.document, nodeData)),
-    ...(nodes === undefined ? {} : metricsOf(view, nodes)),
-  };
+  if (nodeData === undefined && nodes === undefined) return base;
+  const view = new OverlaidView(base, nodeData, nodes);
+  overlaidViews.set(view, { base, leased });
+  return view;
+}
+
+class OverlaidView implements ClusterView {
+  readonly id: string;
+  readonly orgId: string;
+  readonly health: ClusterView["health"];
+  readonly document: ClusterDocument;
+  readonly metrics: ClusterView["metrics"];
+  readonly nodes: ClusterView["nodes"];
+  readonly revision: number;
+  readonly #base: ClusterView;
+  #documentJson: string | undefined;
+  #metricsJson: string | undefined;
+
+  constructor(
+    base: ClusterView,
+    nodeData: readonly NodeEntry[] | undefined,
+    nodes: readonly NodeMetrics[] | undefined,
+  ) {
+    this.#base = base;
+    this.id = base.id;
+    this.orgId = base.orgId;
+    this.health = base.health;
+    this.revision = base.revision;
+    this.document =
+      nodeData === undefined
+        ? base.document
+        : { ...base.document, nodes: { ...base.document.nodes, nodeData } };
+    const isSame = nodes === undefined || base.metrics === null;
+    this.metrics = isSame ? base.metrics : { ...base.metrics, nodes };
+    this.nodes = isSame ? base.nodes : new Map(nodes.map((node) => [node.id, node]));
+  }
+
+  get documentJson(): string {
+    if (this.document === this.#base.document) return this.#base.documentJson;
+    this.#documentJson ??= documentText(this.document);
+    return this.#documentJson;
+  }
+
+  get metricsJson(): string | null {
+    if (this.metrics === this.#base.metrics || this.metrics === null) return this.#base.metricsJson;
+    this.#metricsJson ??= metricsText(this.metrics);
+    return this.#metricsJson;
+  }
 }
 
 function leaseInEntry(entry: NodeEntry, slots: ReadonlySet<string> | undefined): NodeEntry {
@@ -49,30 +112,14 @@ function isFree(gpu: { readonly state?: string }): boolean {
   return gpu.state === undefined || gpu.state === "free";
 }
 
-function documentOf(
-  document: ClusterDocument,
-  nodeData: readonly NodeEntry[],
-): Pick<ClusterView, "document" | "documentJson"> {
-  const nodes = { ...document.nodes, nodeData };
-  const list = nodeData.map(textOf).join(",");
-  const nodesText = objectText(nodes, "nodeData", `[${list}]`);
-  return {
-    document: { ...document, nodes },
-    documentJson: objectText(document, "nodes", nodesText),
-  };
+function documentText(document: ClusterDocument): string {
+  const list = document.nodes.nodeData.map(textOf).join(",");
+  const nodes = objectText(document.nodes, "nodeData", `[${list}]`);
+  return objectText(document, "nodes", nodes);
 }
 
-function metricsOf(
-  view: ClusterView,
-  nodes: readonly NodeMetrics[],
-): Pick<ClusterView, "metrics" | "metricsJson" | "nodes"> {
-  const { metrics } = view;
-  if (metrics === null) return view;
-  return {
-    metrics: { ...metrics, nodes },
-    metricsJson: objectText(metrics, "nodes", `[${nodes.map(textOf).join(",")}]`),
-    nodes: new Map(nodes.map((node) => [node.id, node])),
-  };
+function metricsText(metrics: ClusterMetrics): string {
+  return objectText(metrics, "nodes", `[${metrics.nodes.map(textOf).join(",")}]`);
 }
 
 /** JSON of nodes that are looked at again and again, as long as they live; they never change. */

@@ -1,5 +1,8 @@
+import type { ResidentPart } from "@berth/policy-sandbox";
+import type { GpuMetrics } from "@berth/proto";
 import { describe, expect, it } from "vitest";
-import { aView } from "../testing/documents.ts";
+import { aGpu, aView, someMetrics } from "../testing/documents.ts";
+import { withLeased } from "./overlay.ts";
 import { ResidentCatalog } from "./resident-catalog.ts";
 
 describe("ResidentCatalog", () => {
@@ -32,5 +35,57 @@ describe("ResidentCatalog", () => {
 
   it("gives a ranking policy the list of cluster documents", () => {
     expect(new ResidentCatalog().list([aView("c1")]).shape).toEqual({ kind: "list", part: "data" });
+  });
+});
+
+describe("edits between overlays of one text", () => {
+  const metrics = (slot: number): GpuMetrics => {
+    const id = String(slot);
+    return { gpu_id: slot, id, uuid: `GPU-${slot}`, state: "free", quality: "measured" };
+  };
+  const node = someMetrics({ gpus: [metrics(0), metrics(1), metrics(2)], free_gpus: 3 });
+  const view = aView("c1", { gpus: ["0", "1", "2"].map((id) => aGpu(id)), node });
+  const catalog = new ResidentCatalog();
+  const partsWith = (...slots: string[]) => {
+    const seen =
+      slots.length === 0 ? view : withLeased(view, new Map([["node-1", new Set(slots)]]));
+    const [document] = catalog.members([seen]).documents;
+    return document?.parts as Readonly<Record<string, ResidentPart>>;
+  };
+
+  it.each([
+    [[], ["0"]],
+    [["0"], ["0", "2"]],
+    [["0", "1"], ["2"]],
+    [["0", "2"], []],
+    [["1"], ["1"]],
+  ])("make %j leased into %j leased, in both parts", (before, after) => {
+    for (const name of ["data", "metrics"]) {
+      const [from, to] = [partsWith(...before)[name], partsWith(...after)[name]];
+      const edits = to?.editsFrom?.(from?.version ?? "") ?? "";
+      const value = JSON.parse(from?.json ?? "");
+      for (const [path, member] of JSON.parse(edits)) {
+        const last = path.pop();
+        path.reduce((inner: Record<string, unknown>, step: string) => inner[step], value)[last] =
+          member;
+      }
+      expect(value).toEqual(JSON.parse(to?.json ?? ""));
+    }
+  });
+
+  it("are not known from another text", () => {
+    expect(partsWith("0").data?.editsFrom?.(9_999)).toBeUndefined();
+  });
+
+  it("name a version once and again while the document stays, whatever the metrics do", () => {
+    const leased = new Map([["node-1", new Set(["0"])]]);
+    const [one] = catalog.members([withLeased(view, leased)]).documents;
+    const newer = {
+      ...view,
+      metrics: { clusterId: "c1", cluster: {}, nodes: [] },
+      metricsJson: "{}",
+    };
+    const [other] = catalog.members([withLeased(newer, leased)]).documents;
+    expect(other?.parts.data).toBe(one?.parts.data);
   });
 });

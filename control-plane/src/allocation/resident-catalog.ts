@@ -1,19 +1,22 @@
-import type { ResidentDocument, ResidentInput, ResidentPart } from "@berth/policy-sandbox";
+import type { ResidentDocument, ResidentInput } from "@berth/policy-sandbox";
 import type { ClusterView } from "../fleet/cluster-view.ts";
+import { overlaidOf } from "./overlay.ts";
+import { PartFamily, type PartName } from "./part-family.ts";
 
-type Parts = Readonly<Record<"data" | "metrics", ResidentPart>>;
+type Families = Readonly<Record<PartName, PartFamily>>;
 
 /** Remembered clusters that are gone are looked for when so many are remembered. */
 const MAX_REMEMBERED = 20_000;
 
 /**
  * Names the clusters' documents for the policy workers, which keep them between evaluations: a text gets
- * a new version exactly when it differs from the one before, so only what has changed crosses.
+ * a new version exactly when it differs from the one before, so only what has changed crosses. Of a text in
+ * which other GPUs are assumed only the changed states do.
  */
 export class ResidentCatalog {
   readonly #documents = new WeakMap<ClusterView, ResidentDocument>();
-  /** The newest parts of each cluster; the least recently changed come first. */
-  readonly #newest = new Map<string, Parts>();
+  /** The newest texts of each cluster; the least recently changed come first. */
+  readonly #newest = new Map<string, Families>();
   #version = 0;
 
   /** `input_data` of an allocator policy: each candidate by id, its metrics under both names. */
@@ -36,29 +39,41 @@ export class ResidentCatalog {
   #document(view: ClusterView): ResidentDocument {
     const known = this.#documents.get(view);
     if (known !== undefined) return known;
-    const key = `${view.orgId}\n${view.id}`;
-    const before = this.#newest.get(key);
-    const parts: Parts = {
-      data: this.#part(view.documentJson, before?.data),
-      metrics: this.#part(view.metricsJson ?? "null", before?.metrics),
-    };
-    this.#remember(key, parts);
+    const overlaid = overlaidOf(view);
+    const { data, metrics } = this.#families(overlaid?.base ?? view);
+    const parts =
+      overlaid === undefined
+        ? { data: data.base, metrics: metrics.base }
+        : {
+            data: data.overlaid(overlaid.leased, view),
+            metrics: metrics.overlaid(overlaid.leased, view),
+          };
     const document = { id: view.id, parts };
     this.#documents.set(view, document);
     return document;
   }
 
-  #part(json: string, before: ResidentPart | undefined): ResidentPart {
-    if (before?.json === json) return before;
-    this.#version += 1;
-    return { version: this.#version, json };
+  /** The families of a view as its cluster has it. */
+  #families(base: ClusterView): Families {
+    const key = `${base.orgId}\n${base.id}`;
+    const before = this.#newest.get(key);
+    const families = {
+      data: this.#family("data", base, before?.data),
+      metrics: this.#family("metrics", base, before?.metrics),
+    };
+    this.#newest.delete(key);
+    this.#newest.set(key, families);
+    const [oldest] = this.#newest.keys();
+    if (this.#newest.size > MAX_REMEMBERED && oldest !== undefined) this.#newest.delete(oldest);
+    return families;
   }
 
-  #remember(key: string, parts: Parts): void {
-    this.#newest.delete(key);
-    this.#newest.set(key, parts);
-    if (this.#newest.size <= MAX_REMEMBERED) return;
-    const [oldest] = this.#newest.keys();
-    if (oldest !== undefined) this.#newest.delete(oldest);
+  #family(name: PartName, base: ClusterView, before: PartFamily | undefined): PartFamily {
+    const json = name === "data" ? base.documentJson : (base.metricsJson ?? "null");
+    if (before?.base.json === json) return before;
+    return new PartFamily(name, base, () => {
+      this.#version += 1;
+      return this.#version;
+    });
   }
 }

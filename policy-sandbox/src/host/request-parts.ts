@@ -115,11 +115,12 @@ function residentHeader(use: ResidentUse | null): object {
 /** An intake as the runner reads it: an index, and all texts one after the other. */
 function intakeParts(intake: Intake): Record<string, string | Uint8Array> {
   const texts = intake.take.map(({ json }) => Buffer.from(json, "utf8"));
-  const take = intake.take.map(({ part, id, strict }, index) => [
+  const take = intake.take.map(({ part, id, strict, edits }, index) => [
     part,
     id,
     texts[index]?.byteLength ?? 0,
     strict,
+    edits,
   ]);
   const blob = texts.length === 0 ? "" : Buffer.concat(texts);
   return { intake: JSON.stringify({ ...intake, take }), blob };

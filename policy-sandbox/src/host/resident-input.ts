@@ -43,6 +43,12 @@ const SHOWN_CHARS = 120;
 export class PartSizes {
   readonly #known = new WeakMap<ResidentPart, PartSize>();
 
+  /** What a part needs, or about as much where it says that it is shaped like another. */
+  about(part: ResidentPart): PartSize {
+    return this.of(part.shapedLike ?? part);
+  }
+
+  /** What a part needs. */
   of(part: ResidentPart): PartSize {
     const known = this.#known.get(part);
     if (known !== undefined) return known;
@@ -131,7 +137,7 @@ function checkDocuments(
 
 function sizeOf(document: ResidentDocument, name: string, sizes: PartSizes): PartSize | null {
   const part = Object.hasOwn(document.parts, name) ? document.parts[name] : undefined;
-  return part === undefined ? null : sizes.of(part);
+  return part === undefined ? null : sizes.about(part);
 }
 
 function checkTotal(what: string, total: number, bound: number): string | null {

@@ -1,5 +1,5 @@
 import { FrameError } from "../protocol/frames.ts";
-import type { ResidentDocument } from "../request.ts";
+import type { ResidentDocument, ResidentPart } from "../request.ts";
 import type { CheckedResidents, PartSizes, ResidentBounds } from "./resident-input.ts";
 
 /** What a worker has to be told before an evaluation; the runner takes in all of it or nothing. */
@@ -22,7 +22,9 @@ export interface Intake {
 export interface TakenText {
   readonly id: string;
   readonly part: string;
+  /** The part's text, or edits of the version that the worker holds. */
   readonly json: string;
+  readonly edits: boolean;
   readonly strict: boolean;
 }
 
@@ -197,13 +199,23 @@ export class ResidentRecord {
           continue;
         }
         if (have !== undefined) have.wantedAt = this.#plans;
-        const { textBytes, heapBytes, strict } = this.#sizes.of(part);
-        const { version, json } = part;
-        const fresh = { version, textBytes, heapBytes, wantedAt: this.#plans };
-        take.push({ id, part: name, json, strict, held: fresh });
+        take.push({ id, part: name, ...this.#changeOf(part, have) });
       }
     }
     return take;
+  }
+
+  /** Edits of what the worker holds where there are some, else the whole text. */
+  #changeOf(part: ResidentPart, have: Held | undefined): Omit<Taken, "id" | "part"> {
+    const { version } = part;
+    const wantedAt = this.#plans;
+    const edits = have === undefined ? undefined : part.editsFrom?.(have.version);
+    if (have !== undefined && edits !== undefined) {
+      return { json: edits, edits: true, strict: false, held: { ...have, version, wantedAt } };
+    }
+    const { textBytes, heapBytes, strict } = this.#sizes.of(part);
+    const held = { version, textBytes, heapBytes, wantedAt };
+    return { json: part.json, edits: false, strict, held };
   }
 
   /** What has to go so that everything fits, the least recently wanted first. */

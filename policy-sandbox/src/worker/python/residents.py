@@ -20,9 +20,66 @@ class Held:
 
     def __init__(self, revision, parts, lists):
         self.revision = revision
-        self.parts = parts  # {part: {id: (value, pristine copy as marshal bytes)}}
+        self.parts = parts  # {part: {id: Record}}
         self.lists = lists  # {number: [id]}
         self.templates = {}
+
+
+class Record:
+    """One document's part: the value, and what it was made from, so that a change by a policy shows."""
+
+    __slots__ = ("value", "_blob", "_edits")
+
+    def __init__(self, value, blob, edits):
+        self.value = value
+        self._blob = blob  # the text's value as marshal bytes
+        self._edits = edits  # {path as a tuple: value that was set since}
+
+    def __repr__(self):
+        return repr(self.value)
+
+    def pristine(self):
+        """A copy of its own, as it was made."""
+        value = marshal.loads(self._blob)
+        for path, new in self._edits.items():
+            target = value
+            for step in path[:-1]:
+                target = target[step]
+            target[path[-1]] = new
+        return value
+
+    def edited(self, edits):
+        """The record with members set: what lies on the paths is copied, the rest is shared."""
+        known = dict(self._edits)
+        known.update((tuple(path), new) for path, new in edits)
+        record = Record(None, self._blob, known)
+        try:
+            value = self.value
+            for path, new in edits:
+                value = _with(value, path, new)
+            record.value = value
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError):
+            record.value = record.pristine()  # a policy has changed what lies on a path
+        return record
+
+    def is_pristine(self, value):
+        """Whether a value is what this was made from, types and order of keys included."""
+        try:
+            if not self._edits and marshal.dumps(value) == self._blob:
+                return True
+            # That form tells shared objects from equal ones; the second version does not.
+            return marshal.dumps(value, 2) == marshal.dumps(self.pristine(), 2)
+        except ValueError:  # an object that no JSON text makes, or a value that contains itself
+            return False
+
+
+def _with(value, path, new):
+    root = target = value.copy()
+    for step in path[:-1]:
+        target[step] = target[step].copy()
+        target = target[step]
+    target[path[-1]] = new
+    return root
 
 
 class View:
@@ -35,7 +92,7 @@ class View:
         self._pairs = pairs
 
     def check(self):
-        return "clean" if all(_is_pristine(value, blob) for value, blob in self._pairs) else "changed"
+        return "clean" if all(record.is_pristine(value) for value, record in self._pairs) else "changed"
 
 
 class Residents:
@@ -52,11 +109,15 @@ class Residents:
         for part, id in intake["drop"]:
             parts.get(part, {}).pop(id, None)
         at = 0
-        for part, id, size, strict in intake["take"]:
+        for part, id, size, strict, is_edits in intake["take"]:
             text = blob[at : at + size].decode("utf-8")
             at += size
             value = decode("resident %s.%s" % (id[:120], part[:120]), text, strict)
-            parts.setdefault(part, {})[id] = (value, marshal.dumps(value))
+            documents = parts.setdefault(part, {})
+            if is_edits:
+                documents[id] = documents[id].edited(value)
+            else:
+                documents[id] = Record(value, marshal.dumps(value), {})
         lists = {number: ids for number, ids in before.lists.items() if number not in intake["forget"]}
         if intake["list"] is not None:
             lists[intake["list"][0]] = intake["list"][1]
@@ -88,11 +149,11 @@ class ListTemplate:
         self._records = records
 
     def fill(self, data):
-        return [value for value, _ in self._records]
+        return [record.value for record in self._records]
 
     def copy(self):
-        records = [(marshal.loads(blob), blob) for _, blob in self._records]
-        return ListTemplate(records), records
+        records = [_copy_of(record) for record in self._records]
+        return ListTemplate(records), _pairs(records)
 
     def sample(self):
         return _sample(self._records)
@@ -104,10 +165,10 @@ class MembersTemplate:
     def __init__(self, key, fields, records):
         self._key = key
         self._fields = fields  # [[field, part]]
-        self._records = records  # {part: {id: (value, blob)}}, the same ids in each
+        self._records = records  # {part: {id: Record}}, the same ids in each
         ids = next(iter(records.values()))
         self._members = [
-            (id, {field: records[part][id][0] for field, part in fields}) for id in ids
+            (id, {field: records[part][id].value for field, part in fields}) for id in ids
         ]
 
     def fill(self, data):
@@ -116,10 +177,10 @@ class MembersTemplate:
 
     def copy(self):
         records = {
-            part: {id: (marshal.loads(blob), blob) for id, (_, blob) in found.items()}
+            part: {id: _copy_of(record) for id, record in found.items()}
             for part, found in self._records.items()
         }
-        pairs = [record for found in records.values() for record in found.values()]
+        pairs = _pairs(record for found in records.values() for record in found.values())
         return MembersTemplate(self._key, self._fields, records), pairs
 
     def sample(self):
@@ -140,19 +201,17 @@ def _template(held, number, shape_text):
     return MembersTemplate(key, fields, records)
 
 
+def _copy_of(record):
+    return Record(record.pristine(), record._blob, record._edits)
+
+
+def _pairs(records):
+    """Values to compare with what they were made from."""
+    return [(record.value, record) for record in records]
+
+
 def _sample(records):
-    return records if len(records) <= _SAMPLE else _random.sample(records, _SAMPLE)
-
-
-def _is_pristine(value, blob):
-    """Whether a value is what it was made from, types and order of keys included."""
-    try:
-        if marshal.dumps(value) == blob:
-            return True
-        # That form tells shared objects from equal ones; the second version does not.
-        return marshal.dumps(value, 2) == marshal.dumps(marshal.loads(blob), 2)
-    except ValueError:  # an object that no JSON text makes, or a value that contains itself
-        return False
+    return _pairs(records if len(records) <= _SAMPLE else _random.sample(records, _SAMPLE))
 
 
 def seed():
