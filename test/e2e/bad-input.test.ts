@@ -8,6 +8,13 @@ const NODE = hostname().toLowerCase();
 
 let fleet: Fleet;
 
+/** A filter of so many levels. */
+function nested(levels: number): string {
+  const leaf = '{"variable":"id","operator":"==","value":"x"}';
+  const open = '{"logicalOperator":"AND","conditions":[';
+  return `${open.repeat(levels)}${leaf}${"]}".repeat(levels)}`;
+}
+
 beforeAll(async () => {
   fleet = await startFleet();
   await berth(fleet, "policy", "publish", "examples/policies/least-loaded");
@@ -41,6 +48,42 @@ describe("bad input", () => {
       `{"policy_rule_uri":"${POLICY}","inputs":{},"clusters":7}`,
       "clusters: expected an array, got number",
     ],
+    [
+      "an unknown operator",
+      `{"policy_rule_uri":"${POLICY}","inputs":{},"filter":{"variable":"id","operator":"~","value":1}}`,
+      "Unsupported operator: ~",
+    ],
+    ["$where", `{"policy_rule_uri":"${POLICY}","inputs":{},"filter":{"$where":"1"}}`, "filter"],
+    [
+      "a filter of 40 nested levels",
+      `{"policy_rule_uri":"${POLICY}","inputs":{},"filter":${nested(40)}}`,
+      "nested deeper than 32 levels",
+    ],
+    [
+      "an unknown ranking policy",
+      `{"policy_rule_uri":"${POLICY}","inputs":{},"search":{"rankingPolicyRule":{"policyRuleURI":"nope:1-s"}}}`,
+      "'nope:1-s' not found",
+    ],
+    [
+      "parameters of a wrong type",
+      `{"policy_rule_uri":"${POLICY}","inputs":{},"parameters":[1]}`,
+      "parameters: expected an object, got array",
+    ],
+    [
+      "a request_id of a wrong type",
+      `{"policy_rule_uri":"${POLICY}","inputs":{},"request_id":{}}`,
+      "request_id: expected text or a number",
+    ],
+    [
+      "assume_seconds out of bounds",
+      `{"policy_rule_uri":"${POLICY}","inputs":{},"assume_seconds":-1}`,
+      "assume_seconds: expected a number from 0 to 300",
+    ],
+    [
+      "a hold of a wrong type",
+      `{"policy_rule_uri":"${POLICY}","inputs":{},"hold":"yes"}`,
+      "hold: expected",
+    ],
     ["block mode", '{"input":{},"mode":"dry_run"}', "policy_rule_uri"],
     [
       "10,000 nested levels",
@@ -58,9 +101,12 @@ describe("bad input", () => {
     expect(answer.error).toBe(answer.message);
   });
 
-  it("gets answers on WebSocket in order, and the socket stays usable", async () => {
+  it.each([
+    ["port 8765", () => `ws://127.0.0.1:${fleet.ports.ws}`],
+    ["/ws/allocate", () => `ws://127.0.0.1:${fleet.ports.http}/ws/allocate`],
+  ])("gets answers on WebSocket %s in order, and the socket stays usable", async (_name, url) => {
     const frames = [...table.map(([, body]) => body), good];
-    const replies = await exchange(`ws://127.0.0.1:${fleet.ports.ws}`, frames);
+    const replies = await exchange(url(), frames);
     for (const [index, [, , message]] of table.entries()) {
       expect(replies[index]).toMatchObject({
         success: false,
@@ -68,6 +114,20 @@ describe("bad input", () => {
       });
     }
     expect(replies.at(-1)).toMatchObject({ success: true, data: { cluster_id: "local" } });
+  });
+
+  it("runs a catastrophic pattern in linear time, on every transport", async () => {
+    const filter = { variable: "id", operator: "LIKE", value: "(a+)+$" };
+    const body = JSON.stringify({ policy_rule_uri: POLICY, inputs: {}, filter });
+    const http = await answerOf(post(fleet, "/allocate", body));
+    const [socket] = await exchange(`ws://127.0.0.1:${fleet.ports.ws}`, [body]);
+    for (const answer of [http, socket]) {
+      expect(answer).toMatchObject({ success: true, data: { unschedulable: true } });
+    }
+    const query = { query: { id: { $regex: "(a+)+$" } } };
+    expect((await post(fleet, "/clusters/query", JSON.stringify(query))).status).toBe(200);
+    const where = { query: { $where: "1" } };
+    expect((await post(fleet, "/clusters/query", JSON.stringify(where))).status).toBe(400);
   });
 
   it("names unknown clusters in warnings and still runs the policy on an empty pool", async () => {
