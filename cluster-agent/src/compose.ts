@@ -184,7 +184,7 @@ function composeNodePort(core: Core) {
   };
   const server = createNodeServer({
     routes,
-    authenticate,
+    guard: enrolment,
     tls: core.nodePortSecurity.tls,
     address: { host: nodeHost(config), port: config.nodePort, setting: "BERTH_NODE_PORT" },
     logger,

@@ -140,7 +140,7 @@ interface AgentPortParts {
 /** The port that cluster-agents dial: enrolment with a token, everything else with an own key. */
 function agentPort(parts: AgentPortParts, routes: (router: ConnectRouter) => void): Part {
   const { config, enrolment, logger, security } = parts;
-  const gate = enrolmentGate(enrolment.authenticate, EnrolmentService.typeName);
+  const gate = enrolmentGate(enrolment, EnrolmentService.typeName);
   return createHttp2Server({
     name: "agent link",
     address: { host: agentHost(config), port: config.agentPort, setting: "BERTH_AGENT_PORT" },

@@ -1,6 +1,5 @@
 import type { HandlerContext, Interceptor } from "@connectrpc/connect";
 import { BerthError, toBerthError, toConnectError } from "./errors.ts";
-import { bearerSecret } from "./identity/enrolment-token.ts";
 import type { Logger } from "./log.ts";
 import type { Authenticate } from "./principal.ts";
 
@@ -18,23 +17,33 @@ export function authenticationGate(authenticate: Authenticate): (context: Handle
   };
 }
 
+/** Who is let in on a port that agents dial. */
+export interface EnrolmentGuard {
+  /** Lets in agents by their own keys. */
+  readonly authenticate: Authenticate;
+  /** Throws UNAUTHENTICATED when the header carries no enrolment token that is known. */
+  checkToken(authorization: string | undefined): void;
+}
+
 /**
  * {@link authenticationGate} of a port that agents dial: calls of the enrolment service, named by its
- * `typeName`, only need the form of an enrolment token, which the service itself checks.
+ * `typeName`, need a known enrolment token instead of a key. Nothing is read of anybody else.
  */
 export function enrolmentGate(
-  authenticate: Authenticate,
+  guard: EnrolmentGuard,
   enrolmentService: string,
 ): (context: HandlerContext) => void {
-  const keyGate = authenticationGate(authenticate);
+  const keyGate = authenticationGate(guard.authenticate);
   return (context) => {
     if (context.service.typeName !== enrolmentService) {
       keyGate(context);
       return;
     }
-    if (bearerSecret(context.requestHeader.get("authorization") ?? undefined) !== undefined) return;
-    const message = "authorization: expected Bearer and an enrolment token of `berth token create`";
-    throw toConnectError(new BerthError("UNAUTHENTICATED", message));
+    try {
+      guard.checkToken(context.requestHeader.get("authorization") ?? undefined);
+    } catch (thrown) {
+      throw toConnectError(thrown);
+    }
   };
 }
 

@@ -14,7 +14,12 @@ export {
   type Settings,
   textSetting,
 } from "./config.ts";
-export { authenticationGate, enrolmentGate, errorMapping } from "./connect-edge.ts";
+export {
+  authenticationGate,
+  type EnrolmentGuard,
+  enrolmentGate,
+  errorMapping,
+} from "./connect-edge.ts";
 export {
   BerthError,
   ERROR_TABLE,

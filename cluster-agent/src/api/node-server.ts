@@ -1,7 +1,7 @@
 import { EnrolmentService } from "@berth/proto";
 import {
-  type Authenticate,
   createHttp2Server,
+  type EnrolmentGuard,
   enrolmentGate,
   errorMapping,
   type Http2Server,
@@ -21,8 +21,8 @@ const DRAIN_LIMIT_MS = 500;
 /** What {@link createNodeServer} needs. */
 export interface NodeServerOptions {
   readonly routes: (router: ConnectRouter) => void;
-  /** Lets in nodes by their own keys; Enrol passes with a token. */
-  readonly authenticate: Authenticate;
+  /** Lets in nodes by their own keys, and Enrol with a token. */
+  readonly guard: EnrolmentGuard;
   /** Certificate of the port; cleartext without it. */
   readonly tls?: ServerTls | undefined;
   readonly address: ListenAddress;
@@ -35,7 +35,7 @@ export interface NodeServerOptions {
 export function createNodeServer(options: NodeServerOptions): Http2Server {
   const handler = connectNodeAdapter({
     routes: options.routes,
-    requestGate: enrolmentGate(options.authenticate, EnrolmentService.typeName),
+    requestGate: enrolmentGate(options.guard, EnrolmentService.typeName),
     contextValues: callerAddress,
     interceptors: [errorMapping(options.logger)],
     readMaxBytes: MAX_NODE_MESSAGE_BYTES,

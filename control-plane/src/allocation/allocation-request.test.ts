@@ -98,6 +98,10 @@ describe("readFrame", () => {
     ],
     ['{"policy_rule_uri":"p","inputs":{},"assume_seconds":301}', "from 0 to 300, got 301"],
     ['{"policy_rule_uri":"p","inputs":{},"assume_seconds":-1}', "from 0 to 300, got -1"],
+    [
+      `{"policy_rule_uri":"p","inputs":{},"clusters":["${"x".repeat(254)}"]}`,
+      "clusters[0]: expected at most 253 characters",
+    ],
     ['{"policy_rule_uri":"p","inputs":{},"hold":"yes"}', "hold: expected"],
     ['{"policy_rule_uri":"p","inputs":{},"hold":{"ttl_ms":0}}', "hold.ttl_ms: expected"],
     ['{"policy_rule_uri":"p","inputs":{},"hold":{"ttl_ms":"x"}}', "hold.ttl_ms: expected"],

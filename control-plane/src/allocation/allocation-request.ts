@@ -29,6 +29,8 @@ export const AllocationBody = Type.Object({
 
 /** Longest time for which a placement is assumed, in s. */
 export const MAX_ASSUME_SECONDS = 300;
+const MAX_CLUSTER_IDS = 10_000;
+const MAX_ID_CHARACTERS = 253;
 const MAX_HOLD_MS = 24 * 60 * 60 * 1_000;
 
 /** A `request_id` as the client wrote it. */
@@ -159,7 +161,15 @@ function clusterIds(value: unknown): readonly string[] {
     const got = typeName(value);
     throw new BerthError("INVALID_ARGUMENT", `clusters: expected an array, got ${got}`);
   }
+  if (ids.length > MAX_CLUSTER_IDS) {
+    const message = `clusters: expected at most ${MAX_CLUSTER_IDS} ids, got ${ids.length}`;
+    throw new BerthError("INVALID_ARGUMENT", message);
+  }
   for (const [index, id] of ids.entries()) {
+    if (typeof id === "string" && id.length > MAX_ID_CHARACTERS) {
+      const message = `clusters[${index}]: expected at most ${MAX_ID_CHARACTERS} characters`;
+      throw new BerthError("INVALID_ARGUMENT", message);
+    }
     if (typeof id === "string") continue;
     const message = `clusters[${index}]: expected a string, got ${typeName(id)}`;
     throw new BerthError("INVALID_ARGUMENT", message);

@@ -116,6 +116,20 @@ describe("AgentCluster", () => {
       entry("node/node-1", 9, { ...someMetrics(), status: "ok" }),
       "status: expected",
     ],
+    [
+      "a value nested too deeply for policies",
+      create(EntrySchema, {
+        key: "metrics",
+        revision: 9n,
+        json: `{"x":${"[".repeat(60)}${"]".repeat(60)}}`,
+      }),
+      "at most 48 nested levels",
+    ],
+    [
+      "a number that no double holds",
+      create(EntrySchema, { key: "metrics", revision: 9n, json: '{"x":{"y":[1e999]}}' }),
+      "too large for a double",
+    ],
     ["an unknown key", entry("secrets", 9, {}), "unknown key"],
     ["a value that is no object", entry("metrics", 9, []), "expected an object, got array"],
     [

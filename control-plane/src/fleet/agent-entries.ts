@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { AggregateMetrics, ClusterDocument, Entry, NodeMetrics } from "@berth/proto";
 import { BerthError, isJsonObject, typeName, validate } from "@berth/service-kit";
-import { ClusterDocumentBody, checkNodeIds } from "./cluster-body.ts";
+import { ClusterDocumentBody, checkNodeIds, unfitForPolicies } from "./cluster-body.ts";
 
 /** Key of the entry that holds the cluster document. */
 export const CLUSTER_KEY = "cluster";
@@ -11,7 +11,6 @@ export const METRICS_KEY = "metrics";
 export const NODE_KEY_PREFIX = "node/";
 
 const MAX_ENTRY_CHARACTERS = 16 * 1024 * 1024;
-
 /** The newest value of one key, checked and parsed. */
 export type ParsedEntry = { readonly revision: bigint; readonly json: string } & (
   | { readonly kind: "cluster"; readonly document: ClusterDocument }
@@ -77,7 +76,9 @@ function parseJson(key: string, json: string): Record<string, unknown> {
   } catch {
     return refuse(key, "the value is not JSON");
   }
-  return isJsonObject(value) ? value : refuse(key, `expected an object, got ${typeName(value)}`);
+  if (!isJsonObject(value)) return refuse(key, `expected an object, got ${typeName(value)}`);
+  const problem = unfitForPolicies(value);
+  return problem === undefined ? value : refuse(key, problem);
 }
 
 function refuse(key: string, why: string): never {

@@ -10,7 +10,7 @@ import {
   type Write,
 } from "@berth/service-kit";
 import type { AgentSessions } from "./agent-sessions.ts";
-import { ClusterDocumentBody, checkNodeIds } from "./cluster-body.ts";
+import { ClusterDocumentBody, checkNodeIds, unfitForPolicies } from "./cluster-body.ts";
 import type { ClusterView, FleetSnapshot } from "./cluster-view.ts";
 
 const COLLECTION = "clusters";
@@ -152,6 +152,10 @@ export class ClusterRegistry {
 function normalized(body: Record<string, unknown>): ClusterDocument {
   const document = body as unknown as Partial<ClusterDocument> & { id: string };
   checkNodeIds(document);
+  const problem = unfitForPolicies(body);
+  if (problem !== undefined) {
+    throw new BerthError("INVALID_ARGUMENT", `the cluster document: ${problem}`);
+  }
   const nodeData = document.nodes?.nodeData ?? [];
   const nodes = { ...document.nodes, count: document.nodes?.count ?? nodeData.length, nodeData };
   return { status: "live", tags: [], ...document, nodes } as unknown as ClusterDocument;

@@ -149,6 +149,11 @@ export class Enrolment {
     await this.#inTurn(() => this.#enrol(authorization, request));
   }
 
+  /** Throws UNAUTHENTICATED when the header carries no enrolment token that is known. */
+  checkToken(authorization: string | undefined): void {
+    this.#grantOf(authorization);
+  }
+
   /** Who is bound, in the order of their ids. */
   bindings(): readonly Binding[] {
     return this.#kept.bindings().map(({ subjectId, identity, enrolledAt, tokenId }) => {

@@ -157,6 +157,20 @@ describe("compileQuery refuses", () => {
       "aggregates are for clusterMetricsQuery",
     ],
     ["deep nesting", deep, "nested deeper than 32 levels"],
+    [
+      "many values",
+      simple(
+        "a",
+        "IN",
+        Array.from({ length: 10_001 }, () => ({})),
+      ),
+      "values hold more than 10000 items",
+    ],
+    [
+      "many patterns",
+      and(...Array.from({ length: 33 }, () => simple("a", "LIKE", "x"))),
+      "more than 32 LIKE conditions",
+    ],
     ["many nodes", wide, "more than 1000 nodes"],
   ])("%s", (_name, query, message) => {
     expect(() => compileQuery(query, options)).toThrow(message);
@@ -168,6 +182,11 @@ describe("compileQuery refuses", () => {
       "an aggregate against text",
       agg("avg", "a.b", "==", "x"),
       "value: expected a number, got string",
+    ],
+    [
+      "an aggregate with an inherited name",
+      agg("avg", "a.b", "toString", 1),
+      "Unsupported operator: toString",
     ],
     ["an aggregate with IN", agg("avg", "a.b", "IN", [1]), "Unsupported operator: IN"],
   ])("%s", (_name, query, message) => {

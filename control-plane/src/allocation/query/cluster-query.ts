@@ -8,25 +8,30 @@ export type Predicate = (document: unknown) => boolean;
 export const MAX_QUERY_DEPTH = 32;
 /** Most conditions and groups of a query. */
 export const MAX_QUERY_NODES = 1_000;
+/** Most scalars, members and items in the values of a query: each costs time for each cluster. */
+export const MAX_QUERY_VALUES = 10_000;
+/** Most LIKE conditions of a query. */
+export const MAX_QUERY_PATTERNS = 32;
 
 const LOGICAL_OPERATORS = ["AND", "OR"];
 const AGGREGATE_OPERATORS = ["count", "avg", "sum", "min", "max"];
-const COMPARISONS: Readonly<Record<string, (a: number, b: number) => boolean>> = {
-  "==": (a, b) => a === b,
-  "!=": (a, b) => a !== b,
-  "<": (a, b) => a < b,
-  "<=": (a, b) => a <= b,
-  ">": (a, b) => a > b,
-  ">=": (a, b) => a >= b,
-};
-const OPERATORS = [...Object.keys(COMPARISONS), "IN", "LIKE"];
+const COMPARISONS: ReadonlyMap<unknown, (a: number, b: number) => boolean> = new Map([
+  ["==", (a: number, b: number) => a === b],
+  ["!=", (a: number, b: number) => a !== b],
+  ["<", (a: number, b: number) => a < b],
+  ["<=", (a: number, b: number) => a <= b],
+  [">", (a: number, b: number) => a > b],
+  [">=", (a: number, b: number) => a >= b],
+]);
+const COMPARISON_NAMES = [...COMPARISONS.keys()].map(String);
+const OPERATORS = [...COMPARISON_NAMES, "IN", "LIKE"];
 
 interface Walk {
   readonly path: string;
   readonly depth: number;
   /** Aggregates are for metrics only. */
   readonly aggregates: boolean;
-  readonly budget: { nodes: number };
+  readonly budget: { nodes: number; values: number; patterns: number };
 }
 
 /**
@@ -40,7 +45,11 @@ export function compileQuery(
   query: unknown,
   options: { readonly path: string; readonly aggregates: boolean },
 ): Predicate {
-  return compile(query, { ...options, depth: 1, budget: { nodes: MAX_QUERY_NODES } });
+  return compile(query, {
+    ...options,
+    depth: 1,
+    budget: { nodes: MAX_QUERY_NODES, values: MAX_QUERY_VALUES, patterns: MAX_QUERY_PATTERNS },
+  });
 }
 
 function compile(query: unknown, walk: Walk): Predicate {
@@ -52,7 +61,7 @@ function compile(query: unknown, walk: Walk): Predicate {
   if (!isJsonObject(query)) refuse(walk.path, `expected an object, got ${typeName(query)}`);
   if ("logicalOperator" in query) return compileLogical(query, walk);
   if ("aggOperator" in query) return compileAggregate(query, walk);
-  return compileSimple(query, walk.path);
+  return compileSimple(query, walk);
 }
 
 function compileLogical(query: Record<string, unknown>, walk: Walk): Predicate {
@@ -85,8 +94,8 @@ function compileAggregate(query: Record<string, unknown>, walk: Walk): Predicate
     refuse(`${path}.aggOperator`, `${found}; expected one of ${AGGREGATE_OPERATORS.join(", ")}`);
   }
   const target = pathOf(query.target, `${path}.target`);
-  const compare = COMPARISONS[operator as string];
-  if (compare === undefined) refuseOperator(operator, path, Object.keys(COMPARISONS));
+  const compare = COMPARISONS.get(operator);
+  if (compare === undefined) refuseOperator(operator, path, COMPARISON_NAMES);
   const wanted = asNumber(value);
   if (wanted === undefined) {
     refuse(`${path}.value`, `expected a number, got ${typeName(value)}`);
@@ -109,16 +118,37 @@ function aggregate(operator: string, leaves: readonly unknown[]): number | undef
   return numbers.reduce((best, number) => better(best, number));
 }
 
-function compileSimple(query: Record<string, unknown>, path: string): Predicate {
+function compileSimple(query: Record<string, unknown>, walk: Walk): Predicate {
+  const { path } = walk;
   const variable = pathOf(query.variable, `${path}.variable`);
   const { operator, value } = query;
   if (typeof operator !== "string" || !OPERATORS.includes(operator)) {
     refuseOperator(operator, path, OPERATORS);
   }
   if (!("value" in query)) refuse(`${path}.value`, "required field is missing");
+  chargeValue(value, operator, walk);
   const matches = compileTest(operator, value, path);
   if (operator === "!=") return (document) => !valuesAt(document, variable).some(matches);
   return (document) => valuesAt(document, variable).some(matches);
+}
+
+/** Refuses a query whose values, all together, would take long to compare. */
+function chargeValue(value: unknown, operator: string, { path, budget }: Walk): void {
+  if (operator === "LIKE") budget.patterns -= 1;
+  if (budget.patterns < 0) {
+    refuse(path, `the query has more than ${MAX_QUERY_PATTERNS} LIKE conditions`);
+  }
+  const waiting: unknown[] = [value];
+  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+    budget.values -= 1;
+    if (budget.values < 0) {
+      refuse(`${path}.value`, `the query's values hold more than ${MAX_QUERY_VALUES} items`);
+    }
+    if (typeof next !== "object" || next === null) continue;
+    for (const item of Object.values(next).slice(0, MAX_QUERY_VALUES + 1)) {
+      waiting.push(item ?? null);
+    }
+  }
 }
 
 function compileTest(operator: string, value: unknown, path: string): Predicate {
@@ -134,10 +164,10 @@ function compileTest(operator: string, value: unknown, path: string): Predicate 
     if (!Array.isArray(value)) {
       refuse(`${path}.value`, `IN needs an array, got ${typeName(value)}`);
     }
-    return (found) => value.some((item) => isSame(found, item));
+    return sameAsAny(value);
   }
-  if (operator === "==" || operator === "!=") return (found) => isSame(found, value);
-  const compare = COMPARISONS[operator];
+  if (operator === "==" || operator === "!=") return sameAsAny([value]);
+  const compare = COMPARISONS.get(operator);
   return (found) => compare !== undefined && isInRange(found, value, compare);
 }
 
@@ -150,11 +180,22 @@ function isInRange(found: unknown, value: unknown, compare: (a: number, b: numbe
   return number !== undefined && compare(found as number, number);
 }
 
-function isSame(found: unknown, value: unknown): boolean {
-  if (found === value) return true;
-  if (typeof found === "number") return asNumber(value) === found;
-  if (typeof found !== "object" || found === null) return false;
-  return JSON.stringify(found) === JSON.stringify(value);
+/** Whether a value is one of the items: by value, numbers also when the item has them as text. */
+function sameAsAny(items: readonly unknown[]): Predicate {
+  const scalars = new Set<unknown>();
+  const numbers = new Set<number>();
+  const texts = new Set<string>();
+  for (const item of items) {
+    const number = asNumber(item);
+    if (number !== undefined) numbers.add(number);
+    if (typeof item === "object" && item !== null) texts.add(JSON.stringify(item));
+    else scalars.add(item);
+  }
+  return (found) => {
+    if (typeof found === "number") return numbers.has(found);
+    if (typeof found !== "object" || found === null) return scalars.has(found);
+    return texts.size > 0 && texts.has(JSON.stringify(found));
+  };
 }
 
 /** A number, also one in text: the existing registry casts by its schema, and shipped samples rely on it. */

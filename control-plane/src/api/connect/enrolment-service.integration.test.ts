@@ -59,7 +59,7 @@ async function start(tls: boolean): Promise<string> {
     logger: silentLogger,
     tls: authority && { certificate: () => authority.issue(["127.0.0.1"]) },
     handler: connectNodeAdapter({
-      requestGate: enrolmentGate(enrolment.authenticate, EnrolmentService.typeName),
+      requestGate: enrolmentGate(enrolment, EnrolmentService.typeName),
       interceptors: [errorMapping({ ...silentLogger, error: (message) => failures.push(message) })],
       routes(router) {
         enrolmentRoutes(router, enrolment);
