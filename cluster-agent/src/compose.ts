@@ -6,7 +6,10 @@ import {
   type Config,
   createHttpServer,
   type DocumentStore,
+  type DuplicateRules,
+  duplicateRules,
   type Enrolment,
+  KeyedDocuments,
   type Logger,
   listening,
   loopbackAuthenticator,
@@ -30,8 +33,6 @@ import { type LinkMemory, openLinkMemory } from "./link/link-memory.ts";
 import { revisionBase } from "./link/revision.ts";
 import { StateBoard } from "./link/state-board.ts";
 import { telemetryEntries } from "./link/telemetry-entries.ts";
-import { type DuplicateRules, duplicateRules } from "./nodes/duplicates.ts";
-import { NodeDocuments } from "./nodes/node-documents.ts";
 import { type NodeRegistry, openNodeRegistry } from "./nodes/node-registry.ts";
 import { periodic } from "./periodic.ts";
 import { SAMPLING, type settings } from "./settings.ts";
@@ -154,8 +155,8 @@ function openNodes(
 ): Promise<NodeRegistry> {
   const { store, clock, logger, intervals, memory } = given;
   return openNodeRegistry({
-    records: new NodeDocuments({ store, orgId: ORG_ID, collection: "nodes" }),
-    standings: new NodeDocuments({ store, orgId: ORG_ID, collection: "node_standings" }),
+    records: new KeyedDocuments({ store, orgId: ORG_ID, collection: "nodes" }),
+    standings: new KeyedDocuments({ store, orgId: ORG_ID, collection: "node_standings" }),
     clock,
     logger,
     intervals,

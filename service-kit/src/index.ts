@@ -21,6 +21,20 @@ export {
   errorMapping,
 } from "./connect-edge.ts";
 export {
+  type CandidateView,
+  type DuplicatesView,
+  DuplicateWatch,
+  type DuplicateWatchOptions,
+} from "./duplicates/duplicate-watch.ts";
+export {
+  type AskingAgent,
+  type DuplicateRules,
+  type DuplicateVerdict,
+  duplicateRules,
+} from "./duplicates/judge-duplicates.ts";
+export type { AgentInstance } from "./duplicates/sightings.ts";
+export type { Candidate, PickRequest, Standing } from "./duplicates/standing.ts";
+export {
   BerthError,
   ERROR_TABLE,
   type ErrorBody,
@@ -104,6 +118,7 @@ export {
 export { type ProcessLike, type Program, runProgram } from "./program.ts";
 export { compileFilter, type DocumentFilter, linearPattern } from "./query/filter.ts";
 export { applyUpdate } from "./query/update.ts";
+export { Serial } from "./serial.ts";
 export type {
   ApplyOutcome,
   DocumentKey,
@@ -112,5 +127,6 @@ export type {
   StoredDocument,
   Write,
 } from "./store/document-store.ts";
+export { KeyedDocuments } from "./store/keyed-documents.ts";
 export { openSqliteDocumentStore } from "./store/sqlite-document-store.ts";
 export { parse, typeName, type Validation, validate } from "./validate.ts";

@@ -1,6 +1,12 @@
-import { BerthError, bodyObject, type createHttpServer, parse } from "@berth/service-kit";
+import {
+  BerthError,
+  bodyObject,
+  type CandidateView,
+  type createHttpServer,
+  type DuplicatesView,
+  parse,
+} from "@berth/service-kit";
 import { Type } from "typebox";
-import type { CandidateView, DuplicatesView } from "../nodes/duplicate-watch.ts";
 import type { NodeRegistry } from "../nodes/node-registry.ts";
 
 type HttpServer = ReturnType<typeof createHttpServer>;

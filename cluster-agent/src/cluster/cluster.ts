@@ -1,7 +1,6 @@
 import type { ClusterDocument, ClusterMetrics } from "@berth/proto";
-import { BerthError, type DocumentStore } from "@berth/service-kit";
+import { BerthError, type DocumentStore, Serial } from "@berth/service-kit";
 import type { NodeRegistry } from "../nodes/node-registry.ts";
-import { Serial } from "../nodes/serial.ts";
 import { clusterMetrics } from "../telemetry/aggregate-metrics.ts";
 import { nodeEntry } from "../telemetry/node-entry.ts";
 import { nodeMetrics } from "../telemetry/node-metrics.ts";

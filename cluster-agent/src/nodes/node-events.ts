@@ -1,4 +1,4 @@
-import type { Logger, Reason } from "@berth/service-kit";
+import type { Candidate, Logger, Reason } from "@berth/service-kit";
 import type { FieldProblem } from "./check-samples.ts";
 import type { Liveness } from "./liveness.ts";
 
@@ -44,6 +44,12 @@ export class NodeNews {
     const level = kind === "node_joined" || kind === "node_back" ? "info" : alarming;
     this.#logger[level](news.message, { node, ...news.facts });
     this.#onEvent({ kind, key: `node/${node}`, facts: news.facts });
+  }
+
+  /** Tells that two agents run as one node. */
+  duplicate(node: string, candidates: readonly Candidate[]): void {
+    const message = "two agents run as one node: both are refused until an operator picks one";
+    this.tell(node, "node_duplicate", { message, facts: { candidates } });
   }
 
   /** Tells that a node is heard again, or not any more. */

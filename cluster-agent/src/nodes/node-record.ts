@@ -1,5 +1,4 @@
-import { BerthError } from "@berth/service-kit";
-import type { AgentInstance } from "./agent-sightings.ts";
+import { type AgentInstance, BerthError } from "@berth/service-kit";
 import type { CheckedRegistration } from "./check-fingerprint.ts";
 import { bindSlots } from "./gpu-slots.ts";
 import type { NodeInventory } from "./inventory.ts";

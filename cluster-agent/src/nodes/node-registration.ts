@@ -1,6 +1,5 @@
-import type { Reason } from "@berth/service-kit";
+import type { DuplicateVerdict, Reason } from "@berth/service-kit";
 import type { CheckedRegistration } from "./check-fingerprint.ts";
-import type { DuplicateVerdict } from "./duplicates.ts";
 import type { Liveness } from "./liveness.ts";
 import type { NodeRecord } from "./node-view.ts";
 

@@ -1,10 +1,18 @@
-import { BerthError, type Clock, type Logger } from "@berth/service-kit";
+import {
+  BerthError,
+  type Clock,
+  type DuplicateRules,
+  type DuplicatesView,
+  DuplicateWatch,
+  type KeyedDocuments,
+  type Logger,
+  type PickRequest,
+  Serial,
+  type Standing,
+} from "@berth/service-kit";
 import type { CheckedRegistration } from "./check-fingerprint.ts";
-import { type DuplicatesView, DuplicateWatch } from "./duplicate-watch.ts";
-import type { DuplicateRules } from "./duplicates.ts";
 import type { NodeInventory } from "./inventory.ts";
 import { type Liveness, livenessOf } from "./liveness.ts";
-import type { NodeDocuments } from "./node-documents.ts";
 import { NodeNews, type OnNodeEvent } from "./node-events.ts";
 import {
   askingInstance,
@@ -21,7 +29,6 @@ import {
   type Registration,
 } from "./node-registration.ts";
 import { type NodeSpeaker, speakerRefusal } from "./node-speaker.ts";
-import type { NodeStanding, PickRequest } from "./node-standing.ts";
 import {
   forgetLostGpus,
   forgetSamples,
@@ -33,7 +40,6 @@ import {
 } from "./node-state.ts";
 import type { NodeRecord, NodeView } from "./node-view.ts";
 import { RegistrationBook } from "./registration-book.ts";
-import { Serial } from "./serial.ts";
 
 /** Most nodes of one cluster. */
 export const MAX_NODES = 10_000;
@@ -42,8 +48,8 @@ const TWO_AGENTS = "two agents run as this node";
 
 /** What {@link openNodeRegistry} needs. */
 export interface NodeRegistryOptions {
-  readonly records: NodeDocuments<NodeRecord>;
-  readonly standings: NodeDocuments<NodeStanding>;
+  readonly records: KeyedDocuments<NodeRecord>;
+  readonly standings: KeyedDocuments<Standing>;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Sampling intervals and the TTL of silence, in ms. */
@@ -57,7 +63,10 @@ export async function openNodeRegistry(options: NodeRegistryOptions): Promise<No
   const { standings, clock, logger, onEvent, duplicateRules: rules } = options;
   const news = new NodeNews(logger, onEvent);
   const records = await options.records.load();
-  const watch = new DuplicateWatch({ standings, clock, logger, news, rules });
+  const watch = new DuplicateWatch({
+    ...{ subject: "node", standings, clock, logger, rules },
+    onDuplicate: (node, candidates) => news.duplicate(node, candidates),
+  });
   await watch.load(lastHolders(records));
   return new NodeRegistry(options, { records, watch, news });
 }
@@ -201,7 +210,7 @@ export class NodeRegistry {
     const known = this.#nodes.get(nodeId);
     const refusal = speakerRefusal(speaker, asked) ?? this.#placeRefusal(asked, known);
     if (refusal !== undefined) return refusal;
-    const verdict = await this.#watch.asks(nodeId, askingInstance(asked, speaker));
+    const verdict = await this.#watch.asks(nodeId, { agent: askingInstance(asked, speaker) });
     if (verdict === "duplicate" && known !== undefined) {
       this.#registrations.end(nodeId, TWO_AGENTS);
       this.#tellVerdict(nodeId, known);

@@ -1,7 +1,11 @@
-import { type DocumentStore, openSqliteDocumentStore, silentLogger } from "@berth/service-kit";
+import {
+  type DocumentStore,
+  duplicateRules,
+  KeyedDocuments,
+  openSqliteDocumentStore,
+  silentLogger,
+} from "@berth/service-kit";
 import { checkRegistration } from "../nodes/check-fingerprint.ts";
-import { duplicateRules } from "../nodes/duplicates.ts";
-import { NodeDocuments } from "../nodes/node-documents.ts";
 import type { NodeEvent } from "../nodes/node-events.ts";
 import type { RegisterOutcome, Registration } from "../nodes/node-registration.ts";
 import { type NodeRegistry, openNodeRegistry } from "../nodes/node-registry.ts";
@@ -22,8 +26,8 @@ export async function testRegistry(given?: DocumentStore): Promise<{
   const store = given ?? openSqliteDocumentStore(":memory:", clock);
   const events: NodeEvent[] = [];
   const nodes = await openNodeRegistry({
-    records: new NodeDocuments({ store, orgId: "default_org", collection: "nodes" }),
-    standings: new NodeDocuments({ store, orgId: "default_org", collection: "node_standings" }),
+    records: new KeyedDocuments({ store, orgId: "default_org", collection: "nodes" }),
+    standings: new KeyedDocuments({ store, orgId: "default_org", collection: "node_standings" }),
     clock,
     logger: silentLogger,
     intervals: INTERVALS,

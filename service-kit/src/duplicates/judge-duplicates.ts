@@ -1,22 +1,22 @@
-import { type AgentInstance, overlapping, type Sighting, sighted } from "./agent-sightings.ts";
+import { type AgentInstance, overlapping, type Sighting, sighted } from "./sightings.ts";
 import {
   inGroup,
   isRefused,
-  type NodeStanding,
   type PickRequest,
   pickCandidate,
+  type Standing,
   withCandidates,
   withRefused,
-} from "./node-standing.ts";
+} from "./standing.ts";
 
 /**
- * Finds two agents that run as one node: with the same key, machine id and node id, on copies of one
- * state directory (a cloned machine). A restart or a reboot is not one: its processes do not overlap
+ * Finds two agents that run as one subject (a node, a cluster): with the same key, identity and id, on
+ * copies of one state directory (a cloned machine). A restart or a reboot is not one: its processes do not overlap
  * in time. Failure model §2: duplicates are both refused until an operator picks.
  */
 export interface DuplicateState {
   /** What the store keeps. */
-  readonly standing: NodeStanding;
+  readonly standing: Standing;
   /** Who was heard since our own start. */
   readonly sightings: readonly Sighting[];
   /** Process whose registration counts; absent when none does. */
@@ -68,11 +68,11 @@ export interface DuplicateStep {
 }
 
 /**
- * State of a node at our own start. The process that held it last may be there still, and gets the time to
+ * State of a subject at our own start. The process that held it last may be there still, and gets the time to
  * be heard again.
  */
 export function openDuplicateState(
-  standing: NodeStanding,
+  standing: Standing,
   holder: AgentInstance | undefined,
   nowMs: number,
 ): DuplicateState {
@@ -81,19 +81,28 @@ export function openDuplicateState(
   return { standing, sightings, holderId: holder.instanceId };
 }
 
+/** A process that asks to register. */
+export interface AskingAgent {
+  readonly agent: AgentInstance;
+  /** Whether a connection of the holder is open and answers pings: then no start of another one replaces it. */
+  readonly isHolderPresent?: boolean;
+}
+
 /** A process asks to register. */
 export function agentAsks(
   state: DuplicateState,
-  asked: { readonly agent: AgentInstance; readonly moment: DuplicateMoment },
+  asked: AskingAgent & { readonly moment: DuplicateMoment },
   rules: DuplicateRules,
 ): DuplicateStep {
-  const { agent, moment } = asked;
+  const { agent, moment, isHolderPresent = false } = asked;
   if (isRefused(state.standing, agent)) return { state, verdict: "refused" };
   const sightings = sighted(state.sightings, agent, moment.nowMs);
   const seen = { ...state, sightings };
   if (state.standing.kind === "duplicate") return stillDuplicate(seen, agent, moment);
   const other = overlapping(sightings, agent.instanceId, rules.overlapMs);
   if (other !== undefined) return conflict(seen, agent, { other: other.agent, moment });
+  if (isHolderPresent && seen.holderId !== agent.instanceId)
+    return { state: seen, verdict: "wait" };
   return succession(seen, agent, { nowMs: moment.nowMs, liveMs: rules.liveMs });
 }
 

@@ -1,5 +1,5 @@
-import { BerthError } from "@berth/service-kit";
-import type { AgentInstance } from "./agent-sightings.ts";
+import { BerthError } from "../errors.ts";
+import type { AgentInstance } from "./sightings.ts";
 
 /** An agent process between which an operator picks. */
 export interface Candidate extends AgentInstance {
@@ -14,10 +14,10 @@ export interface AgentGroup {
 }
 
 /**
- * Whether one agent speaks for a node; kept in the store. `duplicate`: more than one does, all are
- * refused. `picked`: an operator has told which one it is; the others stay refused.
+ * Whether one agent speaks for a subject (a node, a cluster); kept in the store. `duplicate`: more than
+ * one does, all are refused. `picked`: an operator has told which one it is; the others stay refused.
  */
-export type NodeStanding =
+export type Standing =
   | { readonly kind: "clear" }
   | {
       readonly kind: "duplicate";
@@ -40,7 +40,7 @@ export interface PickRequest {
   readonly instanceId?: string | undefined;
 }
 
-/** Most candidates that are kept of a node, and most processes that a pick keeps refused. */
+/** Most candidates that are kept of a subject, and most processes that a pick keeps refused. */
 export const STANDING_LIMITS = { candidates: 8, refused: 64 } as const;
 
 /** Whether a process belongs to a group. */
@@ -49,7 +49,7 @@ export function inGroup(group: AgentGroup, agent: AgentInstance): boolean {
 }
 
 /** Whether an operator's pick refuses a process. */
-export function isRefused(standing: NodeStanding, agent: AgentInstance): boolean {
+export function isRefused(standing: Standing, agent: AgentInstance): boolean {
   return standing.kind === "picked" && inGroup(standing.refused, agent);
 }
 
@@ -71,12 +71,12 @@ export function withCandidates(
  * when the request does not tell the candidates apart, PRECONDITION_FAILED when there are none.
  */
 export function pickCandidate(
-  standing: NodeStanding,
+  standing: Standing,
   request: PickRequest,
   at: string,
-): Extract<NodeStanding, { kind: "picked" }> {
+): Extract<Standing, { kind: "picked" }> {
   if (standing.kind === "clear") {
-    throw new BerthError("PRECONDITION_FAILED", "the node has no duplicates to pick from");
+    throw new BerthError("PRECONDITION_FAILED", "there are no duplicates to pick from");
   }
   const { candidates } = standing;
   const picked = matching(candidates, request);
@@ -87,11 +87,11 @@ export function pickCandidate(
 
 /** The standing after a pick when one more process has turned out to be a copy: it stays refused. */
 export function withRefused(
-  standing: Extract<NodeStanding, { kind: "picked" }>,
+  standing: Extract<Standing, { kind: "picked" }>,
   intruder: AgentInstance,
   holder: AgentInstance,
   at: string,
-): NodeStanding {
+): Standing {
   const { instanceIds, bootIds } = groupOf([intruder], [holder]);
   const refused = {
     instanceIds: newest([...standing.refused.instanceIds, ...instanceIds]),

@@ -1,19 +1,20 @@
-import { BerthError, type DocumentStore } from "@berth/service-kit";
+import { BerthError } from "../errors.ts";
+import type { DocumentStore } from "./document-store.ts";
 
-/** What {@link NodeDocuments} is kept in. */
-export interface NodeDocumentsOptions {
+/** What {@link KeyedDocuments} is kept in. */
+export interface KeyedDocumentsOptions {
   readonly store: DocumentStore;
   readonly orgId: string;
   /** "nodes". */
   readonly collection: string;
 }
 
-/** Durable documents of one kind, by node id. */
-export class NodeDocuments<T> {
-  readonly #options: NodeDocumentsOptions;
+/** Durable documents of one kind, by id. */
+export class KeyedDocuments<T> {
+  readonly #options: KeyedDocumentsOptions;
   readonly #known = new Set<string>();
 
-  constructor(options: NodeDocumentsOptions) {
+  constructor(options: KeyedDocumentsOptions) {
     this.#options = options;
   }
 
@@ -32,9 +33,21 @@ export class NodeDocuments<T> {
     const kind = this.#known.has(id) ? "replace" : "insert";
     const outcome = await store.apply([{ kind, key, body }]);
     if (outcome.kind === "refused") {
-      const message = `the document of node ${id} in ${collection} was not written: ${outcome.why}`;
+      const message = `the document ${id} in ${collection} was not written: ${outcome.why}`;
       throw new BerthError("INTERNAL", message);
     }
     this.#known.add(id);
+  }
+
+  /** Removes a document; nothing happens when there is none. Call {@link load} before. */
+  async remove(id: string): Promise<void> {
+    if (!this.#known.has(id)) return;
+    const { store, orgId, collection } = this.#options;
+    const outcome = await store.apply([{ kind: "delete", key: { orgId, collection, id } }]);
+    if (outcome.kind === "refused") {
+      const message = `the document ${id} in ${collection} was not removed: ${outcome.why}`;
+      throw new BerthError("INTERNAL", message);
+    }
+    this.#known.delete(id);
   }
 }

@@ -1,4 +1,4 @@
-/** One process of a node-agent, as it introduces itself when it registers. */
+/** One process of an agent, as it introduces itself when it registers. */
 export interface AgentInstance {
   /** UUID that the process minted at its start. */
   readonly instanceId: string;
@@ -17,7 +17,7 @@ export interface Sighting {
   readonly lastAtMs: number;
 }
 
-/** Most processes that are remembered of one node: the newest ones. */
+/** Most processes that are remembered of one subject: the newest ones. */
 export const MAX_SIGHTINGS = 8;
 
 const MEMORY_MS = 600_000;

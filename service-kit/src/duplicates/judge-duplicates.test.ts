@@ -1,5 +1,4 @@
 import { describe, expect, it } from "vitest";
-import type { AgentInstance } from "./agent-sightings.ts";
 import {
   agentAsks,
   type DuplicateRules,
@@ -8,7 +7,8 @@ import {
   holderReports,
   openDuplicateState,
   operatorPicks,
-} from "./duplicates.ts";
+} from "./judge-duplicates.ts";
+import type { AgentInstance } from "./sightings.ts";
 
 const RULES: DuplicateRules = { liveMs: 10_000, overlapMs: 10_000 };
 
