@@ -13,7 +13,6 @@ export {
   loadConfig,
   loopbackHostSetting,
   portSetting,
-  requiredTextSetting,
   type Setting,
   type Settings,
   textSetting,

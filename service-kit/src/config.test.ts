@@ -6,7 +6,6 @@ import {
   loadConfig,
   loopbackHostSetting,
   portSetting,
-  requiredTextSetting,
   textSetting,
 } from "./config.ts";
 
@@ -65,8 +64,9 @@ describe("loadConfig", () => {
   );
 });
 
-describe("requiredTextSetting", () => {
-  const required = { token: requiredTextSetting({ env: "TOKEN", doc: "shown to the server" }) };
+describe("a required setting", () => {
+  const token = textSetting({ env: "TOKEN", doc: "shown to the server", fallback: "" });
+  const required = { token: { ...token, required: true } };
 
   it.each([{}, { TOKEN: "" }])("is a problem when it is not set: %j", (env) => {
     expect(loadConfig(required, env)).toEqual({

@@ -1,7 +1,14 @@
 import type { HandlerContext, Interceptor } from "@connectrpc/connect";
-import { BerthError, toBerthError, toConnectError } from "./errors.ts";
+import { BerthError, isBerthError, toBerthError, toConnectError } from "./errors.ts";
 import type { Logger } from "./log.ts";
 import type { Authenticate } from "./principal.ts";
+
+/** What of a service's generated description (`DescService`) tells how its calls are made. */
+interface RpcService {
+  /** "berth.agent.v1.AgentService". */
+  readonly typeName: string;
+  readonly methods: readonly { readonly name: string; readonly methodKind: string }[];
+}
 
 /**
  * Refuses calls that do not authenticate before anything is read of them, as `requestGate` of a Connect
@@ -45,6 +52,36 @@ export function enrolmentGate(
       throw toConnectError(thrown);
     }
   };
+}
+
+/** Whether an `authorization` header carries an agent's own key or an enrolment token that is known. */
+export function knownCaller(guard: EnrolmentGuard): (authorization: string | undefined) => boolean {
+  const holds = (check: () => unknown): boolean => {
+    try {
+      check();
+      return true;
+    } catch (thrown) {
+      if (isBerthError(thrown)) return false;
+      throw thrown;
+    }
+  };
+  return (authorization) =>
+    holds(() => guard.authenticate({ authorization })) ||
+    holds(() => guard.checkToken(authorization));
+}
+
+/**
+ * Paths of the calls whose input is one message (unary and server-streaming ones), for `unaryPaths` of
+ * `createHttp2Server`: "/berth.agent.v1.AgentService/Register".
+ */
+export function unaryPathsOf(...services: readonly RpcService[]): ReadonlySet<string> {
+  const calls = services.flatMap((service) => {
+    const oneMessage = service.methods.filter(
+      ({ methodKind }) => methodKind === "unary" || methodKind === "server_streaming",
+    );
+    return oneMessage.map(({ name }) => `/${service.typeName}/${name}`);
+  });
+  return new Set(calls);
 }
 
 /**

@@ -9,7 +9,6 @@ export {
   loadConfig,
   loopbackHostSetting,
   portSetting,
-  requiredTextSetting,
   type Setting,
   type Settings,
   textSetting,
@@ -19,6 +18,8 @@ export {
   type EnrolmentGuard,
   enrolmentGate,
   errorMapping,
+  knownCaller,
+  unaryPathsOf,
 } from "./connect-edge.ts";
 export {
   type CandidateView,
@@ -45,7 +46,11 @@ export {
   toErrorBody,
 } from "./errors.ts";
 export type { ServerTls } from "./http/certificate-renewal.ts";
-export { createHttp2Server, type Http2Server } from "./http/http2-server.ts";
+export {
+  createHttp2Server,
+  type Http2Server,
+  type Http2ServerOptions,
+} from "./http/http2-server.ts";
 export { type OriginRules, originRefusal } from "./http/origin.ts";
 export {
   bodyObject,
@@ -56,6 +61,7 @@ export {
   listening,
   MAX_BODY_BYTES,
 } from "./http/server.ts";
+export type { UnknownCallerLimits } from "./http/unknown-callers.ts";
 export {
   type AgentIdentity,
   type AgentIdentityOptions,
@@ -81,11 +87,12 @@ export {
   type PortSecurityOptions,
 } from "./identity/port-security.ts";
 export { isLoopback, serverNamesSetting } from "./identity/server-names.ts";
-export type {
-  Binding,
-  EnrolmentRequest,
-  TokenRecord,
-  TokenRequest,
+export {
+  type Binding,
+  type EnrolmentRequest,
+  MAX_ENROL_BYTES,
+  type TokenRecord,
+  type TokenRequest,
 } from "./identity/token-record.ts";
 export { addTokenRoutes, type TokenRoutesDeps } from "./identity/token-routes.ts";
 export {
@@ -116,9 +123,11 @@ export {
   type Principal,
 } from "./principal.ts";
 export { type ProcessLike, type Program, runProgram } from "./program.ts";
-export { compileFilter, type DocumentFilter, linearPattern } from "./query/filter.ts";
+export { compileFilter, type DocumentFilter } from "./query/filter.ts";
+export { linearPattern } from "./query/patterns.ts";
 export { applyUpdate } from "./query/update.ts";
 export { Serial } from "./serial.ts";
+export { allPages } from "./store/all-pages.ts";
 export type {
   ApplyOutcome,
   DocumentKey,

@@ -145,7 +145,10 @@ export class DuplicateWatch {
       const { candidates } = state.standing;
       this.#options.onDuplicate(id, candidates);
     }
-    await this.#writes.run(() => this.#options.standings.save(id, state.standing));
+    await this.#writes.run(async () => {
+      // Forgotten meanwhile: the store must not remember what nobody knows any more.
+      if (this.#states.has(id)) await this.#options.standings.save(id, state.standing);
+    });
     return verdict;
   }
 

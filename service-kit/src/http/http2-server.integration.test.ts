@@ -70,6 +70,24 @@ it("names the setting when the port is taken, and can be stopped after that", as
 });
 
 it.each([
+  ["192.0.2.1", "EADDRNOTAVAIL"],
+  ["127.0.0.1:80", "E"],
+])("names the host's setting when it cannot listen on %s", async (host, code) => {
+  const server = createHttp2Server({
+    name: "agents",
+    handler: (_request, response) => response.end(),
+    address: { host, port: 0, setting: "BERTH_AGENT_PORT", hostSetting: "BERTH_AGENT_HOST" },
+    logger: silentLogger,
+  });
+  await expect(server.start()).rejects.toThrow(
+    new RegExp(
+      `^"${host}" is no host .*\\(${code}.*expected.*; set BERTH_AGENT_HOST to another one$`,
+    ),
+  );
+  await server.stop();
+});
+
+it.each([
   "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
   "\u0000\u0001\u0002 garbage",
   "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n then garbage that is no frame at all",

@@ -2,16 +2,22 @@ import http2 from "node:http2";
 import type net from "node:net";
 import type { Part } from "../lifecycle.ts";
 import type { Logger } from "../log.ts";
+import { limitBodyTime } from "./body-limit.ts";
 import { CertificateRenewal, type ServerTls } from "./certificate-renewal.ts";
+import { keepPinging } from "./keep-pinging.ts";
 import { type ListenAddress, listenError } from "./server.ts";
+import {
+  UNKNOWN_CALLER_LIMITS,
+  type UnknownCallerLimits,
+  UnknownCallers,
+} from "./unknown-callers.ts";
+
+type Handler = (request: http2.Http2ServerRequest, response: http2.Http2ServerResponse) => void;
 
 /** How {@link createHttp2Server} builds a server. */
 export interface Http2ServerOptions {
   readonly name: string;
-  readonly handler: (
-    request: http2.Http2ServerRequest,
-    response: http2.Http2ServerResponse,
-  ) => void;
+  readonly handler: Handler;
   readonly address: ListenAddress;
   readonly logger: Logger;
   /**
@@ -21,6 +27,20 @@ export interface Http2ServerOptions {
   readonly pingIntervalMs?: number;
   /** Serves over TLS 1.2 or newer instead of cleartext. */
   readonly tls?: ServerTls | undefined;
+  /**
+   * Whether an `authorization` header carries a known credential; must not throw. With it a connection
+   * none of whose requests has carried one is destroyed after 10 s, and 4,096 of them are held at once.
+   */
+  readonly isKnown?: ((authorization: string | undefined) => boolean) | undefined;
+  /** Other limits of such connections. */
+  readonly unknownCallers?: Partial<UnknownCallerLimits>;
+  /**
+   * Paths of calls whose request is one message. Such a request is cancelled unless its body has ended within
+   * `unaryBodyLimitMs`.
+   */
+  readonly unaryPaths?: ReadonlySet<string> | undefined;
+  /** 10,000 ms by default. */
+  readonly unaryBodyLimitMs?: number;
 }
 
 /** An HTTP/2 server as a {@link Part}; `port` is the real one after start. */
@@ -32,19 +52,23 @@ export interface Http2Server extends Part {
 const PING_INTERVAL_MS = 3_000;
 const MAX_STREAMS_PER_CONNECTION = 256;
 const HANDSHAKE_LIMIT_MS = 10_000;
+const UNARY_BODY_LIMIT_MS = 10_000;
 
 /**
  * Serves gRPC and Connect. connect-node has no server-side keepalive, so each session is pinged here:
  * a half-open connection is found within three intervals (9 s by default) and destroyed, which aborts
- * the streams on it.
+ * the streams on it. With `isKnown` and `unaryPaths` callers without a credential and slow senders hold nothing
+ * for long.
  */
 export function createHttp2Server(options: Http2ServerOptions): Http2Server {
   const sessions = new Set<http2.ServerHttp2Session>();
   const sockets = new Set<net.Socket>();
-  const { server, renewal } = makeServer(options);
+  const unknown = unknownCallers(options);
+  const { server, renewal } = makeServer({ ...options, handler: guarded(options, unknown) });
   server.on("connection", (socket: net.Socket) => {
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
+    unknown?.began(socket);
   });
   server.on("session", (session: http2.ServerHttp2Session) => {
     sessions.add(session);
@@ -77,6 +101,23 @@ export function createHttp2Server(options: Http2ServerOptions): Http2Server {
       for (const socket of sockets) socket.destroy();
       await closed;
     },
+  };
+}
+
+function unknownCallers(options: Http2ServerOptions): UnknownCallers | undefined {
+  const { isKnown, logger, unknownCallers: limits } = options;
+  if (isKnown === undefined) return undefined;
+  return new UnknownCallers({ isKnown, logger, limits: { ...UNKNOWN_CALLER_LIMITS, ...limits } });
+}
+
+/** The handler behind what is looked at of each request. */
+function guarded(options: Http2ServerOptions, unknown: UnknownCallers | undefined): Handler {
+  const { handler, unaryBodyLimitMs = UNARY_BODY_LIMIT_MS, unaryPaths } = options;
+  return (request, response) => {
+    unknown?.asked(request);
+    const [path = ""] = request.url.split("?", 1);
+    if (unaryPaths?.has(path)) limitBodyTime(request, unaryBodyLimitMs);
+    handler(request, response);
   };
 }
 
@@ -115,26 +156,4 @@ function listen(server: AnyServer, address: ListenAddress): Promise<void> {
       resolve();
     });
   });
-}
-
-function keepPinging(session: http2.ServerHttp2Session, intervalMs: number): () => void {
-  let missed = 0;
-  const timer = setInterval(() => {
-    if (session.destroyed) return;
-    if (missed >= 2) {
-      session.destroy();
-      return;
-    }
-    missed += 1;
-    // A ping that throws from a timer would end the process.
-    try {
-      session.ping((error) => {
-        if (error === null) missed = 0;
-      });
-    } catch {
-      session.destroy();
-    }
-  }, intervalMs);
-  timer.unref();
-  return () => clearInterval(timer);
 }

@@ -202,6 +202,20 @@ describe("listenError", () => {
     });
   });
 
+  it.each(["EADDRNOTAVAIL", "ENOTFOUND", "EINVAL", "EAI_AGAIN", "EAFNOSUPPORT"])(
+    "names the host, its setting and what was expected when the host is wrong: %s",
+    (code) => {
+      const cause = Object.assign(new Error("x"), { code });
+      const expected = `"10.9.8.7" is no host to listen on (${code}): expected an address or a host name of this machine`;
+      const wrong = { ...address, host: "10.9.8.7" };
+      expect(listenError(cause, { ...wrong, hostSetting: "BERTH_AGENT_HOST" })).toMatchObject({
+        reason: "UNAVAILABLE",
+        message: `${expected}; set BERTH_AGENT_HOST to another one`,
+      });
+      expect(listenError(cause, wrong).message).toBe(expected);
+    },
+  );
+
   it.each([Object.assign(new Error("permission denied"), { code: "EACCES" }), "permission denied"])(
     "says why the port cannot be opened otherwise: %s",
     (cause) => {

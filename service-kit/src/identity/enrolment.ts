@@ -43,6 +43,12 @@ export interface EnrolmentOptions {
   readonly localToken?: string | undefined;
   /** Pin of the own CA, put into new tokens; absent without TLS. */
   readonly caPin?: string | undefined;
+  /**
+   * Called once after each change that ended a subject's key (another key took its place, or the subject was
+   * forgotten), when the change is durable and the old key lets nobody in any more. Must not throw: the
+   * change stands, but its caller would hear of a failure.
+   */
+  readonly onKeyEnded?: ((subjectId: string) => void) | undefined;
 }
 
 /** A new token: the only time that its text is known here. */
@@ -167,6 +173,7 @@ export class Enrolment {
       const before = this.#kept.binding(subjectId);
       if (before === undefined) return false;
       await this.#kept.change([{ binding: { id: subjectId, before, after: undefined } }]);
+      this.#options.onKeyEnded?.(subjectId);
       return true;
     });
   }
@@ -212,8 +219,12 @@ export class Enrolment {
       },
     ]);
     const fields = { subject_id: subjectId, token_id: tokenId };
-    if (before === undefined) logger.info(`${subject} enrolled`, fields);
-    else logger.warn(`${subject} enrolled again; its old key has ended`, fields);
+    if (before === undefined) {
+      logger.info(`${subject} enrolled`, fields);
+      return;
+    }
+    logger.warn(`${subject} enrolled again; its old key has ended`, fields);
+    this.#options.onKeyEnded?.(subjectId);
   }
 
   #grantOf(authorization: string | undefined): Grant {

@@ -50,6 +50,12 @@ export const MAX_TOKEN_USES = 10_000;
 /** Longest label, in characters. */
 export const MAX_LABEL_LENGTH = 200;
 
+/**
+ * Most bytes of an Enrol message, for `readMaxBytes` of the enrolment service: its fields take less than 1 KiB,
+ * and whoever sends it may have nothing but a token.
+ */
+export const MAX_ENROL_BYTES = 16 * 1024;
+
 const SUBJECT_ID = /^[a-zA-Z0-9._-]{1,253}$/;
 const MAX_IDENTITY_LENGTH = 512;
 const KEY_HASH_BYTES = 32;

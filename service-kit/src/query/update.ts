@@ -3,7 +3,7 @@ import { updateOne } from "mingo/updater";
 import { BerthError } from "../errors.ts";
 import { cloneJson, isJsonObject } from "../json.ts";
 import { typeName } from "../validate.ts";
-import { PATTERN_OPERATORS, prepareFilter } from "./filter.ts";
+import { PREPARED_OPERATORS, prepareFilter } from "./prepare-filter.ts";
 
 const OPERATORS = ["$set", "$unset", "$inc", "$push", "$pull"];
 const UNSAFE_KEYS = ["", "__proto__", "constructor", "prototype"];
@@ -26,7 +26,7 @@ export function applyUpdate<T extends object>(
   }
   const copy = cloneJson(document);
   // A fresh context: mingo adds its own operators to the one that it is given.
-  const context = Context.init({ query: PATTERN_OPERATORS });
+  const context = Context.init({ query: PREPARED_OPERATORS });
   try {
     updateOne([copy] as never, {}, prepared as never, { cloneMode: "deep" }, { context });
   } catch (cause) {

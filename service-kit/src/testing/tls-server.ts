@@ -1,7 +1,11 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { createHttp2Server, type Http2Server } from "../http/http2-server.ts";
+import {
+  createHttp2Server,
+  type Http2Server,
+  type Http2ServerOptions,
+} from "../http/http2-server.ts";
 import { type Authority, openAuthority } from "../identity/authority.ts";
 import { silentLogger } from "../log.ts";
 
@@ -17,7 +21,12 @@ export interface TlsServer {
 
 /** Starts a server that answers "hello", with a certificate for 127.0.0.1 or other names. */
 export async function startTlsServer(
-  options: { readonly names?: readonly string[]; readonly handshakeLimitMs?: number } = {},
+  options: {
+    readonly names?: readonly string[];
+    readonly handshakeLimitMs?: number;
+    /** Other options of the server. */
+    readonly server?: Partial<Http2ServerOptions>;
+  } = {},
 ): Promise<TlsServer> {
   const { handshakeLimitMs = 10_000, names = ["127.0.0.1"] } = options;
   const directory = mkdtempSync(path.join(tmpdir(), "berth-tls-"));
@@ -28,6 +37,7 @@ export async function startTlsServer(
     logger: silentLogger,
     tls: { certificate: () => authority.issue(names), handshakeLimitMs },
     handler: (_request, response) => response.end("hello"),
+    ...options.server,
   });
   await server.start();
   return {
