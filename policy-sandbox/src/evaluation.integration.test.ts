@@ -71,18 +71,6 @@ describe("the call", () => {
     expect([first.coldStart, second.coldStart]).toEqual([true, false]);
   });
 
-  test("the context comes back only when the policy changed it", async () => {
-    const body = "if 'seen' in input_data: context['seen'] = input_data['seen']\nreturn context";
-    expect(expectKind(await run(body), "returned").contextJson).toBeNull();
-    const changed = expectKind(await run(body, { inputJson: '{"seen":10.0}' }), "returned");
-    expect(changed.contextJson).toBe('{"seen": 10.0}');
-    const kept = await run(body, { contextJson: '{"seen":10.0}' });
-    expect(expectKind(kept, "returned")).toMatchObject({
-      resultJson: '{"seen": 10.0}',
-      contextJson: null,
-    });
-  });
-
   test("numbers cross without loss", async () => {
     const inputJson = '{"a":10.0,"b":9223372036854775809,"c":1e30,"d":0.1}';
     expect(await resultOf("return input_data", { inputJson })).toBe(
@@ -367,7 +355,6 @@ describe("output", () => {
 
 test.each([
   [{ settingsJson: "[]" }, "settingsJson"],
-  [{ contextJson: "1" }, "contextJson"],
   [{ parametersJson: "{" }, "parameters"],
   [{ inputJson: "NaN" }, "input"],
   [{ inputJson: "[".repeat(10_000) + "]".repeat(10_000) }, "inputJson"],

@@ -22,6 +22,7 @@ export type {
   HostMethod,
   HostReply,
   PolicyCall,
+  PolicyContext,
   ResidentDocument,
   ResidentInput,
   ResidentPart,
@@ -33,6 +34,7 @@ export type {
   SandboxOptions,
   SandboxStats,
   SnapshotState,
+  UnfitResident,
   WorkerState,
   WorkerStats,
 } from "./sandbox-types.ts";

@@ -79,6 +79,21 @@ test("what does not fit into the queue is overloaded at once", async () => {
   expect(outcomes.map((outcome) => outcome.kind)).toEqual(["returned", "returned", "returned"]);
 });
 
+test("one tenant's backlog refuses nobody else: its own newest makes room", async () => {
+  const sandbox = open({ maxQueued: 3, maxRunning: 2 });
+  await sandbox.ready();
+  const first = sandbox.evaluate(SLEEP);
+  await until(() => sandbox.stats().running === 1);
+  const backlog = [1, 2, 3].map(() => sandbox.evaluate(SLEEP));
+  const small = sandbox.evaluate(requestFor(QUICK, { tenant: "org/small" }));
+  const smaller = sandbox.evaluate(requestFor(QUICK, { tenant: "org/smaller" }));
+  expectKind(await small, "returned");
+  expectKind(await smaller, "returned");
+  const kinds = (await Promise.all([first, ...backlog])).map(({ kind }) => kind);
+  expect(kinds.slice(0, 2)).toEqual(["returned", "returned"]);
+  expect(kinds.at(-1)).toBe("overloaded");
+});
+
 test("a signal cancels a queued evaluation and kills a running one", async () => {
   const sandbox = open();
   await sandbox.ready();

@@ -80,11 +80,25 @@ export interface ResidentInput {
   readonly documents: readonly ResidentDocument[];
 }
 
+/** The JSON object that a policy finds as it left it, wherever its caller keeps it. */
+export interface PolicyContext {
+  /**
+   * The object's JSON text as it is when the policy's turn has come; `{}` at first. It has `limits.wallMs` to
+   * answer together with `resident`, and what it rejects with, `evaluate` rejects with.
+   */
+  read(): Promise<string>;
+  /**
+   * Takes a changed context, before any other evaluation of the tenant reads. Only of an evaluation that
+   * returned a result: one that raises, is killed or canceled writes nothing. Must not throw.
+   */
+  write(json: string): void;
+}
+
 /** One evaluation of one policy. */
 export interface EvaluationRequest {
   /** Who trusts whom: organisation and policy name. Two tenants never share an interpreter. */
   readonly tenant: string;
-  /** For messages and events only. */
+  /** For messages and events, and names what a context belongs to. */
   readonly policyUri: string;
   readonly code: PolicyCode;
   /** JSON object. Clients are injected after it is parsed and win over keys of the same name. */
@@ -99,8 +113,15 @@ export interface EvaluationRequest {
    * `limits.wallMs` to answer, and what it rejects with, `evaluate` rejects with.
    */
   readonly resident?: ResidentInput | (() => Promise<ResidentInput>);
-  /** JSON object kept by the host between calls; `{}` when absent. */
-  readonly contextJson?: string;
+  /**
+   * What the policy keeps between evaluations; an empty object of its own when absent, and not for `management`.
+   *
+   * A tenant that keeps something runs one evaluation at a time, so no update is lost: from the first time
+   * that it is seen to, and before anything is known of a policy (by its URI), until one of its evaluations has
+   * returned and left an empty context empty. So what can overlap are evaluations of a policy that first keeps
+   * nothing and starts later: of those that run when it first writes, the last to end wins.
+   */
+  readonly context?: PolicyContext;
   /** The whole of `os.environ`; empty when absent. */
   readonly environment?: Readonly<Record<string, string>>;
   readonly clients?: Readonly<Record<string, HostClient>>;

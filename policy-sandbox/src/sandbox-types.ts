@@ -1,6 +1,7 @@
+import type { Limits } from "./limits.ts";
 import type { CheckOutcome, EvaluationOutcome, UnpackOutcome } from "./outcome.ts";
 import type { PolicyCode } from "./policy.ts";
-import type { EvaluationRequest } from "./request.ts";
+import type { EvaluationRequest, ResidentInput } from "./request.ts";
 
 /** What a worker process is doing. */
 export type WorkerState = "starting" | "idle" | "running" | "stopping";
@@ -51,23 +52,39 @@ export interface SandboxOptions {
   readonly maxWorkers?: number;
   /** Evaluations at once; one policy takes at most all but one. Default: cores, at least 2. */
   readonly maxRunning?: number;
-  /** Evaluations that wait, over all tenants. Default 1,000; what comes on top is `overloaded`. */
+  /**
+   * Evaluations that wait, over all tenants. Default 1,000. What comes on top makes the newest of the tenant with
+   * the longest queue `overloaded`, so that one tenant's backlog refuses nobody else.
+   */
   readonly maxQueued?: number;
   /** JSON text of resident documents that one worker keeps, in MiB. Default 64. */
   readonly maxResidentMiB?: number;
   /**
    * Share (0 to 1) of the evaluations of trusted code after which the resident documents are compared with
-   * their source. Default 1/256.
+   * their source, in the long run; for code that is new it is many times larger (input-trust.ts). Default 1/256.
    */
   readonly inputCheckShare?: number;
+}
+
+/** A resident document that is to be left out. */
+export interface UnfitResident {
+  readonly id: string;
+  /** Why, without the id: "needs 20000000 bytes, at most 16777216 are allowed for one document". */
+  readonly message: string;
 }
 
 /** Runs policies in sealed child processes. Nothing here throws for what a policy does. */
 export interface Sandbox {
   /** Resolves when the snapshot is there and the spare is warm; rejects when neither can be had. */
   ready(): Promise<void>;
-  /** Rejects only with what a `resident` function of the caller's rejects with. */
+  /** Rejects only with what a function of the caller's (`resident`, `context.read`) rejects with. */
   evaluate(request: EvaluationRequest): Promise<EvaluationOutcome>;
+  /**
+   * The documents that would make `evaluate` refuse the whole request as `invalid_input`, or fill the workers at the
+   * cost of all others: to be asked with what goes into `resident`, and left out. Empty when all of them fit.
+   * Cheap when asked again: what is found out about a part is kept with the part object.
+   */
+  unfitResidents(resident: ResidentInput, limits: Limits): readonly UnfitResident[];
   /** Looks at the code without running it. */
   check(code: PolicyCode): Promise<CheckOutcome>;
   /** Reads a policy archive (tar in any compression, or zip) inside a sealed worker. */

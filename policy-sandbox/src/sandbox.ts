@@ -1,3 +1,4 @@
+import { ContextUse } from "./host/context-use.ts";
 import { evaluateOn, outcomeOfRefusal } from "./host/evaluate.ts";
 import { InputTrust } from "./host/input-trust.ts";
 import { checkOn, MAX_ARCHIVE_BYTES, unpackOn } from "./host/inspect-code.ts";
@@ -5,12 +6,14 @@ import { Pool } from "./host/pool.ts";
 import { poolLimits } from "./host/pool-policy.ts";
 import type { Refusal } from "./host/pool-task.ts";
 import { RequestChecks } from "./host/prepare-request.ts";
+import { unfitDocuments } from "./host/resident-fit.ts";
 import { ResidentRecord } from "./host/resident-record.ts";
 import { SnapshotStore } from "./host/snapshot.ts";
+import type { Limits } from "./limits.ts";
 import type { CheckOutcome, EvaluationOutcome, UnpackOutcome } from "./outcome.ts";
 import type { PolicyCode } from "./policy.ts";
-import type { EvaluationRequest } from "./request.ts";
-import type { Sandbox, SandboxOptions, SandboxStats } from "./sandbox-types.ts";
+import type { EvaluationRequest, ResidentInput } from "./request.ts";
+import type { Sandbox, SandboxOptions, SandboxStats, UnfitResident } from "./sandbox-types.ts";
 
 // Tenants of the sandbox's own: a caller's tenant never starts with NUL.
 const UNPACK_TENANT = "\0unpack";
@@ -32,6 +35,7 @@ class PooledSandbox implements Sandbox {
   readonly #pool: Pool;
   readonly #checks: RequestChecks;
   readonly #trust: InputTrust;
+  readonly #contexts = new ContextUse();
 
   constructor(options: SandboxOptions) {
     const onEvent = options.onEvent ?? (() => undefined);
@@ -65,10 +69,20 @@ class PooledSandbox implements Sandbox {
     const outcome = await this.#pool.submit({
       tenant: request.tenant,
       signal: request.signal,
+      runsAlone: () => this.#contexts.runsAlone(request.tenant, contextName(request)),
       work: (worker, queuedMs) =>
-        evaluateOn(worker, prepared, { queuedMs, trust: this.#trust, checks: this.#checks }),
+        evaluateOn(worker, prepared, {
+          queuedMs,
+          trust: this.#trust,
+          checks: this.#checks,
+          contexts: this.#contexts,
+        }),
     });
     return outcome.kind === "no_worker" ? outcomeOfRefusal(outcome) : outcome;
+  }
+
+  unfitResidents(resident: ResidentInput, limits: Limits): readonly UnfitResident[] {
+    return unfitDocuments(resident, limits, this.#checks);
   }
 
   async check(code: PolicyCode): Promise<CheckOutcome> {
@@ -98,6 +112,11 @@ class PooledSandbox implements Sandbox {
   async close(): Promise<void> {
     await Promise.all([this.#pool.close(), this.#snapshot.close()]);
   }
+}
+
+/** What a request's context belongs to; null when it has none. */
+function contextName({ context, call, policyUri }: EvaluationRequest): string | null {
+  return context === undefined || call?.kind === "management" ? null : policyUri;
 }
 
 function isRefusal(outcome: { kind: string }): outcome is Refusal {

@@ -1,6 +1,8 @@
 import type { EvaluationFacts, EvaluationOutcome } from "../outcome.ts";
 import { FrameError } from "../protocol/frames.ts";
-import type { EvaluationRequest, ResidentInput } from "../request.ts";
+import type { EvaluationRequest } from "../request.ts";
+import { type AskedInput, askCaller } from "./ask-caller.ts";
+import type { ContextUse } from "./context-use.ts";
 import { answerHostCall, raiseReply } from "./host-calls.ts";
 import type { InputCheck, InputMode, InputTrust } from "./input-trust.ts";
 import type { AnswerContext, EndCause, Job, JobReply } from "./job.ts";
@@ -11,6 +13,7 @@ import type { CheckedResidents } from "./resident-input.ts";
 import { type EvaluationReply, parseEvaluationReply } from "./runner-replies.ts";
 
 type Limit = "wall" | "cpu";
+type Returned = Extract<EvaluationOutcome, { kind: "returned" }>;
 
 const MIB = 1024 * 1024;
 
@@ -27,20 +30,48 @@ interface Run {
 export interface EvaluationParts {
   readonly trust: InputTrust;
   readonly checks: RequestChecks;
+  readonly contexts: ContextUse;
 }
 
 /**
- * Runs a checked request on a worker and says how it ended. Rejects only with what the caller's own
- * `resident` function rejects with.
+ * Runs a checked request on a worker and says how it ended. A changed context is written before this resolves.
+ * Rejects only with what the caller's own functions (`resident`, `context.read`) reject with.
  */
 export async function evaluateOn(
   worker: PoolWorker,
   prepared: PreparedRequest,
   on: EvaluationParts & { readonly queuedMs: number },
 ): Promise<EvaluationOutcome> {
+  const asked = await askCaller(prepared, on.checks);
+  if ("kind" in asked) return asked;
+  const { tenant } = prepared.request;
+  if (!asked.context.isEmpty) on.contexts.noteKept(tenant);
+  const outcome = await runOn(worker, { prepared, asked }, on);
+  if (outcome.kind === "returned") keepContext(prepared.request, { asked, outcome }, on.contexts);
+  return outcome;
+}
+
+/** Before the worker is released: the tenant's next evaluation reads what is written here. */
+function keepContext(
+  { tenant, policyUri, context }: EvaluationRequest,
+  ended: { readonly asked: AskedInput; readonly outcome: Returned },
+  contexts: ContextUse,
+): void {
+  const { contextJson } = ended.outcome;
+  if (context === undefined) return;
+  if (contextJson !== null) {
+    contexts.noteKept(tenant);
+    context.write(contextJson);
+  } else if (ended.asked.context.isEmpty) contexts.noteEmpty(tenant, policyUri);
+}
+
+async function runOn(
+  worker: PoolWorker,
+  { prepared, asked }: { readonly prepared: PreparedRequest; readonly asked: AskedInput },
+  on: EvaluationParts & { readonly queuedMs: number },
+): Promise<EvaluationOutcome> {
   const { request } = prepared;
-  const wanted = await residentsOf(prepared, on.checks);
-  if (wanted !== null && "kind" in wanted) return wanted;
+  const { residents: wanted, context } = asked;
   const startedAt = performance.now();
   const loaded = worker.instances.has(prepared.instance);
   const residents = wanted === null ? null : useResidents(worker, request, { wanted, ...on });
@@ -48,7 +79,7 @@ export async function evaluateOn(
   request.signal?.addEventListener("abort", onAbort, { once: true });
   if (request.signal?.aborted === true) onAbort();
   const residentBytes = worker.residents.peakBytes;
-  const job = evaluationJob(prepared, { loaded, residents, residentBytes });
+  const job = evaluationJob(prepared, { loaded, residents, residentBytes, context });
   const reply = await worker.run({ ...job, ...jobBounds(prepared, residentBytes) });
   request.signal?.removeEventListener("abort", onAbort);
   const facts = {
@@ -71,35 +102,6 @@ export function outcomeOfRefusal(refusal: Refusal): EvaluationOutcome {
   const facts = { log: "", logTruncated: false, wallMs: 0, cpuMs: 0, queuedMs, coldStart: true };
   const input = { inputCopied: false, inputChanged: false };
   return { kind: "crashed", cause: "spawn", message, ...facts, ...input };
-}
-
-/** The documents of a request, asked for when the caller wants to be asked; or why it does not run. */
-async function residentsOf(
-  { request, resident }: PreparedRequest,
-  checks: RequestChecks,
-): Promise<
-  CheckedResidents | Extract<EvaluationOutcome, { kind: "invalid_input" | "canceled" }> | null
-> {
-  if (typeof request.resident !== "function") return resident;
-  const { limits, signal } = request;
-  const { promise, resolve, reject } = Promise.withResolvers<ResidentInput | "late" | "canceled">();
-  const timer = setTimeout(() => resolve("late"), limits.wallMs);
-  const onAbort = () => resolve("canceled");
-  signal?.addEventListener("abort", onAbort, { once: true });
-  if (signal?.aborted === true) onAbort();
-  try {
-    request.resident().then(resolve, reject);
-    const found = await promise;
-    if (found === "canceled") return { kind: "canceled" };
-    const checked =
-      found === "late"
-        ? `resident: not told within ${limits.wallMs} ms`
-        : checks.residents(request, found);
-    return typeof checked === "string" ? { kind: "invalid_input", message: checked } : checked;
-  } finally {
-    clearTimeout(timer);
-    signal?.removeEventListener("abort", onAbort);
-  }
 }
 
 function useResidents(

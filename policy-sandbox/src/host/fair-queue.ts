@@ -1,6 +1,6 @@
 /** Items that wait, by tenant; tenants take turns, so a long queue of one does not hold up the others. */
 export class FairQueue<T> {
-  readonly #byTenant = new Map<string, Set<T>>();
+  readonly #byTenant = new Map<string, Line<T>>();
   #size = 0;
 
   get size(): number {
@@ -12,39 +12,108 @@ export class FairQueue<T> {
     return [...this.#byTenant.keys()];
   }
 
+  /** Adds an item that does not wait yet. */
   add(tenant: string, item: T): void {
-    const items = this.#byTenant.get(tenant) ?? new Set<T>();
-    items.add(item);
-    this.#byTenant.set(tenant, items);
+    const line = this.#byTenant.get(tenant) ?? new Line<T>();
+    line.add(item);
+    this.#byTenant.set(tenant, line);
     this.#size += 1;
   }
 
   /** Everything that waits, as it is now. */
   items(): { tenant: string; item: T }[] {
-    return [...this.#byTenant].flatMap(([tenant, items]) =>
-      [...items].map((item) => ({ tenant, item })),
+    return [...this.#byTenant].flatMap(([tenant, line]) =>
+      [...line].map((item) => ({ tenant, item })),
     );
+  }
+
+  /** The tenant's oldest item, which goes on waiting. */
+  first(tenant: string): T | undefined {
+    return this.#byTenant.get(tenant)?.oldest();
   }
 
   /** Takes the tenant's oldest item and moves the tenant to the end of the line. */
   take(tenant: string): T | undefined {
-    const items = this.#byTenant.get(tenant);
-    const first = items?.values().next().value;
-    if (items === undefined || first === undefined) return undefined;
+    const line = this.#byTenant.get(tenant);
+    const first = line?.oldest();
+    if (line === undefined || first === undefined) return undefined;
     this.remove(tenant, first);
-    if (items.size > 0) {
+    if (line.size > 0) {
       this.#byTenant.delete(tenant);
-      this.#byTenant.set(tenant, items);
+      this.#byTenant.set(tenant, line);
     }
     return first;
   }
 
+  /**
+   * Takes the newest item of the tenant that has most waiting; of tenants that have equally many it is the
+   * preferred one's. Looks at each tenant, not at each item.
+   */
+  takeNewestOfLongest(preferred: string): T | undefined {
+    let longest = preferred;
+    let most = this.#byTenant.get(preferred)?.size ?? 0;
+    for (const [tenant, { size }] of this.#byTenant) {
+      if (size <= most) continue;
+      longest = tenant;
+      most = size;
+    }
+    const newest = this.#byTenant.get(longest)?.newest();
+    if (newest !== undefined) this.remove(longest, newest);
+    return newest;
+  }
+
   /** False when the item does not wait any more. */
   remove(tenant: string, item: T): boolean {
-    const items = this.#byTenant.get(tenant);
-    if (items === undefined || !items.delete(item)) return false;
+    const line = this.#byTenant.get(tenant);
+    if (line === undefined || !line.remove(item)) return false;
     this.#size -= 1;
-    if (items.size === 0) this.#byTenant.delete(tenant);
+    if (line.size === 0) this.#byTenant.delete(tenant);
     return true;
+  }
+}
+
+interface Place<T> {
+  readonly item: T;
+  older: Place<T> | null;
+  newer: Place<T> | null;
+}
+
+/** Items in the order of their arrival, of which any can go at any time. */
+class Line<T> {
+  readonly #places = new Map<T, Place<T>>();
+  /** A map can be read from its beginning only: this is its end. */
+  #newest: Place<T> | null = null;
+
+  get size(): number {
+    return this.#places.size;
+  }
+
+  [Symbol.iterator](): IterableIterator<T> {
+    return this.#places.keys();
+  }
+
+  add(item: T): void {
+    const place: Place<T> = { item, older: this.#newest, newer: null };
+    if (this.#newest !== null) this.#newest.newer = place;
+    this.#newest = place;
+    this.#places.set(item, place);
+  }
+
+  remove(item: T): boolean {
+    const place = this.#places.get(item);
+    if (place === undefined) return false;
+    const { older, newer } = place;
+    if (older !== null) older.newer = newer;
+    if (newer === null) this.#newest = older;
+    else newer.older = older;
+    return this.#places.delete(item);
+  }
+
+  oldest(): T | undefined {
+    return this.#places.keys().next().value;
+  }
+
+  newest(): T | undefined {
+    return this.#newest?.item;
   }
 }

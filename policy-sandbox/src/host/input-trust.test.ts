@@ -46,9 +46,63 @@ test("code that changed its input gets copies for good, and the tenant's workers
   expect(trust.epochOf("org/q")).toBe(0);
 });
 
-test("the share decides how often trusted code is looked at", () => {
-  expect(trusted(1 / 256, 0.003).modeFor("org/p", "d1")).toBe("sampled");
-  expect(trusted(1 / 256, 0.004).modeFor("org/p", "d1")).toBe("shared");
+test.each([
+  [4, 1 / 8],
+  [100, 1 / 8],
+  [101, 1 / 32],
+  [1_000, 1 / 32],
+  [1_001, 1 / 256],
+  [20_000, 1 / 256],
+])(
+  "the evaluation of trusted code with number %i is looked at with a share of %d",
+  (number, share) => {
+    for (const [random, mode] of [
+      [share * 0.99, "sampled"],
+      [share, "shared"],
+    ] as const) {
+      const trust = trusted(1 / 256, random);
+      for (let count = 4; count < number; count += 1) trust.modeFor("org/p", "d1");
+      expect(trust.modeFor("org/p", "d1")).toBe(mode);
+    }
+  },
+);
+
+test("code that waits with its first write until it is trusted is found within its first hundred evaluations", () => {
+  // A fixed sequence that covers 0 to 1 evenly stands for chance.
+  let step = 0;
+  const random = () => {
+    step += 1;
+    return (step * 0.618_033_988_749_895) % 1;
+  };
+  const trust = new InputTrust({ sampledShare: 1 / 256, random });
+  for (let count = 0; count < 3; count += 1) checked(trust, "clean");
+  let evaluations = 3;
+  while (!trust.isWriter("org/p", "d1")) {
+    evaluations += 1;
+    const mode = trust.modeFor("org/p", "d1");
+    if (mode === "sampled") trust.note({ ...RUN, mode }, "changed", []);
+  }
+  expect(evaluations).toBeLessThan(30);
+});
+
+test("a share of none looks at nothing, and one of all at everything", () => {
+  for (const [share, mode] of [
+    [0, "shared"],
+    [1, "sampled"],
+  ] as const) {
+    const trust = trusted(share, 0.999);
+    for (let count = 0; count < 200; count += 1) {
+      expect(trust.modeFor("org/p", "d1")).toBe(mode);
+    }
+  }
+});
+
+test("each code is new on its own", () => {
+  const trust = trusted(1 / 256, 1 / 16);
+  for (let count = 0; count < 2_000; count += 1) trust.modeFor("org/p", "d1");
+  for (let count = 0; count < 3; count += 1) checked(trust, "clean", "d2");
+  expect(trust.modeFor("org/p", "d1")).toBe("shared");
+  expect(trust.modeFor("org/p", "d2")).toBe("sampled");
 });
 
 test("when a sample finds damage, all code that shared the documents gets copies from then on", () => {

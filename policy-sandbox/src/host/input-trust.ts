@@ -14,7 +14,7 @@ export type InputCheck = "clean" | "changed" | "unknown";
 
 /** Which code is spared the copies. */
 export interface TrustOptions {
-  /** Share of the evaluations of trusted code that are sampled: 0 to 1. */
+  /** Share of the evaluations of trusted code that are sampled in the long run: 0 to 1. */
   readonly sampledShare: number;
   /** 0 up to 1, at random; not to be foreseen by a policy. */
   readonly random: () => number;
@@ -22,10 +22,21 @@ export interface TrustOptions {
 
 interface Verdict {
   clean: number;
+  /** Evaluations since the code was trusted. */
+  trusted: number;
   writer: boolean;
 }
 
 const CLEAN_BEFORE_TRUST = 3;
+/**
+ * How many times more often new code is sampled, up to which evaluation: with 1/256 it is every 8th, then every
+ * 32nd. A sample compares at most 64 parts of documents: 5 ms of CPU for 64 GPUs each, beside the 3.5 ms of a policy
+ * that looks at all GPUs of 100 such documents. So that one is slowed down by a sixth, then by a twentieth.
+ */
+const MORE_OFTEN = [
+  { upTo: 100, times: 32 },
+  { upTo: 1_000, times: 8 },
+] as const;
 const MAX_VERDICTS = 4_096;
 const MAX_TENANTS = 4_096;
 
@@ -34,6 +45,13 @@ const MAX_TENANTS = 4_096;
  * and parameters. Code is trusted after three evaluations on copies that it left unchanged; once seen to
  * change something it works on copies for good. The verdicts that were used least recently are forgotten,
  * which costs three evaluations on copies.
+ *
+ * Trusted code is looked at by chance: often while it is new, rarely later. Code that waits until it is trusted, or
+ * for its ten-thousandth run, and then writes, changes what its own tenant's evaluations see on that worker, until
+ * the document is sent anew, the worker ends or a sample finds it: with 1/256 that is after 256 evaluations on
+ * average, four times as many when only one of 256 documents was changed. Code that attacks the runner in its
+ * interpreter can also hide from samples. Neither reaches another tenant, the host's own documents, or the checks that
+ * the host makes of results: a tenant can spoil its own decisions, which it makes anyway.
  */
 export class InputTrust {
   readonly #options: TrustOptions;
@@ -50,7 +68,10 @@ export class InputTrust {
     const verdict = this.#verdictOf(tenant, digest);
     if (verdict.writer) return "private";
     if (verdict.clean < CLEAN_BEFORE_TRUST) return "checked";
-    return this.#options.random() < this.#options.sampledShare ? "sampled" : "shared";
+    verdict.trusted += 1;
+    const number = CLEAN_BEFORE_TRUST + verdict.trusted;
+    const times = MORE_OFTEN.find(({ upTo }) => number <= upTo)?.times ?? 1;
+    return this.#options.random() < times * this.#options.sampledShare ? "sampled" : "shared";
   }
 
   /** Grows when what the tenant's workers hold is in doubt: they drop it and begin anew. */
@@ -85,7 +106,7 @@ export class InputTrust {
 
   #verdictOf(tenant: string, digest: string): Verdict {
     const key = keyOf(tenant, digest);
-    const verdict = this.#verdicts.get(key) ?? { clean: 0, writer: false };
+    const verdict = this.#verdicts.get(key) ?? { clean: 0, trusted: 0, writer: false };
     this.#verdicts.delete(key);
     this.#verdicts.set(key, verdict);
     trim(this.#verdicts, MAX_VERDICTS);

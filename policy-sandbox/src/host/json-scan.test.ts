@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { scanJson } from "./json-scan.ts";
+import { hasUnreadableNumber, scanJson } from "./json-scan.ts";
 
 test.each([
   ["1", 0],
@@ -31,4 +31,17 @@ test.each([
 test("containers, separators and strings are counted outside of strings only", () => {
   const text = '{"a":[1,{}],"b, {":"[:\\","}';
   expect(scanJson(text)).toMatchObject({ objects: 2, arrays: 1, separators: 4, strings: 3 });
+});
+
+test.each([
+  ["[1, -2.5, 1e308, 0.1E-400]", false],
+  ['{"1e999": "1e999 \\" 1e999"}', false],
+  [`[${"9".repeat(4_300)}]`, false],
+  [`[${"9".repeat(4_301)}]`, true],
+  [`[-${"9".repeat(4_301)}]`, true],
+  [`[${"9".repeat(310)}.0]`, true],
+  ['{"a":-1e999,"a":1}', true],
+  ['["x", 1.5E+309]', true],
+])("whether Python reads every number of %.40s is told", (text, unreadable) => {
+  expect(hasUnreadableNumber(text)).toBe(unreadable);
 });

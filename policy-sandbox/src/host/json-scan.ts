@@ -24,10 +24,16 @@ const COMMA = 0x2c;
 const COLON = 0x3a;
 const DIGIT_ZERO = 0x30;
 const DIGIT_NINE = 0x39;
+const PLUS = 0x2b;
+const MINUS = 0x2d;
+const POINT = 0x2e;
 const UPPER_E = 0x45;
 const LOWER_E = 0x65;
 const WIDE_EXPONENT = /^[+-]?\d{3,}/;
 const WIDE_RUN = 300;
+const INTEGER = /^[0-9]*$/;
+// sys.get_int_max_str_digits() of CPython 3.13.
+const MAX_INTEGER_DIGITS = 4_300;
 
 /**
  * Measures a JSON text. Nothing is recursive, so no text can exhaust the stack; a text that is not JSON gets
@@ -50,6 +56,39 @@ export function scanJson(text: string): JsonScan {
   if (scan.run > 0) endNumber(scan, text, text.length);
   const { deepest: depth, wideNumbers, objects, arrays, separators, strings } = scan;
   return { depth, wideNumbers, objects, arrays, separators, strings };
+}
+
+/**
+ * Whether a JSON text holds a number that Python does not read: a float beyond every double, or an integer of more
+ * digits than it converts. Also one that JavaScript does not see, because its key stands again later.
+ */
+export function hasUnreadableNumber(text: string): boolean {
+  for (let at = 0; at < text.length; at += 1) {
+    const code = text.charCodeAt(at);
+    if (code === QUOTE) at = endOfString(text, at);
+    else if (code >= DIGIT_ZERO && code <= DIGIT_NINE) {
+      const end = endOfToken(text, at);
+      const token = text.slice(at, end);
+      const readable = INTEGER.test(token)
+        ? token.length <= MAX_INTEGER_DIGITS
+        : Number.isFinite(Number(token));
+      if (!readable) return true;
+      at = end - 1;
+    }
+  }
+  return false;
+}
+
+/** The index behind the last character that can belong to the number that begins at `start`. */
+function endOfToken(text: string, start: number): number {
+  let end = start;
+  while (end < text.length && isInNumber(text.charCodeAt(end))) end += 1;
+  return end;
+}
+
+function isInNumber(code: number): boolean {
+  if (code >= DIGIT_ZERO && code <= DIGIT_NINE) return true;
+  return code === POINT || code === PLUS || code === MINUS || code === LOWER_E || code === UPPER_E;
 }
 
 /** What has been counted so far. */

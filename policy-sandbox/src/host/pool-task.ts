@@ -20,6 +20,8 @@ export interface PoolWorker {
 export interface Task<T> {
   readonly tenant: string;
   readonly signal?: AbortSignal | undefined;
+  /** Asked when its turn has come: whether no other of the tenant may run meanwhile. Default: others may. */
+  readonly runsAlone?: () => boolean;
   readonly work: (worker: PoolWorker, queuedMs: number) => Promise<T>;
 }
 

@@ -1,10 +1,10 @@
 import type { SandboxEvent, SandboxStats, WorkerState } from "../sandbox-types.ts";
-import { FairQueue } from "./fair-queue.ts";
 import { chooseWorker, type PoolLimits } from "./pool-policy.ts";
 import type { PoolParts, PoolWorker, Refusal, Task } from "./pool-task.ts";
 import { readUsageNow } from "./process-usage.ts";
 import type { SnapshotStore } from "./snapshot.ts";
 import { pyodideDir, xzScript } from "./spawn-worker.ts";
+import { Turns, type Waiting } from "./turns.ts";
 import { WorkerProcess } from "./worker-process.ts";
 
 interface Entry extends PoolWorker {
@@ -15,11 +15,9 @@ interface Entry extends PoolWorker {
   evaluations: number;
 }
 
-interface Waiting {
-  readonly tenant: string;
+interface Queued extends Waiting {
   readonly queuedAt: number;
   readonly start: (entry: Entry) => void;
-  readonly refuse: (refusal: Refusal) => void;
 }
 
 const BACKOFF_MIN_MS = 250;
@@ -32,9 +30,7 @@ export class Pool {
   readonly #onEvent: (event: SandboxEvent) => void;
   readonly #newRecord: PoolParts["newRecord"];
   readonly #workers = new Set<Entry>();
-  readonly #queue = new FairQueue<Waiting>();
-  readonly #runningByTenant = new Map<string, number>();
-  #running = 0;
+  readonly #turns: Turns<Queued>;
   #uses = 0;
   #starting = 0;
   #failures = 0;
@@ -44,6 +40,7 @@ export class Pool {
 
   constructor(limits: PoolLimits, parts: PoolParts) {
     this.#limits = limits;
+    this.#turns = new Turns(limits);
     this.#snapshot = parts.snapshot;
     this.#onEvent = parts.onEvent;
     this.#newRecord = parts.newRecord;
@@ -65,10 +62,11 @@ export class Pool {
     const { promise, resolve, reject } = Promise.withResolvers<T | Refusal>();
     const queuedAt = performance.now();
     const onAbort = () => {
-      if (this.#queue.remove(task.tenant, waiting)) resolve({ kind: "canceled" });
+      if (this.#turns.leave(queued)) resolve({ kind: "canceled" });
     };
-    const waiting: Waiting = {
+    const queued: Queued = {
       tenant: task.tenant,
+      runsAlone: task.runsAlone ?? (() => false),
       queuedAt,
       start: (entry) => {
         task.signal?.removeEventListener("abort", onAbort);
@@ -83,15 +81,9 @@ export class Pool {
       },
     };
     task.signal?.addEventListener("abort", onAbort, { once: true });
-    this.#queue.add(task.tenant, waiting);
+    this.#turns.add(queued);
     this.#dispatch();
-    const { maxQueued } = this.#limits;
-    if (this.#queue.size > maxQueued && this.#queue.remove(task.tenant, waiting)) {
-      waiting.refuse({
-        kind: "overloaded",
-        message: `${maxQueued} evaluations are waiting already`,
-      });
-    }
+    this.#turns.trim(task.tenant);
     return promise;
   }
 
@@ -106,13 +98,13 @@ export class Pool {
         ...(usage === null ? {} : { rssMiB: Math.round(usage.rssMiB) }),
       };
     });
-    return { workers, running: this.#running, queued: this.#queue.size };
+    return { workers, running: this.#turns.running, queued: this.#turns.queued };
   }
 
   async close(): Promise<void> {
     this.#closed = true;
     if (this.#retryTimer !== null) clearTimeout(this.#retryTimer);
-    this.#refuseWaiting(() => ({ kind: "canceled" }));
+    this.#turns.refuse(() => ({ kind: "canceled" }));
     this.#settleSpareWaiters(new Error("the sandbox was closed"));
     const gone = [...this.#workers].map((entry) => {
       entry.process.kill("closed", "the sandbox was closed");
@@ -123,13 +115,12 @@ export class Pool {
 
   #dispatch(): void {
     if (this.#closed) return;
-    for (const tenant of this.#queue.tenants()) {
-      if (this.#running >= this.#limits.maxRunning) break;
-      if ((this.#runningByTenant.get(tenant) ?? 0) >= this.#limits.maxPerTenant) continue;
+    for (const tenant of this.#turns.tenants()) {
+      if (!this.#turns.mayStart(tenant)) continue;
       const choice = chooseWorker(this.#workers, tenant, this.#limits);
       if (choice.kind === "wait") continue;
       if (choice.evict !== null) this.#stop(choice.evict, "another policy needs its place");
-      this.#queue.take(tenant)?.start(this.#occupy(choice.worker, tenant));
+      this.#turns.start(tenant)?.start(this.#occupy(choice.worker, tenant));
     }
     this.#startWorkers();
     // A tenant may have more waiting than the one that it just got served.
@@ -137,11 +128,13 @@ export class Pool {
   }
 
   #canServeMore(): boolean {
-    if (this.#running >= this.#limits.maxRunning) return false;
-    return this.#queue.tenants().some((tenant) => {
-      if ((this.#runningByTenant.get(tenant) ?? 0) >= this.#limits.maxPerTenant) return false;
-      return chooseWorker(this.#workers, tenant, this.#limits).kind === "use";
-    });
+    return this.#turns
+      .tenants()
+      .some(
+        (tenant) =>
+          this.#turns.mayStart(tenant) &&
+          chooseWorker(this.#workers, tenant, this.#limits).kind === "use",
+      );
   }
 
   #occupy(entry: Entry, tenant: string): Entry {
@@ -149,8 +142,6 @@ export class Pool {
     entry.state = "running";
     this.#uses += 1;
     entry.usedAt = this.#uses;
-    this.#running += 1;
-    this.#runningByTenant.set(tenant, (this.#runningByTenant.get(tenant) ?? 0) + 1);
     return entry;
   }
 
@@ -164,11 +155,7 @@ export class Pool {
   }
 
   #release(entry: Entry): void {
-    const tenant = entry.tenant ?? "";
-    this.#running -= 1;
-    const left = (this.#runningByTenant.get(tenant) ?? 1) - 1;
-    if (left > 0) this.#runningByTenant.set(tenant, left);
-    else this.#runningByTenant.delete(tenant);
+    this.#turns.end(entry.tenant ?? "");
     if (entry.state === "running") entry.state = entry.process.alive ? "idle" : "stopping";
     this.#dispatch();
   }
@@ -196,7 +183,7 @@ export class Pool {
       live += 1;
       if (entry.tenant === null) spares += 1;
     }
-    const wanted = Math.max(1, Math.min(this.#queue.tenants().length, this.#limits.maxRunning));
+    const wanted = Math.max(1, Math.min(this.#turns.tenants().length, this.#limits.maxRunning));
     return spares < wanted && live < this.#limits.maxWorkers + 1;
   }
 
@@ -268,22 +255,15 @@ export class Pool {
     );
     // Whoever has a live worker goes on waiting for that one; the others are told.
     const served = new Set([...this.#workers].filter(isBound).map((entry) => entry.tenant));
-    this.#refuseWaiting((waiting) => {
-      if (served.has(waiting.tenant)) return null;
-      const queuedMs = performance.now() - waiting.queuedAt;
+    this.#turns.refuse(({ tenant, queuedAt }) => {
+      if (served.has(tenant)) return null;
+      const queuedMs = performance.now() - queuedAt;
       return {
         kind: "no_worker",
         message: `no policy worker can be started: ${message}`,
         queuedMs,
       };
     });
-  }
-
-  #refuseWaiting(refusalOf: (waiting: Waiting) => Refusal | null): void {
-    for (const { tenant, item } of this.#queue.items()) {
-      const refusal = refusalOf(item);
-      if (refusal !== null && this.#queue.remove(tenant, item)) item.refuse(refusal);
-    }
   }
 
   #hasIdleSpare(): boolean {

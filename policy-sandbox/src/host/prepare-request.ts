@@ -20,6 +20,15 @@ export interface PreparedRequest {
   readonly resident: CheckedResidents | null;
 }
 
+/** A context that passed the checks. */
+export interface CheckedContext {
+  readonly json: string;
+  /** It has no members. */
+  readonly isEmpty: boolean;
+  /** See `JsonScan.wideNumbers`. */
+  readonly strict: boolean;
+}
+
 /** What a look at a text told. */
 interface TextFacts {
   readonly bytes: number;
@@ -31,6 +40,8 @@ interface TextFacts {
 }
 
 const MAX_ENVIRONMENT_BYTES = 64 * 1024;
+const NOT_JSON = "not JSON, expected a JSON object";
+const NOT_AN_OBJECT = "expected a JSON object";
 const MAX_KNOWN_TEXTS = 256;
 const MAX_KNOWN_CHARS = 16 * 1024;
 
@@ -46,31 +57,40 @@ export class RequestChecks {
 
   /** Checks what the caller gives; the string is the refusal's message and names the field. */
   prepare(request: EvaluationRequest): PreparedRequest | string {
-    const { limits, settingsJson, parametersJson, contextJson, resident } = request;
+    const { limits, settingsJson, parametersJson, resident } = request;
     const settings = this.#factsOf(settingsJson);
     const parameters = this.#factsOf(parametersJson);
-    const context = contextJson === undefined ? null : this.#factsOf(contextJson);
     const problem =
       checkText("settingsJson", settings, limits) ??
       checkText("parametersJson", parameters, limits) ??
-      (context === null ? null : checkText("contextJson", context, limits)) ??
       checkObject("settingsJson", settings) ??
-      (context === null ? null : checkObject("contextJson", context)) ??
       checkEnvironment(request.environment ?? {});
     if (problem !== null) return problem;
     const input = checkInput(request);
     if (typeof input === "string") return input;
     const checked = typeof resident === "object" ? this.residents(request, resident) : null;
     if (typeof checked === "string") return checked;
-    const strict = { settings, parameters, context, input };
+    const strict = { settings, parameters, input };
     return {
       instance: instanceKey(request, settings.sha256, parameters.sha256),
       request,
       strictNumbers: Object.entries(strict).flatMap(([name, facts]) =>
-        facts?.wideNumbers === true ? [name] : [],
+        facts.wideNumbers ? [name] : [],
       ),
       resident: checked,
     };
+  }
+
+  /** Checks a context, which is another text nearly each time; the string is the refusal's message. */
+  context(json: string, limits: Limits): CheckedContext | string {
+    if (json === "{}") return { json, isEmpty: true, strict: false };
+    const { depth, wideNumbers: strict } = scanJson(json);
+    const size = { bytes: Buffer.byteLength(json, "utf8"), depth, wideNumbers: strict };
+    const problem = checkText("context", size, limits);
+    if (problem !== null) return problem;
+    const value = parsed(json);
+    if (!isObject(value)) return `context: ${value === undefined ? NOT_JSON : NOT_AN_OBJECT}`;
+    return { json, isEmpty: Object.keys(value).length === 0, strict };
   }
 
   /** Checks resident documents; the string is the refusal's message. */
@@ -115,14 +135,22 @@ function lookAt(text: string): TextFacts {
 }
 
 function whyNoObject(text: string): string | null {
-  let value: unknown;
+  const value = parsed(text);
+  if (value === undefined) return NOT_JSON;
+  return isObject(value) ? null : NOT_AN_OBJECT;
+}
+
+/** Undefined for what is not JSON. */
+function parsed(text: string): unknown {
   try {
-    value = JSON.parse(text);
+    return JSON.parse(text);
   } catch {
-    return "not JSON, expected a JSON object";
+    return undefined;
   }
-  const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
-  return isObject ? null : "expected a JSON object";
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function checkObject(field: string, facts: TextFacts): string | null {

@@ -1,7 +1,7 @@
 import { HARD_KILL_AFTER_MS, type Limits } from "../limits.ts";
 import type { InputMode } from "./input-trust.ts";
 import type { Job } from "./job.ts";
-import { describeClients, type PreparedRequest } from "./prepare-request.ts";
+import { type CheckedContext, describeClients, type PreparedRequest } from "./prepare-request.ts";
 import type { CheckedResidents } from "./resident-input.ts";
 import type { Intake, ResidentPlan } from "./resident-record.ts";
 
@@ -20,6 +20,7 @@ export interface WorkerSide {
   readonly residents: ResidentUse | null;
   /** See `ResidentRecord.peakBytes`. */
   readonly residentBytes: number;
+  readonly context: CheckedContext;
 }
 
 const MIB = 1024 * 1024;
@@ -42,7 +43,9 @@ export function evaluationJob(
     operation: "evaluate",
     instance: prepared.instance,
     call: call.kind === "management" ? { kind: call.kind, action: call.action } : call,
-    strictNumbers: prepared.strictNumbers,
+    strictNumbers: side.context.strict
+      ? [...prepared.strictNumbers, "context"]
+      : prepared.strictNumbers,
     limits: { resultDepth, outputBytes, contextBytes, logBytes },
     ...(side.loaded
       ? {}
@@ -54,7 +57,7 @@ export function evaluationJob(
   };
   const texts: Record<string, string> = {
     input: call.kind === "management" ? call.dataJson : request.inputJson,
-    context: request.contextJson ?? "{}",
+    context: side.context.json,
   };
   if (!side.loaded) {
     texts.files = JSON.stringify(request.code.files);

@@ -5,7 +5,7 @@ import type {
   ResidentInput,
   ResidentPart,
 } from "../request.ts";
-import { type JsonScan, scanJson } from "./json-scan.ts";
+import { hasUnreadableNumber, type JsonScan, scanJson } from "./json-scan.ts";
 
 /** How much of resident documents one worker may hold. */
 export interface ResidentBounds {
@@ -23,6 +23,8 @@ export interface PartSize {
   readonly depth: number;
   /** See `JsonScan.wideNumbers`. */
   readonly strict: boolean;
+  /** See `hasUnreadableNumber`. */
+  readonly unreadable: boolean;
 }
 
 /** Resident documents that passed the checks. */
@@ -36,7 +38,8 @@ export interface CheckedResidents {
   readonly members: boolean;
 }
 
-const MAX_NAME_CHARS = 1_000;
+/** Longest id of a document. */
+export const MAX_NAME_CHARS = 1_000;
 const SHOWN_CHARS = 120;
 
 /** Looks at the text of a part, once: what was found is kept with the part object. */
@@ -59,6 +62,7 @@ export class PartSizes {
       heapBytes: estimateHeapBytes(scan, { textBytes, chars: part.json.length }),
       depth: scan.depth,
       strict: scan.wideNumbers,
+      unreadable: scan.wideNumbers && hasUnreadableNumber(part.json),
     };
     this.#known.set(part, size);
     return size;
@@ -81,6 +85,11 @@ export function estimateHeapBytes(
   );
 }
 
+/** Names of the parts that a shape asks for, each once. */
+export function partsOf(shape: ResidentInput["shape"]): string[] {
+  return shape.kind === "list" ? [shape.part] : [...new Set(Object.values(shape.fields))];
+}
+
 /** Checks what a request wants resident; the string is the refusal's message. */
 export function checkResidents(
   request: EvaluationRequest,
@@ -92,7 +101,7 @@ export function checkResidents(
   if (shape.kind === "list" && request.inputJson !== "null") {
     return 'inputJson: expected "null", because resident is a list';
   }
-  const parts = shape.kind === "list" ? [shape.part] : [...new Set(Object.values(shape.fields))];
+  const parts = partsOf(shape);
   if (parts.length === 0) return "resident.shape.fields: expected at least one field";
   const problem = checkDocuments(documents, parts, { ...known, limits: request.limits });
   if (problem !== null) return problem;

@@ -35,7 +35,7 @@ export function xzScript(): string {
   return fileURLToPath(import.meta.resolve("xz-decompress"));
 }
 
-/** The flags of a worker's command line: no permission but reading its own program. */
+/** The flags of a worker's command line: no permission but reading its own program, and no signals to others. */
 export function workerFlags(config: WorkerConfig): string[] {
   const readable = [
     fileURLToPath(new URL("src/worker/", PACKAGE_ROOT)),
@@ -45,7 +45,13 @@ export function workerFlags(config: WorkerConfig): string[] {
     config.xzScript,
     ...(config.mode === "serve" ? [config.snapshotFile] : []),
   ];
-  return ["--permission", ...readable.map((path) => `--allow-fs-read=${path}`), ...ENGINE_FLAGS];
+  const disarm = new URL("src/worker/disarm.ts", PACKAGE_ROOT).href;
+  return [
+    "--permission",
+    ...readable.map((path) => `--allow-fs-read=${path}`),
+    `--import=${disarm}`,
+    ...ENGINE_FLAGS,
+  ];
 }
 
 /** Starts a worker. Never throws: a failure to start arrives as the child's `error` event. */

@@ -87,7 +87,8 @@ export class WorkerProcess {
   run(job: Job): Promise<JobReply> {
     const { promise, resolve } = Promise.withResolvers<JobReply>();
     if (!this.alive || this.#running !== null) {
-      resolve({ kind: "ended", cause: "exit", message: "the worker is not available", cpuMs: 0 });
+      const end = this.#end ?? { cause: "exit", message: "the worker is not available" };
+      resolve({ kind: "ended", ...end, cpuMs: 0 });
       return promise;
     }
     const id = this.#nextId;
