@@ -10,6 +10,7 @@ import {
   duplicateRules,
   type Enrolment,
   KeyedDocuments,
+  type ListenAddress,
   type Logger,
   listening,
   loopbackAuthenticator,
@@ -108,7 +109,14 @@ async function composeOn(
   const nodePortSecurity = await openPortSecurity({ host: nodeHost(config), directory, names });
   const { caPin } = nodePortSecurity;
   const keep = { store, orgId: ORG_ID, clock, logger };
-  const enrolment = await openEnrolment({ ...keep, subject: "node", localToken, caPin });
+  const onKeyEnded = (nodeId: string) => nodes.keyEnded(nodeId);
+  const enrolment = await openEnrolment({
+    ...keep,
+    subject: "node",
+    localToken,
+    caPin,
+    onKeyEnded,
+  });
   const own = { store, memory, agentIncarnation, intervals, enrolment, nodePortSecurity };
   const core: Core = { ...options, ...own, nodes };
   const http = createHttpServer({
@@ -129,7 +137,10 @@ async function composeOn(
     nodePortOpen: () => nodePort.server.port !== 0,
     checkStore: () => store.storeId(),
   });
-  const httpAddress = { host: config.host, port: config.httpPort, setting: "BERTH_HTTP_PORT" };
+  const httpAddress = {
+    ...{ host: config.host, hostSetting: "BERTH_HOST" },
+    ...{ port: config.httpPort, setting: "BERTH_HTTP_PORT" },
+  };
   const task = sweepTask(nodes, cluster, board);
   return {
     parts: [
@@ -187,7 +198,7 @@ function composeNodePort(core: Core) {
     routes,
     guard: enrolment,
     tls: core.nodePortSecurity.tls,
-    address: { host: nodeHost(config), port: config.nodePort, setting: "BERTH_NODE_PORT" },
+    address: nodeAddress(config),
     logger,
     stopping,
   });
@@ -231,6 +242,12 @@ function sweepTask(nodes: NodeRegistry, cluster: Cluster, board: StateBoard): ()
     told = version;
     board.set("cluster", JSON.stringify(cluster.document()));
   };
+}
+
+function nodeAddress(config: Core["config"]): ListenAddress {
+  const hostSetting = config.nodeHost === "" ? "BERTH_HOST" : "BERTH_NODE_HOST";
+  const host = nodeHost(config);
+  return { host, port: config.nodePort, setting: "BERTH_NODE_PORT", hostSetting };
 }
 
 function nodeHost({ nodeHost: host, host: fallback }: Core["config"]): string {

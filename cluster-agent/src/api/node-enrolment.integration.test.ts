@@ -138,10 +138,16 @@ describe("a node's key", () => {
     const outgoing = new Outgoing<NodeReportRequest>();
     cleanup.add(() => outgoing.end());
     const report = failure(client.report(outgoing, headers));
+    const message = { registrationId, streamSeq: 1n, host: hostSample() };
+    outgoing.send(create(NodeReportRequestSchema, message));
+    await until("the report was read", () => agent.nodes.view("node-b")?.host !== undefined);
     await until("the node may be taken over", () => !agent.nodes.isHeld("node-b"));
+    // Nothing more is sent: the stream must not live until its next message.
     await enrolNode(cleanup, agent, { ...NODE_B, key: "C".repeat(43) });
-    outgoing.send(create(NodeReportRequestSchema, { registrationId, streamSeq: 1n }));
-    expect(await report).toMatchObject({ code: Code.Unauthenticated });
+    const ended = await report;
+    expect(ended).toMatchObject({ code: Code.Unauthenticated });
+    expect(ended.rawMessage).toContain("the key of the node has ended");
+    expect((await failure(client.register(REGISTER_B, headers))).code).toBe(Code.Unauthenticated);
   });
 });
 

@@ -4,7 +4,7 @@ import {
   type EnrolResponse,
   EnrolResponseSchema,
 } from "@berth/proto";
-import { BerthError, type Enrolment } from "@berth/service-kit";
+import { BerthError, type Enrolment, MAX_ENROL_BYTES } from "@berth/service-kit";
 import { create } from "@bufbuild/protobuf";
 import type { ConnectRouter, HandlerContext } from "@connectrpc/connect";
 import type { NodeRegistry } from "../nodes/node-registry.ts";
@@ -20,9 +20,10 @@ export interface NodeEnrolmentOptions {
 /** The route by which node-agents get a key of their own (subject = node id). */
 export function enrolmentRoutes(options: NodeEnrolmentOptions): (router: ConnectRouter) => void {
   return (router) => {
-    router.service(EnrolmentService, {
-      enrol: (request, context) => enrol(options, request, context),
-    });
+    const calls = {
+      enrol: (request: EnrolRequest, context: HandlerContext) => enrol(options, request, context),
+    };
+    router.service(EnrolmentService, calls, { readMaxBytes: MAX_ENROL_BYTES });
   };
 }
 

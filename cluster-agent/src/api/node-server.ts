@@ -1,13 +1,15 @@
-import { EnrolmentService } from "@berth/proto";
+import { EnrolmentService, NodeService } from "@berth/proto";
 import {
   createHttp2Server,
   type EnrolmentGuard,
   enrolmentGate,
   errorMapping,
   type Http2Server,
+  knownCaller,
   type ListenAddress,
   type Logger,
   type ServerTls,
+  unaryPathsOf,
 } from "@berth/service-kit";
 import type { ConnectRouter } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
@@ -31,7 +33,10 @@ export interface NodeServerOptions {
   readonly stopping: AbortController;
 }
 
-/** The HTTP/2 port of node-agents. Stopping lets open streams end in good order, for 500 ms at most. */
+/**
+ * The HTTP/2 port of node-agents. Callers without a known credential, and those that send a single message slowly,
+ * are cut off. Stopping lets open streams end in good order, for 500 ms at most.
+ */
 export function createNodeServer(options: NodeServerOptions): Http2Server {
   const handler = connectNodeAdapter({
     routes: options.routes,
@@ -46,6 +51,8 @@ export function createNodeServer(options: NodeServerOptions): Http2Server {
     address: options.address,
     logger: options.logger,
     tls: options.tls,
+    isKnown: knownCaller(options.guard),
+    unaryPaths: unaryPathsOf(NodeService, EnrolmentService),
     handler: (request, response) => {
       calls.opened();
       response.once("close", () => calls.closed());

@@ -1,4 +1,5 @@
 import {
+  allPages,
   BerthError,
   type Clock,
   type DocumentStore,
@@ -6,7 +7,8 @@ import {
 } from "@berth/service-kit";
 
 const COLLECTION = "commands";
-const PAGE = 200;
+/** Deletions of one transaction at most. */
+const MAX_PRUNED = 200;
 
 /** Bounds of a {@link CommandJournal}. */
 export interface JournalLimits {
@@ -83,7 +85,9 @@ export class CommandJournal {
   /** Reads what is there; called once. */
   async load(): Promise<void> {
     const found: [string, Known][] = [];
-    for await (const { id, body, updatedAt } of this.#all()) {
+    const collection = { orgId: this.#orgId, collection: COLLECTION };
+    const all = allPages<JournalEntry>(this.#store, collection);
+    for await (const { id, body, updatedAt } of all) {
       found.push([id, { atMs: Date.parse(updatedAt), isAcknowledged: body.isAcknowledged }]);
     }
     found.sort(([, a], [, b]) => a.atMs - b.atMs);
@@ -102,14 +106,14 @@ export class CommandJournal {
     return entries;
   }
 
-  /** What is known of a command. */
+  /** What is known of a command. The store is read only when there is something to read. */
   async lookUp(id: string): Promise<JournalEntry | undefined> {
     return this.#known.has(id) ? (await this.#find(id))?.body : undefined;
   }
 
   /**
    * Records that a command begins, durably; `full` when the journal is full of results that nobody has
-   * acknowledged. A command that is known goes on where it was.
+   * acknowledged. A command that is known goes on where it was. When it rejects, nothing was recorded.
    */
   async begin(id: string, command: string): Promise<JournalVerdict> {
     const known = await this.lookUp(id);
@@ -159,39 +163,41 @@ export class CommandJournal {
   /** Forgets acknowledged results beyond their time, or the oldest when there are too many. */
   async #prune(): Promise<void> {
     const oldestMs = Date.parse(this.#clock.timestamp()) - this.#limits.keptMs;
-    const gone: string[] = [];
-    for (const [id, { atMs, isAcknowledged }] of this.#known) {
+    const gone: [string, Known][] = [];
+    for (const [id, known] of this.#known) {
       const size = this.#known.size + this.#beginning - gone.length;
       const isTooMany = size >= this.#limits.kept;
-      if (!isTooMany && atMs >= oldestMs) break;
-      if (isAcknowledged) gone.push(id);
-      if (gone.length >= PAGE) break;
+      if (!isTooMany && known.atMs >= oldestMs) break;
+      if (known.isAcknowledged) gone.push([id, known]);
+      if (gone.length >= MAX_PRUNED) break;
     }
     if (gone.length === 0) return;
     // Before the deletion, so that another call does not delete them again meanwhile.
-    for (const id of gone) this.#known.delete(id);
+    for (const [id] of gone) this.#known.delete(id);
+    try {
+      await this.#remove(gone.map(([id]) => id));
+    } catch (thrown) {
+      this.#remember(gone);
+      throw thrown;
+    }
+  }
+
+  async #remove(ids: readonly string[]): Promise<void> {
     const key = (id: string) => ({ orgId: this.#orgId, collection: COLLECTION, id });
-    const outcome = await this.#store.apply(gone.map((id) => ({ kind: "delete", key: key(id) })));
+    const outcome = await this.#store.apply(ids.map((id) => ({ kind: "delete", key: key(id) })));
     if (outcome.kind === "refused") {
       throw new BerthError("INTERNAL", `old commands were not removed: ${outcome.why}`);
     }
   }
 
-  #find(id: string): Promise<StoredDocument<JournalEntry> | undefined> {
-    return this.#store.get<JournalEntry>({ orgId: this.#orgId, collection: COLLECTION, id });
+  /** Takes up again what is the oldest: it is still there. */
+  #remember(oldest: readonly (readonly [string, Known])[]): void {
+    const newer = [...this.#known];
+    this.#known.clear();
+    for (const [id, known] of [...oldest, ...newer]) this.#known.set(id, known);
   }
 
-  async *#all(): AsyncGenerator<StoredDocument<JournalEntry>> {
-    const collection = { orgId: this.#orgId, collection: COLLECTION };
-    let after: string | undefined;
-    for (;;) {
-      const page = await this.#store.list<JournalEntry>(collection, {
-        limit: PAGE,
-        ...(after === undefined ? {} : { after }),
-      });
-      yield* page;
-      after = page.at(-1)?.id;
-      if (page.length < PAGE) return;
-    }
+  #find(id: string): Promise<StoredDocument<JournalEntry> | undefined> {
+    return this.#store.get<JournalEntry>({ orgId: this.#orgId, collection: COLLECTION, id });
   }
 }

@@ -7,7 +7,7 @@ import { JOURNAL_LIMITS, type JournalLimits, openCommandJournal } from "./comman
 import { type Authority, CommandRunner } from "./command-runner.ts";
 import { ORDER_HANDLERS, type OrderHandler } from "./order-handlers.ts";
 
-const FENCE = { storeId: "s1", controllerTerm: 3n, agentIncarnation: 1n };
+const FENCE = { storeId: "s1", controllerTerm: 3n, termId: "t3" };
 const OBEYS: Authority = { mode: "obey", known: FENCE };
 const never = new AbortController().signal;
 
@@ -119,6 +119,12 @@ describe("CommandRunner", () => {
       "PRECONDITION_FAILED",
     ],
     ["has seen a newer term", { fence: { ...FENCE, controllerTerm: 2n } }, OBEYS, "CONFLICT"],
+    [
+      "has seen another term of that number",
+      { fence: { ...FENCE, termId: "x3" } },
+      OBEYS,
+      "CONFLICT",
+    ],
     ["is at another ledger revision", { targetRevision: 6n }, OBEYS, "CONFLICT"],
     ["does not know the order", { text: null }, OBEYS, "UNIMPLEMENTED"],
     ["has no time left", { timeoutMs: 0 }, OBEYS, "DEADLINE_EXCEEDED"],
@@ -197,6 +203,10 @@ describe("CommandRunner", () => {
     );
     await commands.stop();
     expect(aborted).toBe(true);
+    // It has come to its result all the same: that is kept.
+    const next = await runner();
+    const completion = await next.nextCompletion(AbortSignal.timeout(5_000));
+    expect(completion?.result).toEqual({ kind: "result", json: "null" });
   });
 });
 

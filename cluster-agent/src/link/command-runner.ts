@@ -1,8 +1,15 @@
 import { type Command, CommandSchema } from "@berth/proto";
-import { type Clock, type Logger, toBerthError } from "@berth/service-kit";
+import { type BackoffOptions, type Clock, type Logger, toBerthError } from "@berth/service-kit";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
-import type { CommandJournal, CommandResult, JournalEntry } from "./command-journal.ts";
+import type {
+  CommandJournal,
+  CommandResult,
+  JournalEntry,
+  JournalVerdict,
+} from "./command-journal.ts";
 import { judgeOrder, type KnownFence, type LinkMode } from "./fence.ts";
+import { type Insisted, insist } from "./insist.ts";
+import { LateAcknowledgements } from "./late-acknowledgements.ts";
 import type { OrderHandlers, OrderOutcome } from "./order-handlers.ts";
 import { Wakeup } from "./wakeup.ts";
 
@@ -15,6 +22,8 @@ const MAX_COMMAND_ID_CHARACTERS = 128;
 const LONGEST_TIMER_MS = 2_147_483_647;
 /** Time that a command gets which is taken up again after a crash, ms. */
 const RESUMED_MS = 60_000;
+/** Delays before the store is asked again for what it has to take, or give. */
+const STORE_RETRY: BackoffOptions = { firstMs: 200, capMs: 10_000 };
 
 /** Whom the agent obeys at the moment. */
 export interface Authority {
@@ -37,6 +46,8 @@ export interface CommandRunnerDeps {
   readonly ledgerRevision: () => bigint;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Delays between attempts at a store that fails; 200 ms to 10 s by default. */
+  readonly storeRetry?: BackoffOptions;
 }
 
 /**
@@ -50,9 +61,16 @@ export class CommandRunner {
   readonly #completed = new Wakeup();
   readonly #freed = new Wakeup();
   readonly #stop = new AbortController();
+  readonly #lateAcks: LateAcknowledgements;
 
   constructor(deps: CommandRunnerDeps) {
     this.#deps = deps;
+    this.#lateAcks = new LateAcknowledgements({
+      journal: deps.journal,
+      retry: deps.storeRetry ?? STORE_RETRY,
+      signal: this.#stop.signal,
+      onFailure: (id, err) => this.#tellStoreFailure(id, err),
+    });
   }
 
   /** Goes on with what the last process began, and gives out what was not acknowledged. */
@@ -92,9 +110,17 @@ export class CommandRunner {
     this.#deps.logger.warn(message, { command_id: commandId, why });
   }
 
-  /** The control-plane has the result, or will never want it. */
+  /**
+   * The control-plane has the result, or will never want it. Never rejects: what the store does not take now
+   * is written later, as no other result must wait for it.
+   */
   async acknowledged(commandId: string): Promise<void> {
-    await this.#deps.journal.acknowledge(commandId);
+    try {
+      await this.#deps.journal.acknowledge(commandId);
+    } catch (thrown) {
+      this.#tellStoreFailure(commandId, thrown);
+      this.#lateAcks.add(commandId);
+    }
     this.#outstanding.delete(commandId);
   }
 
@@ -102,6 +128,7 @@ export class CommandRunner {
   async stop(): Promise<void> {
     this.#stop.abort();
     await Promise.allSettled(this.#running.values());
+    await this.#lateAcks.settled();
   }
 
   #track(id: string, run: () => Promise<void>): void {
@@ -119,19 +146,47 @@ export class CommandRunner {
 
   async #judge(command: Command, authority: Authority): Promise<void> {
     const { commandId: id } = command;
-    const { journal } = this.#deps;
     // What was carried out stays so, whoever asks: a refusal would hide it.
-    const known = id.length <= MAX_COMMAND_ID_CHARACTERS ? await journal.lookUp(id) : undefined;
+    const found = await this.#lookUp(id);
+    if (found.kind === "stopped") return;
+    const known = found.value;
     if (known?.result !== undefined) return this.#complete(id, known.result);
-    const refusal = known === undefined ? this.#refusalOf(command, authority) : undefined;
+    const { timeoutMs: timeLeftMs } = command;
+    if (known !== undefined) {
+      return this.#carryOut(id, command, { entry: known, resumed: true, timeLeftMs });
+    }
+    const refusal = this.#refusalOf(command, authority);
     if (refusal !== undefined) return this.#refuse(id, refusal);
-    const verdict = await journal.begin(id, encode(command));
+    const verdict = await this.#begin(command);
+    if (verdict.kind === "refused") return this.#refuse(id, verdict);
     if (verdict.kind === "done") return this.#complete(id, verdict.result);
     if (verdict.kind === "full") {
       const message = "the agent holds too many results that were never acknowledged";
       return this.#refuse(id, { reason: "OVERLOADED", message });
     }
-    await this.#carryOut(id, command, { ...verdict, timeLeftMs: command.timeoutMs });
+    await this.#carryOut(id, command, { ...verdict, timeLeftMs });
+  }
+
+  /** What is known of a command: asked until the store tells, as nobody can be answered without. */
+  async #lookUp(id: string): Promise<Insisted<JournalEntry | undefined>> {
+    if (id.length > MAX_COMMAND_ID_CHARACTERS) return { kind: "done", value: undefined };
+    return this.#insist(id, () => this.#deps.journal.lookUp(id));
+  }
+
+  async #begin(
+    command: Command,
+  ): Promise<JournalVerdict | { kind: "refused"; reason: string; message: string }> {
+    const { commandId: id } = command;
+    try {
+      return await this.#deps.journal.begin(id, encode(command));
+    } catch (thrown) {
+      const { reason, message } = toBerthError(thrown);
+      // Any other failure does not say that nothing was recorded, so nobody can be told so.
+      if (reason !== "UNAVAILABLE") throw thrown;
+      this.#tellStoreFailure(id, thrown);
+      const why = `the agent cannot record the command: ${message}; nothing was done`;
+      return { kind: "refused", reason, message: why };
+    }
   }
 
   #refusalOf(command: Command, authority: Authority) {
@@ -186,12 +241,26 @@ export class CommandRunner {
     const memory = outcome.kind === "result" ? outcome.memory : entry.memory;
     const result: CommandResult =
       outcome.kind === "result" ? { kind: "result", json: outcome.json } : outcome;
-    await journal.finish(id, { memory, result });
-    this.#complete(id, result);
+    // The handler has acted: its result waits for the store, or for the next start.
+    const finished = await this.#insist(id, () => journal.finish(id, { memory, result }));
+    if (finished.kind === "done") this.#complete(id, result);
   }
 
-  #refuse(id: string, why: { readonly reason: string; readonly message: string }): void {
-    if (this.#outstanding.size < MAX_OUTSTANDING) this.#complete(id, { kind: "refusal", ...why });
+  #insist<T>(id: string, task: () => Promise<T>): Promise<Insisted<T>> {
+    return insist(task, {
+      retry: this.#deps.storeRetry ?? STORE_RETRY,
+      signal: this.#stop.signal,
+      onFailure: (thrown) => this.#tellStoreFailure(id, thrown),
+    });
+  }
+
+  #tellStoreFailure(id: string, err: unknown): void {
+    this.#deps.logger.error("the store failed a command", { command_id: id, err });
+  }
+
+  #refuse(id: string, { reason, message }: { reason: string; message: string }): void {
+    if (this.#outstanding.size >= MAX_OUTSTANDING) return;
+    this.#complete(id, { kind: "refusal", reason, message });
   }
 
   #complete(commandId: string, result: CommandResult): void {

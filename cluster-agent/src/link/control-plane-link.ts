@@ -14,11 +14,14 @@ import { judgeFence, type LinkMode } from "./fence.ts";
 import type { FenceStore } from "./fence-store.ts";
 import { type LinkFacts, LinkSession } from "./link-session.ts";
 import type { Outbox } from "./outbox.ts";
+import type { StartHistory } from "./start-history.ts";
 
 /** What {@link ControlPlaneLink} needs. */
 export interface ControlPlaneLinkOptions {
   readonly facts: LinkFacts;
   readonly fences: FenceStore;
+  /** The agent's starts, told at each registration. */
+  readonly starts: StartHistory;
   /** "http://127.0.0.1:7443". */
   readonly url: string;
   /** Who the agent is to the control-plane, and whom it trusts there. */
@@ -113,7 +116,7 @@ export class ControlPlaneLink implements Part {
     const close = () => session.close();
     this.#stop.signal.addEventListener("abort", close, { once: true });
     try {
-      const registered = await session.register(this.#options.fences.known);
+      const registered = await this.#register(session);
       await this.#obey(registered);
       this.#nowUp(registered);
       return await session.run(registered, () => this.#authority());
@@ -127,15 +130,29 @@ export class ControlPlaneLink implements Part {
     }
   }
 
+  async #register(session: LinkSession): Promise<AgentRegisterResponse> {
+    const { starts, fences, facts } = this.#options;
+    const { agentInstanceId } = facts;
+    // Before it is sent: an answer that gets lost must not make the next start look like a restored copy.
+    await starts.begin(agentInstanceId);
+    const registered = await session.register({
+      known: fences.known,
+      formerStarts: starts.former,
+    });
+    await starts.answered(agentInstanceId);
+    return registered;
+  }
+
   #authority(): Authority {
     return { mode: this.#mode, known: this.#options.fences.known };
   }
 
-  async #obey({ fence, adoptedStoreIds }: AgentRegisterResponse): Promise<void> {
+  async #obey(registered: AgentRegisterResponse): Promise<void> {
     const { fences, logger } = this.#options;
-    const storeId = fence?.storeId ?? "";
-    const controllerTerm = fence?.controllerTerm ?? 0n;
-    const verdict = judgeFence(fences.known, { storeId, controllerTerm, adoptedStoreIds });
+    const { adoptedStoreIds, observeReason } = registered;
+    const { storeId = "", controllerTerm = 0n, termId = "" } = registered.fence ?? {};
+    const offered = { storeId, controllerTerm, termId, adoptedStoreIds, observeReason };
+    const verdict = judgeFence(fences.known, offered);
     if (verdict.kind === "refuse") throw new BerthError("CONFLICT", verdict.why);
     if (verdict.kind === "obey") {
       const former = fences.known?.storeId;

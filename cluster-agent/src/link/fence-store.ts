@@ -5,6 +5,8 @@ interface FenceBody {
   readonly storeId: string;
   /** Decimal, as terms are 64 bits wide. */
   readonly controllerTerm: string;
+  /** Absent in records of older versions. */
+  readonly termId?: string;
 }
 
 /** Opens the durable memory of whom the agent obeys. */
@@ -13,6 +15,7 @@ export async function openFenceStore(store: DocumentStore, orgId: string): Promi
   const known = found && {
     storeId: found.body.storeId,
     controllerTerm: BigInt(found.body.controllerTerm),
+    termId: found.body.termId ?? "",
   };
   return new FenceStore(store, orgId, known);
 }
@@ -37,11 +40,12 @@ export class FenceStore {
   /** Keeps a fence; writes only when it has changed. */
   async keep(fence: KnownFence): Promise<void> {
     const known = this.#known;
-    if (known?.storeId === fence.storeId && known.controllerTerm === fence.controllerTerm) return;
+    if (known !== undefined && isSame(known, fence)) return;
     const key = { orgId: this.#orgId, collection: "link", id: "fence" };
     const body: FenceBody = {
       storeId: fence.storeId,
       controllerTerm: String(fence.controllerTerm),
+      termId: fence.termId,
     };
     const kind = known === undefined ? "insert" : "replace";
     const outcome = await this.#store.apply([{ kind, key, body }]);
@@ -50,4 +54,12 @@ export class FenceStore {
     }
     this.#known = fence;
   }
+}
+
+function isSame(one: KnownFence, other: KnownFence): boolean {
+  return (
+    one.storeId === other.storeId &&
+    one.controllerTerm === other.controllerTerm &&
+    one.termId === other.termId
+  );
 }

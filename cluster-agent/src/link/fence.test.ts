@@ -1,28 +1,88 @@
 import { describe, expect, it } from "vitest";
 import { judgeFence, judgeOrder } from "./fence.ts";
 
-const known = { storeId: "s1", controllerTerm: 5n };
+const known = { storeId: "s1", controllerTerm: 5n, termId: "t5" };
+const unnamed = { ...known, termId: "" };
+
+/** The known control-plane, but for what is told. */
+function offer(overrides: Partial<Parameters<typeof judgeFence>[1]> = {}) {
+  return { ...known, adoptedStoreIds: [], observeReason: "", ...overrides };
+}
 
 describe("judgeFence", () => {
   it.each([
-    ["obeys the first store it meets", undefined, "s1", 1n, [], "obey"],
-    ["obeys the same term of the known store", known, "s1", 5n, [], "obey"],
-    ["obeys a newer term of the known store", known, "s1", 6n, [], "obey"],
-    ["only observes an older term of the known store", known, "s1", 4n, [], "observe"],
-    ["only observes another store, whatever its term", known, "s2", 9n, [], "observe"],
-    ["only observes a store that took the place of others", known, "s2", 9n, ["s3"], "observe"],
-    ["obeys a store that took the place of the known one", known, "s2", 1n, ["s3", "s1"], "obey"],
-    ["refuses a control-plane without a store", undefined, "", 1n, [], "refuse"],
-  ])("%s", (_what, before, storeId, controllerTerm, adoptedStoreIds, kind) => {
-    expect(judgeFence(before, { storeId, controllerTerm, adoptedStoreIds }).kind).toBe(kind);
+    ["obeys the first store it meets", undefined, offer(), known],
+    ["obeys the same term of the known store", known, offer(), known],
+    [
+      "obeys a newer term of the known store, by its own name",
+      known,
+      offer({ controllerTerm: 6n, termId: "t6" }),
+      { storeId: "s1", controllerTerm: 6n, termId: "t6" },
+    ],
+    [
+      "forgets the name of the known term with a newer one that has none",
+      known,
+      offer({ controllerTerm: 6n, termId: "" }),
+      { storeId: "s1", controllerTerm: 6n, termId: "" },
+    ],
+    ["keeps the name of a term that is offered without", known, offer({ termId: "" }), known],
+    ["learns the name of a term that it knew without", unnamed, offer(), known],
+    [
+      "obeys a store that took the place of the known one",
+      known,
+      offer({ storeId: "s2", controllerTerm: 1n, termId: "u1", adoptedStoreIds: ["s3", "s1"] }),
+      { storeId: "s2", controllerTerm: 1n, termId: "u1" },
+    ],
+  ])("%s", (_what, before, offered, after) => {
+    expect(judgeFence(before, offered)).toEqual({ kind: "obey", known: after });
+  });
+
+  it.each([
+    ["an older term of the known store", offer({ controllerTerm: 4n }), "restored"],
+    ["another term of the known number", offer({ termId: "x5" }), "restored"],
+    ["another store, whatever its term", offer({ storeId: "s2", controllerTerm: 9n }), "s2"],
+    [
+      "a store that took the place of others",
+      offer({ storeId: "s2", adoptedStoreIds: ["s3"] }),
+      "`berth fleet adopt`",
+    ],
+    [
+      "one that says so itself, also with a newer term",
+      offer({ controllerTerm: 6n, termId: "t6", observeReason: "never gave t5" }),
+      "never gave t5",
+    ],
+  ])("only observes %s", (_what, offered, why) => {
+    const verdict = judgeFence(known, offered);
+    expect(verdict).toMatchObject({ kind: "observe", why: expect.stringContaining(why) });
+    expect(verdict).not.toHaveProperty("known");
+  });
+
+  it("only observes the first one it meets when that one says so itself", () => {
+    const offered = offer({ observeReason: "r".repeat(5_000) });
+    expect(judgeFence(undefined, offered)).toEqual({ kind: "observe", why: "r".repeat(1_000) });
+  });
+
+  it.each([
+    ["without a store", { storeId: "" }, "fence.store_id"],
+    ["with a term id that is too long", { termId: "t".repeat(129) }, "fence.term_id"],
+  ])("refuses a control-plane %s", (_what, overrides, field) => {
+    const verdict = judgeFence(undefined, offer(overrides));
+    expect(verdict).toMatchObject({ kind: "refuse", why: expect.stringContaining(field) });
+  });
+
+  it("takes a term id of 128 characters", () => {
+    expect(judgeFence(undefined, offer({ termId: "t".repeat(128) })).kind).toBe("obey");
   });
 });
 
 describe("judgeOrder", () => {
   it.each([
     ["the known term", "obey", known, known, undefined],
-    ["a newer term", "obey", known, { ...known, controllerTerm: 6n }, undefined],
+    ["a newer term", "obey", known, { ...known, controllerTerm: 6n, termId: "t6" }, undefined],
     ["an older term", "obey", known, { ...known, controllerTerm: 4n }, "CONFLICT"],
+    ["another term of the known number", "obey", known, { ...known, termId: "x5" }, "CONFLICT"],
+    ["the known number without a name", "obey", known, unnamed, undefined],
+    ["the known number, known without a name", "obey", unnamed, known, undefined],
     ["another store", "obey", known, { ...known, storeId: "s2" }, "PRECONDITION_FAILED"],
     ["no fence", "obey", known, undefined, "PRECONDITION_FAILED"],
     ["the known term while observing", "observe", known, known, "PRECONDITION_FAILED"],

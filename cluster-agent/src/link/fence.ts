@@ -1,13 +1,21 @@
+/** Longest `term_id`. */
+export const MAX_TERM_ID_CHARACTERS = 128;
+const MAX_REASON_CHARACTERS = 1_000;
+
 /** The control-plane store that the agent obeys, and the highest term seen from it. */
 export interface KnownFence {
   readonly storeId: string;
   readonly controllerTerm: bigint;
+  /** Tells the term from one of the same number on another copy of the store; "" when not known. */
+  readonly termId: string;
 }
 
 /** What the control-plane that answered says of itself. */
 export interface OfferedFence extends KnownFence {
   /** Stores whose place it has taken by an operator's decision. */
   readonly adoptedStoreIds: readonly string[];
+  /** Why it wants to be observed only; "" when it may be obeyed. */
+  readonly observeReason: string;
 }
 
 /** `obey`: orders of that store count. `observe`: the agent reports and changes nothing. */
@@ -21,25 +29,49 @@ export type FenceVerdict =
 
 /**
  * Judges the fence of a registration's answer. The first store that answers is obeyed from then on, and
- * after it a store that has taken its place; any other is only observed, and so is an older term of the
- * known one, which was restored from an older copy.
+ * after it a store that has taken its place; any other is only observed. So is the known one when it was
+ * restored from an older copy, which an older term shows, or another term of the same number, and one that
+ * says itself that it shall not be obeyed. Nothing that is only observed becomes the known fence.
  */
 export function judgeFence(known: KnownFence | undefined, offered: OfferedFence): FenceVerdict {
-  const { storeId, controllerTerm, adoptedStoreIds } = offered;
+  const { storeId, controllerTerm, termId, adoptedStoreIds, observeReason } = offered;
   if (storeId === "") return { kind: "refuse", why: "fence.store_id: expected a UUID" };
-  if (known === undefined) return { kind: "obey", known: { storeId, controllerTerm } };
-  if (known.storeId !== storeId) {
-    if (adoptedStoreIds.includes(known.storeId)) {
-      return { kind: "obey", known: { storeId, controllerTerm } };
-    }
+  if (termId.length > MAX_TERM_ID_CHARACTERS) {
+    const why = `fence.term_id: expected at most ${MAX_TERM_ID_CHARACTERS} characters, got ${termId.length}`;
+    return { kind: "refuse", why };
+  }
+  if (observeReason !== "") {
+    return { kind: "observe", why: observeReason.slice(0, MAX_REASON_CHARACTERS) };
+  }
+  const isKnownStore = known?.storeId === storeId;
+  if (known !== undefined && !isKnownStore && !adoptedStoreIds.includes(known.storeId)) {
     const why = `the control-plane's store ${storeId} is not the known ${known.storeId}; \`berth fleet adopt\` takes its place`;
     return { kind: "observe", why };
   }
-  if (controllerTerm < known.controllerTerm) {
-    const why = `controller term ${controllerTerm} is older than ${known.controllerTerm}: the control-plane's store was restored from an older copy; \`berth fleet adopt\` makes it a store of its own`;
-    return { kind: "observe", why };
+  if (!isKnownStore || controllerTerm > known.controllerTerm) {
+    return { kind: "obey", known: { storeId, controllerTerm, termId } };
   }
-  return { kind: "obey", known: { storeId, controllerTerm } };
+  const restored = restoredWhy(known, offered);
+  if (restored !== undefined) return { kind: "observe", why: restored };
+  // A control-plane of an older version names no term: what is known of this one stays.
+  return { kind: "obey", known: { storeId, controllerTerm, termId: termId || known.termId } };
+}
+
+/** By what a term, not newer than the known one, shows that the store went back; undefined when it does not. */
+function restoredWhy(known: KnownFence, offered: KnownFence): string | undefined {
+  const restored =
+    "the control-plane's store was restored from an older copy; `berth fleet adopt` makes it a store of its own";
+  if (offered.controllerTerm < known.controllerTerm) {
+    return `controller term ${offered.controllerTerm} is older than ${known.controllerTerm}: ${restored}`;
+  }
+  if (!isOtherTerm(known, offered)) return undefined;
+  return `controller term ${offered.controllerTerm} is another one than the known of that number: ${restored}`;
+}
+
+/** Whether two terms of one number are not the same; without both ids there is no evidence. */
+function isOtherTerm(known: KnownFence, other: KnownFence): boolean {
+  const areNamed = known.termId !== "" && other.termId !== "";
+  return known.controllerTerm === other.controllerTerm && areNamed && known.termId !== other.termId;
 }
 
 /** Fence of an order. */
@@ -62,6 +94,10 @@ export function judgeOrder(
   }
   if (fence.controllerTerm < known.controllerTerm) {
     const message = `fence.controller_term: ${fence.controllerTerm} is older than ${known.controllerTerm}`;
+    return { reason: "CONFLICT", message };
+  }
+  if (isOtherTerm(known, fence)) {
+    const message = `fence.term_id: term ${fence.controllerTerm} of the order is another one than the known of that number`;
     return { reason: "CONFLICT", message };
   }
   return undefined;

@@ -4,15 +4,17 @@ import { CommandRunner } from "./command-runner.ts";
 import { type FenceStore, openFenceStore } from "./fence-store.ts";
 import { ORDER_HANDLERS } from "./order-handlers.ts";
 import { type Outbox, openOutbox } from "./outbox.ts";
+import { openStartHistory, type StartHistory } from "./start-history.ts";
 
 /** What the link keeps in the agent's store. */
 export interface LinkMemory {
   readonly fences: FenceStore;
+  readonly starts: StartHistory;
   readonly outbox: Outbox;
   readonly commands: CommandRunner;
 }
 
-/** Opens whom the agent obeys, the events on their way, and the commands that it has carried out. */
+/** Opens whom the agent obeys, its starts, the events on their way, and the commands that it has carried out. */
 export async function openLinkMemory(deps: {
   readonly store: DocumentStore;
   readonly orgId: string;
@@ -26,6 +28,7 @@ export async function openLinkMemory(deps: {
   const ledgerRevision = () => 0n;
   return {
     fences: await openFenceStore(store, orgId),
+    starts: await openStartHistory(store, orgId),
     outbox: await openOutbox({ store, orgId, clock, logger }),
     commands: new CommandRunner({ journal, handlers, ledgerRevision, clock, logger }),
   };

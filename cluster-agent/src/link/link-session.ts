@@ -50,6 +50,13 @@ export interface LinkFacts {
   readonly telemetry: () => readonly TelemetryEntry[];
 }
 
+/** What the agent remembers of the control-plane and of itself when it registers. */
+export interface LinkPast {
+  readonly known: KnownFence | undefined;
+  /** `agent_instance_id`s of the starts before this one, oldest first. */
+  readonly formerStarts: readonly string[];
+}
+
 /** What a {@link LinkSession} is opened with. */
 export interface LinkSessionOptions {
   readonly facts: LinkFacts;
@@ -89,8 +96,8 @@ export class LinkSession {
    * Registers, each call within 10 s. An agent that is not known enrols first, once, when it has an
    * enrolment token. Rejects with the control-plane's refusal, or when it cannot be reached.
    */
-  async register(known: KnownFence | undefined): Promise<AgentRegisterResponse> {
-    const request = registerRequest(this.#options.facts, this.#registered, known);
+  async register(past: LinkPast): Promise<AgentRegisterResponse> {
+    const request = registerRequest(this.#options.facts, this.#registered, past);
     const options = { ...this.#call(), timeoutMs: LINK_LIMITS.registerMs };
     try {
       return await this.#client.register(request, options);
@@ -180,7 +187,7 @@ export class LinkSession {
 function registerRequest(
   facts: LinkFacts,
   entries: readonly StateEntry[],
-  known: KnownFence | undefined,
+  { known, formerStarts }: LinkPast,
 ): AgentRegisterRequest {
   return create(AgentRegisterRequestSchema, {
     clusterId: facts.clusterId,
@@ -188,9 +195,11 @@ function registerRequest(
     agentIncarnation: facts.agentIncarnation,
     knownStoreId: known?.storeId ?? "",
     knownControllerTerm: known?.controllerTerm ?? 0n,
+    knownTermId: known?.termId ?? "",
     stateDigest: stateDigest(entries),
     agentVersion: facts.agentVersion,
     agentInstanceId: facts.agentInstanceId,
+    formerInstanceIds: [...formerStarts],
   });
 }
 

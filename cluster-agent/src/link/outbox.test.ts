@@ -1,17 +1,20 @@
 import { type DocumentStore, openSqliteDocumentStore, silentLogger } from "@berth/service-kit";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { HandClock } from "../testing/fixtures.ts";
+import { FaultyStore } from "../testing/faulty-store.ts";
+import { HandClock, until } from "../testing/fixtures.ts";
 import { type Outbox, openOutbox } from "./outbox.ts";
 import { OUTBOX_LIMITS, type OutboxLimits } from "./outbox-index.ts";
 
 let clock: HandClock;
-let store: DocumentStore;
+let behind: DocumentStore;
+let store: FaultyStore;
 
 beforeEach(() => {
   clock = new HandClock();
-  store = openSqliteDocumentStore(":memory:", clock);
+  behind = openSqliteDocumentStore(":memory:", clock);
+  store = new FaultyStore(behind);
 });
-afterEach(() => store.close());
+afterEach(() => behind.close());
 
 const open = (limits: Partial<OutboxLimits> = {}) =>
   openOutbox({
@@ -134,6 +137,44 @@ describe("Outbox", () => {
     const facts = all.find(([kind]) => kind === "events_dropped")?.[2];
     expect(facts).toEqual({ total: 200, kinds: { a: 200 } });
     expect(all.filter(([kind]) => kind === "a")).toHaveLength(1_000);
+  });
+
+  it("counts events that a full disk does not take as dropped", async () => {
+    const outbox = await open();
+    store.isFull = true;
+    outbox.tell(event("lost", "k"));
+    await until("it was refused", () => store.refusals === 1);
+    store.isFull = false;
+    await outbox.add(event("a", "k"));
+    expect(await drain(outbox)).toEqual([
+      ["a", "k", { n: 0 }],
+      ["events_dropped", "outbox", { total: 1, kinds: { lost: 1 } }],
+    ]);
+  });
+
+  it("goes on when a full disk does not let it forget, and forgets with the next batch", async () => {
+    const outbox = await open();
+    for (const key of ["k1", "k2"]) await outbox.add(event("a", key));
+    store.isFull = true;
+    expect(await drain(outbox)).toHaveLength(2);
+    expect(await outbox.nextBatch()).toBeUndefined();
+    expect(outbox.size).toBe(2);
+    store.isFull = false;
+    await outbox.add(event("b", "k"));
+    expect(await drain(outbox)).toEqual([["b", "k", { n: 0 }]]);
+    expect(outbox.size).toBe(0);
+    expect((await open()).size).toBe(0);
+  });
+
+  it("sends on the next stream what a full disk did not let it forget", async () => {
+    const outbox = await open();
+    await outbox.add(event("a", "k"));
+    store.isFull = true;
+    await drain(outbox);
+    outbox.rewind();
+    store.isFull = false;
+    expect(await drain(outbox)).toHaveLength(1);
+    expect(outbox.size).toBe(0);
   });
 
   it.each([

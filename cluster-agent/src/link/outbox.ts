@@ -1,10 +1,11 @@
 import { randomUUID } from "node:crypto";
 import {
+  allPages,
   BerthError,
   type Clock,
   type DocumentStore,
   type Logger,
-  type StoredDocument,
+  toBerthError,
   type Write,
 } from "@berth/service-kit";
 import {
@@ -18,7 +19,6 @@ import { Wakeup } from "./wakeup.ts";
 
 const COLLECTION = "outbox";
 const SEQ_DIGITS = 16;
-const PAGE = 200;
 const BATCH = { events: 500, characters: 256 * 1024 } as const;
 const MAX_FACTS_CHARACTERS = 64 * 1024;
 const MAX_KEY_CHARACTERS = 512;
@@ -91,6 +91,8 @@ export class Outbox {
   #seq = 0;
   /** Dropped events by kind that no stored event tells of yet. */
   #dropped = new Map<string, number>();
+  /** Events that were acknowledged, but are still in the store. */
+  readonly #acknowledged = new Set<number>();
 
   constructor(deps: OutboxDeps) {
     this.#deps = deps;
@@ -99,19 +101,16 @@ export class Outbox {
 
   /** Reads what is there; called once. */
   async load(): Promise<void> {
-    const { clock } = this.#deps;
+    const { clock, store, orgId } = this.#deps;
     const [nowMs, wallMs] = [clock.nowMs(), Date.parse(clock.timestamp())];
-    let after: string | undefined;
-    for (;;) {
-      const page = await this.#list(after);
-      for (const { id, body } of page) {
-        this.#seq = Number(id);
-        const atMs = nowMs - Math.max(0, wallMs - Date.parse(body.at));
-        const { kind, key } = body;
-        this.#index.add({ seq: this.#seq, kind, key, characters: body.json.length, atMs });
-      }
-      after = page.at(-1)?.id;
-      if (page.length < PAGE) return;
+    for await (const { id, body } of allPages<EventBody>(store, {
+      orgId,
+      collection: COLLECTION,
+    })) {
+      this.#seq = Number(id);
+      const atMs = nowMs - Math.max(0, wallMs - Date.parse(body.at));
+      const { kind, key } = body;
+      this.#index.add({ seq: this.#seq, kind, key, characters: body.json.length, atMs });
     }
   }
 
@@ -144,9 +143,10 @@ export class Outbox {
     this.#added.wake();
   }
 
-  /** {@link add} for callers that cannot wait: a failure is logged. */
+  /** {@link add} for callers that cannot wait: what the store does not take is logged, and counts as dropped. */
   tell(event: OutboxEvent): void {
     this.add(event).catch((err: unknown) => {
+      if (toBerthError(err).reason === "UNAVAILABLE") this.#countDropped(event.kind, 1);
       this.#deps.logger.error("an event was not kept", { kind: event.kind, key: event.key, err });
     });
   }
@@ -169,12 +169,23 @@ export class Outbox {
     });
   }
 
-  /** Forgets a batch that was acknowledged. */
+  /**
+   * Forgets a batch that was acknowledged. A store that does not let it, with a full disk, is asked again with the
+   * next batch: the stream goes on meanwhile, and at worst the next one sends them again.
+   */
   async forget({ seqs }: OutboxBatch): Promise<void> {
     await this.#inTurn(async () => {
+      for (const seq of seqs) this.#acknowledged.add(seq);
       // The stream after a broken one may have sent, and forgotten, some of them already.
-      const held = seqs.filter((seq) => this.#index.has(seq));
-      await this.#apply(held.map((seq) => ({ kind: "delete", key: this.#key(seq) })));
+      const held = [...this.#acknowledged].filter((seq) => this.#index.has(seq));
+      try {
+        await this.#apply(held.map((seq) => ({ kind: "delete", key: this.#key(seq) })));
+      } catch (err) {
+        const events = held.length;
+        this.#deps.logger.error("events that were taken in cannot be forgotten", { events, err });
+        return;
+      }
+      this.#acknowledged.clear();
       for (const seq of held) this.#index.remove(seq);
     });
   }
@@ -257,12 +268,6 @@ export class Outbox {
     if (outcome.kind === "refused") {
       throw new BerthError("INTERNAL", `the outbox was not written: ${outcome.why}`);
     }
-  }
-
-  #list(after: string | undefined): Promise<readonly StoredDocument<EventBody>[]> {
-    const { store, orgId } = this.#deps;
-    const page = { limit: PAGE, ...(after === undefined ? {} : { after }) };
-    return store.list<EventBody>({ orgId, collection: COLLECTION }, page);
   }
 
   #key(seq: number) {

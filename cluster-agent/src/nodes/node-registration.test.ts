@@ -3,19 +3,19 @@ import { fingerprint, registerRequest } from "../testing/fixtures.ts";
 import { checkRegistration } from "./check-fingerprint.ts";
 import type { Liveness } from "./liveness.ts";
 import { registeredRecord } from "./node-record.ts";
-import { duplicateRefusal, otherMachineRefusal } from "./node-registration.ts";
+import { duplicateRefusal, MAX_NODES, placeRefusal } from "./node-registration.ts";
 import { speakerRefusal } from "./node-speaker.ts";
 
 const asking = (machineId: string) =>
   checkRegistration(registerRequest({ fingerprint: fingerprint({ machineId }) }));
 const record = registeredRecord(asking("machine-a"), undefined, "");
 
-describe("otherMachineRefusal", () => {
+describe("placeRefusal", () => {
   it.each<[string, Liveness, string, string]>([
     ["while it is live", "live", "machine-b", "choose another BERTH_NODE_ID"],
     ["when it is lost", "telemetry_lost", "machine-b", "until an operator removes it"],
   ])("refuses another machine the id of a node %s", (_what, liveness, machineId, message) => {
-    const refusal = otherMachineRefusal({ record, liveness }, asking(machineId));
+    const refusal = placeRefusal(asking(machineId), { record, liveness }, 1);
     expect(refusal?.reason).toBe("ALREADY_EXISTS");
     expect(refusal?.message).toContain('node "node-a"');
     expect(refusal?.message).toContain(message);
@@ -23,7 +23,15 @@ describe("otherMachineRefusal", () => {
 
   it("lets the machine itself come again", () => {
     const known = { record, liveness: "live" } as const;
-    expect(otherMachineRefusal(known, asking("machine-a"))).toBeUndefined();
+    expect(placeRefusal(asking("machine-a"), known, MAX_NODES)).toBeUndefined();
+  });
+
+  it("takes so many nodes and no more", () => {
+    expect(placeRefusal(asking("machine-a"), undefined, MAX_NODES - 1)).toBeUndefined();
+    expect(placeRefusal(asking("machine-a"), undefined, MAX_NODES)).toMatchObject({
+      reason: "OVERLOADED",
+      message: expect.stringMatching(/^node_id: .*10000/),
+    });
   });
 });
 

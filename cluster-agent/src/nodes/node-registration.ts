@@ -25,14 +25,23 @@ export type RegisterOutcome =
   | { readonly kind: "registered"; readonly registration: Registration }
   | Refused;
 
+/** Most nodes of one cluster. */
+export const MAX_NODES = 10_000;
+
 /**
- * Why a known node id cannot be registered by this machine, or undefined when it can: the id belongs to
- * the machine that took it first.
+ * Why a node id cannot be registered by this machine, or undefined when it can: a known id belongs to the
+ * machine that took it first, and there are at most {@link MAX_NODES} of them.
  */
-export function otherMachineRefusal(
-  known: { readonly record: NodeRecord; readonly liveness: Liveness },
+export function placeRefusal(
   asked: CheckedRegistration,
+  known: { readonly record: NodeRecord; readonly liveness: Liveness } | undefined,
+  nodeCount: number,
 ): Refused | undefined {
+  if (known === undefined) {
+    if (nodeCount < MAX_NODES) return undefined;
+    const message = `node_id: the cluster has ${MAX_NODES} nodes, no more are taken`;
+    return { kind: "refused", reason: "OVERLOADED", message };
+  }
   const { record, liveness } = known;
   if (record.machineId === asked.inventory.machineId) return undefined;
   const why =

@@ -23,8 +23,7 @@ import {
 } from "./node-record.ts";
 import {
   duplicateRefusal,
-  otherMachineRefusal,
-  type Refused,
+  placeRefusal,
   type RegisterOutcome,
   type Registration,
 } from "./node-registration.ts";
@@ -40,9 +39,6 @@ import {
 } from "./node-state.ts";
 import type { NodeRecord, NodeView } from "./node-view.ts";
 import { RegistrationBook } from "./registration-book.ts";
-
-/** Most nodes of one cluster. */
-export const MAX_NODES = 10_000;
 
 const TWO_AGENTS = "two agents run as this node";
 
@@ -138,6 +134,11 @@ export class NodeRegistry {
     return this.#watch.isHeld(id);
   }
 
+  /** The key of a node has ended, and with it at once what was registered by it. */
+  keyEnded(id: string): void {
+    this.#registrations.end(id, "the key of the node has ended", "UNAUTHENTICATED");
+  }
+
   /** The agents that claimed to be one node at the same time; undefined for an unknown node. */
   duplicates(id: string): DuplicatesView | undefined {
     return this.#nodes.has(id) ? this.#watch.view(id) : undefined;
@@ -208,7 +209,8 @@ export class NodeRegistry {
   async #register(asked: CheckedRegistration, speaker: NodeSpeaker): Promise<RegisterOutcome> {
     const { nodeId } = asked;
     const known = this.#nodes.get(nodeId);
-    const refusal = speakerRefusal(speaker, asked) ?? this.#placeRefusal(asked, known);
+    const place = known && { record: known.record, liveness: this.#liveness(nodeId, known) };
+    const refusal = speakerRefusal(speaker, asked) ?? placeRefusal(asked, place, this.#nodes.size);
     if (refusal !== undefined) return refusal;
     const verdict = await this.#watch.asks(nodeId, { agent: askingInstance(asked, speaker) });
     if (verdict === "duplicate" && known !== undefined) {
@@ -222,16 +224,6 @@ export class NodeRegistry {
     const registration = this.#registrations.begin(nodeId);
     this.#admit(nodeId, record, known);
     return { kind: "registered", registration };
-  }
-
-  #placeRefusal(asked: CheckedRegistration, known: NodeState | undefined): Refused | undefined {
-    if (known !== undefined) {
-      const liveness = this.#liveness(asked.nodeId, known);
-      return otherMachineRefusal({ record: known.record, liveness }, asked);
-    }
-    if (this.#nodes.size < MAX_NODES) return undefined;
-    const message = `node_id: the cluster has ${MAX_NODES} nodes, no more are taken`;
-    return { kind: "refused", reason: "OVERLOADED", message };
   }
 
   /** Takes the record of a registration over into memory, and tells what is new about the node. */

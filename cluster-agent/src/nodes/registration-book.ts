@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { BerthError } from "@berth/service-kit";
+import { BerthError, type Reason } from "@berth/service-kit";
 import type { Registration } from "./node-registration.ts";
 
 /** The registrations in force: one per node, found by its id or by its node. */
@@ -27,12 +27,12 @@ export class RegistrationBook {
     return handle;
   }
 
-  /** Ends the registration of a node, if there is one: its signal's reason is a CONFLICT that says why. */
-  end(nodeId: string, why: string): void {
+  /** Ends the registration of a node, if there is one: its signal's reason is a {@link BerthError} that says why. */
+  end(nodeId: string, why: string, reason: Reason = "CONFLICT"): void {
     const entry = this.#ofNode.get(nodeId);
     if (entry === undefined) return;
     this.#ofNode.delete(nodeId);
     this.#byId.delete(entry.handle.id);
-    entry.end.abort(new BerthError("CONFLICT", `registration_id: ${why}`));
+    entry.end.abort(new BerthError(reason, `registration_id: ${why}`));
   }
 }

@@ -13,7 +13,13 @@ import {
   type StateRequest,
   StateResponseSchema,
 } from "@berth/proto";
-import { BerthError, createHttp2Server, silentLogger, toConnectError } from "@berth/service-kit";
+import {
+  BerthError,
+  createHttp2Server,
+  type Reason,
+  silentLogger,
+  toConnectError,
+} from "@berth/service-kit";
 import { create } from "@bufbuild/protobuf";
 import type { ConnectRouter, HandlerContext } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
@@ -26,6 +32,12 @@ export const LINK_TOKEN = `berth1.${"T".repeat(43)}`;
 export interface ControlPlaneScript {
   readonly storeId: string;
   readonly term: bigint;
+  /** Names the term; none by default, as older versions do. */
+  readonly termId?: string;
+  /** Why the agent shall only observe. */
+  readonly observeReason?: string;
+  /** Registrations are refused so. */
+  readonly refusal?: { readonly reason: Reason; readonly message: string };
   readonly snapshotWanted: boolean;
   readonly adoptedStoreIds?: readonly string[];
   /** Ends the report stream in good order after so many messages. */
@@ -158,12 +170,16 @@ export class FakeControlPlane {
 
   #register(request: AgentRegisterRequest) {
     this.registers.push(request);
-    const { storeId, term, snapshotWanted, adoptedStoreIds = [] } = this.script;
-    const fence = { storeId, controllerTerm: term, agentIncarnation: request.agentIncarnation };
+    const { storeId, term, termId = "", snapshotWanted, adoptedStoreIds = [] } = this.script;
+    const { refusal, observeReason = "" } = this.script;
+    if (refusal !== undefined)
+      throw toConnectError(new BerthError(refusal.reason, refusal.message));
+    const { agentIncarnation } = request;
+    const fence = { storeId, controllerTerm: term, agentIncarnation, termId };
     const sessionId = `session-${this.registers.length}`;
     const times = { reportIntervalMs: 50, ttlMs: 15_000 };
     return create(AgentRegisterResponseSchema, {
-      ...{ sessionId, fence, snapshotWanted, ...times },
+      ...{ sessionId, fence, snapshotWanted, observeReason, ...times },
       adoptedStoreIds: [...adoptedStoreIds],
     });
   }
