@@ -30,6 +30,19 @@ describe("readFrame", () => {
     expect(parse({ ...base, ...fields })).toMatchObject({ assumeSeconds, isHoldAsked });
   });
 
+  it.each([true, false, 1, 0, "true", "True", "false", "", null])("takes %j as adhoc", (adhoc) => {
+    expect(parse({ ...base, adhoc })).toEqual(parse(base));
+  });
+
+  it.each([
+    [{}, "adhoc: expected true or false, got object"],
+    [[true], "adhoc: expected true or false, got array"],
+    ["yes", 'adhoc: expected true or false, got "yes"'],
+    [2, "adhoc: expected true or false, got 2"],
+  ])("refuses %j as adhoc", (adhoc, message) => {
+    expect(() => parse({ ...base, adhoc })).toThrow(message);
+  });
+
   it.each([
     ["missing", {}],
     ["null", { clusters: null, filter: null, search: null, parameters: null, settings: null }],

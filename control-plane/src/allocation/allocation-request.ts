@@ -89,7 +89,7 @@ export function readFrame(text: string): AllocationFrame {
 }
 
 function toRequest(message: Record<string, unknown>): AllocationRequest {
-  refuseBlockMode(message);
+  if (!isAdhoc(message.adhoc)) refuseBlockMode(message);
   for (const field of ["policy_rule_uri", "inputs"]) {
     if (field in message && message[field] !== "") continue;
     throw new BerthError("INVALID_ARGUMENT", `Missing required fields: ${field}`);
@@ -136,8 +136,19 @@ function parseMessage(text: string): Record<string, unknown> {
   return message;
 }
 
+/** `adhoc` as clients write it: a boolean, or one in a number or a text. */
+function isAdhoc(value: unknown): boolean {
+  if (value === undefined || value === null || value === "") return false;
+  if (typeof value === "boolean") return value;
+  if (typeof value === "string" && /^(true|false)$/i.test(value)) return /^t/i.test(value);
+  const number = toNumber(value);
+  if (number === 0 || number === 1) return number === 1;
+  const got = typeof value === "string" ? JSON.stringify(value.slice(0, 60)) : typeName(value);
+  throw new BerthError("INVALID_ARGUMENT", `adhoc: expected true or false, got ${number ?? got}`);
+}
+
 function refuseBlockMode(message: Record<string, unknown>): void {
-  if (message.adhoc || !("input" in message) || "policy_rule_uri" in message) return;
+  if (!("input" in message) || "policy_rule_uri" in message) return;
   throw new BerthError(
     "UNIMPLEMENTED",
     'block mode ({"input", "mode"}) is not served; send {"adhoc": true, "policy_rule_uri", "inputs"}',

@@ -1,6 +1,12 @@
 import { setImmediate } from "node:timers/promises";
 import type { EvaluationFacts } from "@berth/policy-sandbox";
-import { BerthError, type Principal, parseLossless, toBerthError } from "@berth/service-kit";
+import {
+  BerthError,
+  isBerthError,
+  type Principal,
+  parseLossless,
+  toBerthError,
+} from "@berth/service-kit";
 import type { FleetSnapshot } from "../fleet/cluster-view.ts";
 import type { RunnablePolicy } from "../policies/policy-registry.ts";
 import type { AllocationFrame, AllocationRequest } from "./allocation-request.ts";
@@ -8,10 +14,13 @@ import type { Assumptions } from "./assumptions.ts";
 import { type Candidates, chooseCandidates, type RankedSelection } from "./choose-candidates.ts";
 import { DecisionDraft } from "./decisions/decision-draft.ts";
 import type { DecisionLog } from "./decisions/decision-log.ts";
+import { fitCandidates } from "./fit-candidates.ts";
 import { hostClients } from "./host-clients.ts";
-import { checkPlacement, type PlacedGpu, type PlacementCheck } from "./placement.ts";
+import { Pacer } from "./pacer.ts";
+import { checkPlacement, type PlacedGpu, type PlacementCheck, type TakenGpu } from "./placement.ts";
 import { type RankingDeps, rankClusters } from "./rank-clusters.ts";
 import { runPolicy } from "./run-policy.ts";
+import { shortList } from "./short-list.ts";
 import { Sight } from "./sight.ts";
 
 /** Runs of the policy for one request, when others are given the same GPUs meanwhile. */
@@ -56,6 +65,7 @@ interface Attempt {
 /** Answers allocation requests: candidates, policy, check of the result, record. */
 export class Allocator {
   readonly #deps: AllocatorDeps;
+  readonly #pacer = new Pacer();
 
   constructor(deps: AllocatorDeps) {
     this.#deps = deps;
@@ -79,7 +89,7 @@ export class Allocator {
       this.#deps.decisions.record(principal.orgId, draft.finish());
       return reply;
     } catch (thrown) {
-      const error = toBerthError(thrown);
+      const error = signal.aborted ? canceled(thrown) : toBerthError(thrown);
       this.#deps.decisions.record(principal.orgId, draft.fail(error));
       const details = { ...error.details, decision_id: draft.id };
       throw new BerthError(error.reason, error.message, { cause: error.cause ?? thrown, details });
@@ -95,6 +105,8 @@ export class Allocator {
     const seconds = request.assumeSeconds ?? this.#deps.assumeSeconds;
     const warnings = [...chosen.warnings, ...contested.map(contestedText)];
     if (check.kind === "placed") {
+      const more = (count: number) => `${count} more of the chosen GPUs are not free`;
+      warnings.push(...shortList(check.taken.map(takenText), more));
       this.#deps.assumptions.assume(principal.orgId, check.gpus, seconds);
       draft.assumeSeconds = check.gpus.length > 0 ? seconds : 0;
     }
@@ -114,7 +126,7 @@ export class Allocator {
     const { selection } = request;
     if (selection.kind !== "search") return selection;
     const sight = await this.#look(principal.orgId);
-    const scope = { principal, sight, signal };
+    const scope = { principal, sight, signal, pacer: this.#pacer };
     return { kind: "ranked", ranking: await rankClusters(selection.search, scope, this.#deps) };
   }
 
@@ -135,13 +147,17 @@ export class Allocator {
 
   async #attempt(ask: Ask, policy: RunnablePolicy, selection: RankedSelection): Promise<Attempt> {
     const { principal, request, signal, draft } = ask;
+    const pacer = this.#pacer;
     let seen: { readonly sight: Sight; readonly chosen: Candidates } | undefined;
     const look = async () => {
       // The worker is free because the decision before has its result: let that one assume its GPUs first.
       await setImmediate();
       const sight = await this.#look(principal.orgId);
-      seen = { sight, chosen: chooseCandidates(selection, sight) };
-      return this.#deps.residents.members(seen.chosen.candidates);
+      const { resident, chosen } = this.#fit(
+        await chooseCandidates(selection, { sight, pacer, signal }),
+      );
+      seen = { sight, chosen };
+      return resident;
     };
     const run = await runPolicy(
       {
@@ -152,7 +168,7 @@ export class Allocator {
         resident: look,
         parameters: request.parameters,
         settings: request.settings,
-        clients: hostClients(() => sightOf(seen)),
+        clients: hostClients(() => sightOf(seen), pacer),
         signal,
       },
       this.#deps,
@@ -171,6 +187,22 @@ export class Allocator {
     return { check, chosen, sight };
   }
 
+  /** What the policy gets of the candidates, and those of them that it can be given. */
+  #fit(chosen: Candidates) {
+    const { resident, candidates, dropped, warnings } = fitCandidates(chosen.candidates, {
+      ...this.#deps,
+      kind: "allocator",
+      residentOf: (views) => this.#deps.residents.members(views),
+    });
+    if (dropped.length === 0) return { resident, chosen };
+    const fit = {
+      candidates,
+      dropped: [...chosen.dropped, ...dropped],
+      warnings: [...chosen.warnings, ...warnings],
+    };
+    return { resident, chosen: fit };
+  }
+
   async #look(orgId: string): Promise<Sight> {
     return new Sight(await this.#deps.clusters.snapshot(orgId), this.#deps.assumptions);
   }
@@ -180,7 +212,17 @@ export class Allocator {
   }
 }
 
+/** What a request ended with whose client has gone: work that was given up shows as its abort. */
+function canceled(thrown: unknown): BerthError {
+  if (isBerthError(thrown)) return thrown;
+  return new BerthError("CANCELED", "the request was canceled", { cause: thrown });
+}
+
 const NO_LEASES = "hold: leases are not there yet; the placement is assumed, not held";
+
+function takenText({ clusterId, nodeId, slot, state }: TakenGpu): string {
+  return `GPU ${slot} of node ${nodeId} in cluster ${clusterId} is ${state}`;
+}
 
 function contestedText({ clusterId, nodeId, slot }: PlacedGpu): string {
   return `GPU ${slot} of node ${clusterId}/${nodeId} was just given to another caller`;

@@ -1,5 +1,6 @@
 import type { ClusterView } from "../fleet/cluster-view.ts";
 import type { Selection } from "./allocation-request.ts";
+import type { Pacer } from "./pacer.ts";
 import type { Sight } from "./sight.ts";
 
 /** A selection whose search, if it was one, has been ranked. */
@@ -13,6 +14,7 @@ export interface Ranking {
   readonly ids: readonly string[];
   /** Clusters that are no candidates, and why. */
   readonly dropped: readonly Dropped[];
+  readonly warnings: readonly string[];
 }
 
 /** A cluster that the policy could not choose. */
@@ -29,40 +31,54 @@ export interface Candidates {
   readonly warnings: readonly string[];
 }
 
+/** What choosing goes by. */
+export interface ChoosingScope {
+  readonly sight: Sight;
+  /** Lets others have their turn while a filter takes long. */
+  readonly pacer: Pacer;
+  /** Ends a filter that nobody waits for any more: what it is aborted with is thrown. */
+  readonly signal: AbortSignal;
+}
+
 /**
  * The candidates of a request: the clusters that it names, or those of its filter or ranked search, or
  * every live one. Unreachable clusters are never candidates. A cluster without an agent is one only when
  * it was selected, with a warning. An empty pool is no error.
  */
-export function chooseCandidates(selection: RankedSelection, sight: Sight): Candidates {
+export async function chooseCandidates(
+  selection: RankedSelection,
+  scope: ChoosingScope,
+): Promise<Candidates> {
+  const { sight } = scope;
   switch (selection.kind) {
     case "all":
       return everyLive(sight);
     case "ids":
       return named(selection.ids, sight, "clusters");
     case "filter": {
-      const { found, dropped } = applyFilter(selection.filter, sight);
-      return withDropped(named(idsOf(found), sight, "filter"), dropped);
+      const { found, dropped } = await applyFilter(selection.filter, scope);
+      return withMore(named(idsOf(found), sight, "filter"), { dropped, warnings: [] });
     }
     case "ranked": {
-      const { ids, dropped } = selection.ranking;
-      return withDropped(named(ids, sight, "search"), dropped);
+      const { ids, ...more } = selection.ranking;
+      return withMore(named(ids, sight, "search"), more);
     }
   }
 }
 
 /** The clusters that are not unreachable and match, and why the others do not. */
-export function applyFilter(
+export async function applyFilter(
   matches: (view: ClusterView) => boolean,
-  sight: Sight,
-): { readonly found: readonly ClusterView[]; readonly dropped: readonly Dropped[] } {
+  { sight, pacer, signal }: ChoosingScope,
+): Promise<{ readonly found: readonly ClusterView[]; readonly dropped: readonly Dropped[] }> {
   const found: ClusterView[] = [];
   const dropped: Dropped[] = [];
-  for (const view of sight.all()) {
+  const look = (view: ClusterView) => {
     if (view.health === "unreachable") dropped.push({ id: view.id, reason: "unreachable" });
     else if (matches(view)) found.push(view);
     else dropped.push({ id: view.id, reason: "the filter does not match" });
-  }
+  };
+  await pacer.each(sight.all(), look, signal);
   return { found, dropped };
 }
 
@@ -99,8 +115,15 @@ function named(ids: readonly string[], sight: Sight, field: string): Candidates 
   return { candidates, dropped, warnings };
 }
 
-function withDropped(chosen: Candidates, dropped: readonly Dropped[]): Candidates {
-  return { ...chosen, dropped: [...dropped, ...chosen.dropped] };
+function withMore(
+  chosen: Candidates,
+  { dropped, warnings }: Pick<Candidates, "dropped" | "warnings">,
+): Candidates {
+  return {
+    ...chosen,
+    dropped: [...dropped, ...chosen.dropped],
+    warnings: [...warnings, ...chosen.warnings],
+  };
 }
 
 function idsOf(views: readonly ClusterView[]): readonly string[] {

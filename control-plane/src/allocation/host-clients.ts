@@ -1,5 +1,7 @@
 import type { HostClient, HostReply } from "@berth/policy-sandbox";
 import { compileFilter, isBerthError } from "@berth/service-kit";
+import type { ClusterView } from "../fleet/cluster-view.ts";
+import type { Pacer } from "./pacer.ts";
 import type { Sight } from "./sight.ts";
 
 /** What the decision at hand sees; there before the policy can ask. */
@@ -11,10 +13,10 @@ export type SightOf = () => Sight;
  * answers the data or raises. Both answer from what the policy's input was made from, so a decision sees
  * one state of the fleet. Writing is refused: policies decide, they do not register.
  */
-export function hostClients(sight: SightOf): Readonly<Record<string, HostClient>> {
+export function hostClients(sight: SightOf, pacer: Pacer): Readonly<Record<string, HostClient>> {
   return {
-    cluster_client: clusterClient(sight),
-    cluster_metrics_client: clusterMetricsClient(sight),
+    cluster_client: clusterClient(sight, pacer),
+    cluster_metrics_client: clusterMetricsClient(sight, pacer),
   };
 }
 
@@ -22,9 +24,9 @@ export function hostClients(sight: SightOf): Readonly<Record<string, HostClient>
  * The clients of a ranking policy: `cluster_metrics_api` as above, and `block_metrics_api`, which knows
  * no block until blocks report metrics here.
  */
-export function rankingClients(sight: SightOf): Readonly<Record<string, HostClient>> {
+export function rankingClients(sight: SightOf, pacer: Pacer): Readonly<Record<string, HostClient>> {
   return {
-    cluster_metrics_api: clusterMetricsClient(sight),
+    cluster_metrics_api: clusterMetricsClient(sight, pacer),
     block_metrics_api: {
       methods: {
         get_block: (args) => raise("APIError", `block not found: ${args[0]}`),
@@ -36,7 +38,7 @@ export function rankingClients(sight: SightOf): Readonly<Record<string, HostClie
 
 const READ_ONLY = "policies cannot change the cluster registry";
 
-function clusterClient(sight: SightOf): HostClient {
+function clusterClient(sight: SightOf, pacer: Pacer): HostClient {
   const refuseWrite = () => tuple(false, JSON.stringify(`Error occurred: ${READ_ONLY}`));
   return {
     methods: {
@@ -47,12 +49,14 @@ function clusterClient(sight: SightOf): HostClient {
         const why = `HTTP error occurred: 404 Client Error: Cluster not found: ${id}`;
         return tuple(false, JSON.stringify(why));
       },
-      execute_query: (args, kwargs) => {
+      execute_query: async (args, kwargs, signal) => {
         try {
           const matches = compileFilter(args[0] ?? kwargs.query ?? {});
-          const found = sight()
-            .all()
-            .filter((view) => matches(view.document));
+          const found: ClusterView[] = [];
+          const look = (view: ClusterView) => {
+            if (matches(view.document)) found.push(view);
+          };
+          await pacer.each(sight().all(), look, signal);
           return tuple(true, `[${found.map((view) => view.documentJson).join(",")}]`);
         } catch (thrown) {
           return tuple(false, JSON.stringify(`Error occurred: ${messageOf(thrown)}`));
@@ -65,7 +69,7 @@ function clusterClient(sight: SightOf): HostClient {
   };
 }
 
-function clusterMetricsClient(sight: SightOf): HostClient {
+function clusterMetricsClient(sight: SightOf, pacer: Pacer): HostClient {
   const refuseWrite = () => raise("PermissionError", READ_ONLY);
   return {
     methods: {
@@ -75,12 +79,14 @@ function clusterMetricsClient(sight: SightOf): HostClient {
         if (metrics !== undefined && metrics !== null) return { kind: "value", json: metrics };
         return raise("APIError", `cluster not found: ${id}`);
       },
-      query_clusters: (args, kwargs) => {
+      query_clusters: async (args, kwargs, signal) => {
         try {
           const matches = compileFilter(args[0] ?? kwargs.query_params ?? {}, "query_params");
-          const found = sight()
-            .all()
-            .filter(({ metrics }) => metrics !== null && matches(metrics));
+          const found: ClusterView[] = [];
+          const look = (view: ClusterView) => {
+            if (view.metrics !== null && matches(view.metrics)) found.push(view);
+          };
+          await pacer.each(sight().all(), look, signal);
           return { kind: "value", json: `[${found.map((view) => view.metricsJson).join(",")}]` };
         } catch (thrown) {
           return raise("ValueError", messageOf(thrown));

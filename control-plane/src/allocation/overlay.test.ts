@@ -43,6 +43,28 @@ describe("withLeased", () => {
     expect(freed).toBe(view.documentJson);
   });
 
+  it("leaves every number as its owner wrote it, in both texts", () => {
+    const written = (text: string) =>
+      text
+        .replace('"vcpus":{"count":8}', '"vcpus":{"count":8.0}')
+        .replace('"reputation":100', '"reputation":9007199254740993')
+        .replace('"load1m":0.5', '"load1m":5e-1')
+        .replace('"freeMem":16000', '"freeMem":16000.0')
+        .replaceAll('"memory":15360', '"memory":15360.00, "note":"\\u007b"');
+    const documentJson = written(view.documentJson);
+    const metricsJson = written(view.metricsJson ?? "");
+    expect(documentJson).not.toBe(view.documentJson);
+    expect(metricsJson).not.toBe(view.metricsJson);
+    const lossless = { ...view, documentJson, metricsJson };
+    const seen = withLeased(lossless, leased("0"));
+    const freed = (text: string) =>
+      text.replace('"leased"', '"free"').replace('"free_gpus":1', '"free_gpus":2');
+    expect(seen.documentJson).toContain('"leased"');
+    expect(freed(seen.documentJson)).toBe(documentJson);
+    expect(seen.metricsJson).toContain('"leased"');
+    expect(freed(seen.metricsJson ?? "")).toBe(metricsJson);
+  });
+
   it.each([
     ["no such node", new Map([["node-9", new Set(["0"])]])],
     ["no such GPU", leased("7")],
@@ -59,6 +81,7 @@ describe("withLeased", () => {
     const registered = {
       ...aView("c1"),
       document: bare as never,
+      documentJson: JSON.stringify(bare),
       metrics: null,
       metricsJson: null,
     };

@@ -1,12 +1,6 @@
-import type {
-  ClusterDocument,
-  ClusterMetrics,
-  GpuEntry,
-  GpuMetrics,
-  NodeEntry,
-  NodeMetrics,
-} from "@berth/proto";
+import type { ClusterDocument, GpuEntry, GpuMetrics, NodeEntry, NodeMetrics } from "@berth/proto";
 import type { ClusterView } from "../fleet/cluster-view.ts";
+import { DOCUMENT_LAYOUT, METRICS_LAYOUT, OverlayText } from "./overlay-text.ts";
 
 /** Slots of GPUs by node id. */
 export type SlotsByNode = ReadonlyMap<string, ReadonlySet<string>>;
@@ -27,7 +21,7 @@ export function overlaidOf(view: ClusterView): Overlaid | undefined {
 /**
  * The view in which some free GPUs count as leased: their `state`, the `free_gpus` of their nodes, in the
  * document and in the metrics. Only free GPUs change; the same view comes back when none of them is. The
- * texts are made when they are asked for.
+ * texts are made when they are asked for, and keep everything else as its owner wrote it.
  */
 export function withLeased(base: ClusterView, leased: SlotsByNode): ClusterView {
   const nodeData = mapChanged(base.document.nodes.nodeData, (entry) =>
@@ -75,13 +69,20 @@ class OverlaidView implements ClusterView {
 
   get documentJson(): string {
     if (this.document === this.#base.document) return this.#base.documentJson;
-    this.#documentJson ??= documentText(this.document);
+    const { document } = this.#base;
+    this.#documentJson ??= textsOf(this.#base).document.with(
+      document.nodes.nodeData,
+      this.document.nodes.nodeData,
+    );
     return this.#documentJson;
   }
 
   get metricsJson(): string | null {
-    if (this.metrics === this.#base.metrics || this.metrics === null) return this.#base.metricsJson;
-    this.#metricsJson ??= metricsText(this.metrics);
+    const { metrics } = this.#base;
+    if (this.metrics === metrics || this.metrics === null || metrics === null) {
+      return this.#base.metricsJson;
+    }
+    this.#metricsJson ??= textsOf(this.#base).metrics.with(metrics.nodes, this.metrics.nodes);
     return this.#metricsJson;
   }
 }
@@ -112,35 +113,24 @@ function isFree(gpu: { readonly state?: string }): boolean {
   return gpu.state === undefined || gpu.state === "free";
 }
 
-function documentText(document: ClusterDocument): string {
-  const list = document.nodes.nodeData.map(textOf).join(",");
-  const nodes = objectText(document.nodes, "nodeData", `[${list}]`);
-  return objectText(document, "nodes", nodes);
+interface Texts {
+  readonly document: OverlayText<NodeEntry>;
+  readonly metrics: OverlayText<NodeMetrics>;
 }
 
-function metricsText(metrics: ClusterMetrics): string {
-  return objectText(metrics, "nodes", `[${metrics.nodes.map(textOf).join(",")}]`);
-}
+/** Texts of the clusters as they have them, taken apart once for all overlays of one view. */
+const texts = new WeakMap<ClusterView, Texts>();
 
-/** JSON of nodes that are looked at again and again, as long as they live; they never change. */
-const texts = new WeakMap<object, string>();
-
-function textOf(node: NodeEntry | NodeMetrics): string {
-  let text = texts.get(node);
-  if (text === undefined) {
-    text = JSON.stringify(node);
-    texts.set(node, text);
+function textsOf(base: ClusterView): Texts {
+  let known = texts.get(base);
+  if (known === undefined) {
+    known = {
+      document: new OverlayText(base.documentJson, DOCUMENT_LAYOUT),
+      metrics: new OverlayText(base.metricsJson ?? "null", METRICS_LAYOUT),
+    };
+    texts.set(base, known);
   }
-  return text;
-}
-
-/** JSON of an object, one member of which is there as text already. */
-function objectText(object: object, member: string, memberText: string): string {
-  const members = Object.entries(object).flatMap(([key, value]) => {
-    const text = key === member ? memberText : JSON.stringify(value);
-    return text === undefined ? [] : [`${JSON.stringify(key)}:${text}`];
-  });
-  return `{${members.join(",")}}`;
+  return known;
 }
 
 /** The list with some items replaced, or undefined when none of them is another one. */

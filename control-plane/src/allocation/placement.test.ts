@@ -47,7 +47,7 @@ describe("checkPlacement", () => {
       nodeId: "node-1",
       slot,
     }));
-    expect(checkPlacement(result, context)).toEqual({ kind: "placed", data, gpus });
+    expect(checkPlacement(result, context)).toEqual({ kind: "placed", data, gpus, taken: [] });
   });
 
   it.each([
@@ -141,6 +141,22 @@ describe("checkPlacement", () => {
     const one = { cluster_id: "c1", node_id: "node-1", gpus: ["0"] };
     const check = checkPlacement([one, null], { ...context, requestCount: 2 });
     expect(check).toMatchObject({ kind: "placed", data: [one, { unschedulable: true }] });
+  });
+
+  it("tells which of the GPUs others have, in lists too", () => {
+    const gpus = [aGpu("0", { state: "leased" }), aGpu("1"), aGpu("2", { state: "allocated" })];
+    const candidates = new Map([["c1", aView("c1", { gpus })]]);
+    const placed = (...slots: string[]) => ({ cluster_id: "c1", node_id: "node-1", gpus: slots });
+    const gpu = (slot: string, state: string) => ({
+      ...{ clusterId: "c1", nodeId: "node-1" },
+      ...{ slot, state },
+    });
+    const check = (result: unknown) =>
+      checkPlacement(result, { candidates, requestCount: undefined });
+    expect(check(placed("0", "1"))).toMatchObject({ taken: [gpu("0", "leased")] });
+    expect(check([placed("GPU-2"), placed("1"), placed("0")])).toMatchObject({
+      taken: [gpu("2", "allocated"), gpu("0", "leased")],
+    });
   });
 
   it("refuses a GPU that two placements of a list share", () => {

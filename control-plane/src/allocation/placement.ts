@@ -10,9 +10,20 @@ export interface PlacedGpu {
   readonly slot: string;
 }
 
+/** A GPU that a policy chose although it is not free. */
+export interface TakenGpu extends PlacedGpu {
+  readonly state: GpuState;
+}
+
 /** A policy's answer held against the fleet. */
 export type PlacementCheck =
-  | { readonly kind: "placed"; readonly data: unknown; readonly gpus: readonly PlacedGpu[] }
+  | {
+      readonly kind: "placed";
+      readonly data: unknown;
+      readonly gpus: readonly PlacedGpu[];
+      /** Those of the GPUs that others have. */
+      readonly taken: readonly TakenGpu[];
+    }
   | { readonly kind: "unschedulable"; readonly data: unknown }
   | { readonly kind: "invalid"; readonly message: string };
 
@@ -25,7 +36,12 @@ export interface PlacementContext {
 }
 
 type ItemCheck =
-  | { readonly kind: "placed"; readonly data: object; readonly gpus: readonly PlacedGpu[] }
+  | {
+      readonly kind: "placed";
+      readonly data: object;
+      readonly gpus: readonly PlacedGpu[];
+      readonly taken: readonly TakenGpu[];
+    }
   | { readonly kind: "unschedulable"; readonly data: object }
   | { readonly kind: "invalid"; readonly message: string };
 
@@ -33,7 +49,8 @@ type ItemCheck =
  * Holds the result of an allocator policy against what exists: cluster, node and GPUs must be there
  * and alive. A result is one placement or a list of them, one per request. null, `{}` and
  * `cluster_id: null` mean that nothing fits: unschedulable, with the policy's own `reasons` if it gave
- * any. GPU ids become slot strings; ints and UUIDs are accepted. Extra keys are kept.
+ * any. GPU ids become slot strings; ints and UUIDs are accepted. Extra keys are kept. A GPU that is leased or
+ * allocated may be chosen (a policy may know better), and is told as taken.
  */
 export function checkPlacement(result: unknown, context: PlacementContext): PlacementCheck {
   if (!Array.isArray(result)) {
@@ -53,20 +70,23 @@ function checkList(
 ): PlacementCheck {
   const data: object[] = [];
   const gpus: PlacedGpu[] = [];
-  const taken = new Set<string>();
+  const taken: TakenGpu[] = [];
+  const given = new Set<string>();
   for (const [index, value] of result.entries()) {
     const item = checkItem(value, `result[${index}]`, candidates);
     if (item.kind === "invalid") return item;
     data.push(item.data);
-    for (const gpu of item.kind === "placed" ? item.gpus : []) {
+    if (item.kind === "unschedulable") continue;
+    for (const gpu of item.gpus) {
       const name = `${gpu.clusterId}/${gpu.nodeId}/${gpu.slot}`;
-      if (taken.has(name)) return invalid(`result[${index}].gpus`, `${name} is given twice`);
-      taken.add(name);
+      if (given.has(name)) return invalid(`result[${index}].gpus`, `${name} is given twice`);
+      given.add(name);
       gpus.push(gpu);
     }
+    for (const gpu of item.taken) taken.push(gpu);
   }
   const none = data.length === 0 || data.every((item) => "unschedulable" in item);
-  return none ? { kind: "unschedulable", data } : { kind: "placed", data, gpus };
+  return none ? { kind: "unschedulable", data } : { kind: "placed", data, gpus, taken };
 }
 
 function checkItem(
@@ -102,7 +122,7 @@ function checkNode(value: Record<string, unknown>, path: string, cluster: Cluste
   const { node_id: nodeId, gpus } = value;
   if (nodeId === undefined || nodeId === null) {
     if (gpus === undefined || gpus === null || (Array.isArray(gpus) && gpus.length === 0)) {
-      return { kind: "placed", data: value, gpus: [] };
+      return { kind: "placed", data: value, gpus: [], taken: [] };
     }
     return invalid(`${path}.node_id`, "gpus need the node that they are on");
   }
@@ -116,7 +136,8 @@ function checkNode(value: Record<string, unknown>, path: string, cluster: Cluste
   if (cluster.health === "live" && cluster.nodes.get(nodeId)?.status !== "healthy") {
     return invalid(`${path}.node_id`, `node ${nodeId} of cluster ${cluster.id} is not healthy`);
   }
-  if (gpus === undefined || gpus === null) return { kind: "placed", data: value, gpus: [] };
+  if (gpus === undefined || gpus === null)
+    return { kind: "placed", data: value, gpus: [], taken: [] };
   if (!Array.isArray(gpus)) {
     return invalid(`${path}.gpus`, `expected an array, got ${nameOf(gpus)}`);
   }
@@ -140,6 +161,7 @@ function checkGpus(check: {
   const { value, path, gpus, slots, clusterId, nodeId } = check;
   const where = `${clusterId}/${nodeId}`;
   const ids = new Set<string>();
+  const taken: TakenGpu[] = [];
   for (const [index, gpu] of gpus.entries()) {
     const field = `${path}.gpus[${index}]`;
     const id = typeof gpu === "string" ? gpu : String(toNumber(gpu) ?? "");
@@ -151,9 +173,15 @@ function checkGpus(check: {
     }
     if (ids.has(slot.id)) return invalid(field, `GPU ${id} of node ${where} is given twice`);
     ids.add(slot.id);
+    const { state } = slot;
+    if (isTaken(state)) taken.push({ clusterId, nodeId, slot: slot.id, state });
   }
   const placed = [...ids].map((slot) => ({ clusterId, nodeId, slot }));
-  return { kind: "placed", data: { ...value, gpus: [...ids] }, gpus: placed };
+  return { kind: "placed", data: { ...value, gpus: [...ids] }, gpus: placed, taken };
+}
+
+function isTaken(state: GpuState | undefined): state is GpuState {
+  return state === "leased" || state === "allocated";
 }
 
 /** GPUs of a node by slot and by UUID; a document without ids numbers them by position. */

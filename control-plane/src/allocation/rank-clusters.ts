@@ -1,11 +1,16 @@
 import { BerthError, isJsonObject, type Principal, typeName } from "@berth/service-kit";
 import type { PolicyRegistry } from "../policies/policy-registry.ts";
-import { applyFilter, type Dropped, type Ranking } from "./choose-candidates.ts";
+import {
+  applyFilter,
+  type ChoosingScope,
+  type Dropped,
+  type Ranking,
+} from "./choose-candidates.ts";
+import { fitCandidates } from "./fit-candidates.ts";
 import { rankingClients } from "./host-clients.ts";
 import type { Search } from "./query/selection.ts";
 import type { ResidentCatalog } from "./resident-catalog.ts";
 import { type PolicyRunDeps, runPolicy } from "./run-policy.ts";
-import type { Sight } from "./sight.ts";
 
 /** What {@link rankClusters} needs. */
 export interface RankingDeps extends PolicyRunDeps {
@@ -14,10 +19,8 @@ export interface RankingDeps extends PolicyRunDeps {
 }
 
 /** Who searches, what he sees, and until when he waits. */
-export interface RankingScope {
+export interface RankingScope extends ChoosingScope {
   readonly principal: Principal;
-  readonly sight: Sight;
-  readonly signal: AbortSignal;
 }
 
 /**
@@ -29,20 +32,28 @@ export async function rankClusters(
   scope: RankingScope,
   deps: RankingDeps,
 ): Promise<Ranking> {
-  const { principal, sight, signal } = scope;
+  const { principal, sight, pacer, signal } = scope;
   const policy = await deps.policies.runnable(principal.orgId, search.policyRuleUri);
-  const { found, dropped } = applyFilter(search.filter, sight);
-  if (found.length === 0) return { ids: [], dropped };
+  const filtered = await applyFilter(search.filter, scope);
+  const fit = fitCandidates(filtered.found, {
+    ...deps,
+    kind: "ranking",
+    residentOf: (views) => deps.residents.list(views),
+  });
+  const found = fit.candidates;
+  const dropped = [...filtered.dropped, ...fit.dropped];
+  const { warnings } = fit;
+  if (found.length === 0) return { ids: [], dropped, warnings };
   const run = await runPolicy(
     {
       orgId: principal.orgId,
       policy,
       kind: "ranking",
       inputJson: "null",
-      resident: async () => deps.residents.list(found),
+      resident: async () => fit.resident,
       parameters: search.parameters,
       settings: search.settings,
-      clients: rankingClients(() => sight),
+      clients: rankingClients(() => sight, pacer),
       signal,
     },
     deps,
@@ -52,7 +63,8 @@ export async function rankClusters(
   const ids = ranked.slice(0, search.top);
   const chosen = new Set(ids);
   const behind = found.filter((view) => !chosen.has(view.id));
-  return { ids, dropped: [...dropped, ...behind.map(({ id }) => rankedOut(id, search))] };
+  const behindThem = behind.map(({ id }) => rankedOut(id, search));
+  return { ids, dropped: [...dropped, ...behindThem], warnings };
 }
 
 function rankedOut(id: string, search: Search): Dropped {

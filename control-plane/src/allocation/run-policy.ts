@@ -53,16 +53,21 @@ export type PolicyRunOutcome =
  */
 export async function runPolicy(run: PolicyRun, deps: PolicyRunDeps): Promise<PolicyRunOutcome> {
   const { record, code, settingsJson, parametersJson } = run.policy;
+  const { orgId } = run;
+  const { contexts } = deps;
   const uri = record.policy_rule_uri;
   const outcome = await deps.sandbox.evaluate({
-    tenant: `${run.orgId}/${record.name}`,
+    tenant: `${orgId}/${record.name}`,
     policyUri: uri,
     code,
     settingsJson: mergedJson(settingsJson, run.settings),
     parametersJson: mergedJson(parametersJson, run.parameters),
     inputJson: run.inputJson,
     resident: run.resident,
-    contextJson: await deps.contexts.get(run.orgId, uri),
+    context: {
+      read: () => contexts.get(orgId, uri),
+      write: (json) => contexts.set(orgId, uri, json),
+    },
     clients: run.clients,
     limits: limitsOf(run.kind, deps.caps),
     signal: run.signal,
@@ -71,11 +76,11 @@ export async function runPolicy(run: PolicyRun, deps: PolicyRunDeps): Promise<Po
     const facts = "wallMs" in outcome ? outcome : undefined;
     return { kind: "failed", error: errorOf(outcome, uri), facts };
   }
-  if (outcome.contextJson !== null) await deps.contexts.set(run.orgId, uri, outcome.contextJson);
   return { kind: "returned", resultJson: outcome.resultJson, facts: outcome };
 }
 
-function limitsOf(kind: PolicyKind, caps: PolicyCaps): Limits {
+/** The limits of one evaluation: those of its kind, lowered by the operator's caps. */
+export function limitsOf(kind: PolicyKind, caps: PolicyCaps): Limits {
   const limits = LIMITS_BY_KIND[kind];
   return {
     ...limits,

@@ -1,5 +1,11 @@
 import type { AgentRegisterRequest } from "@berth/proto";
-import { BerthError, type DocumentStore, type Logger } from "@berth/service-kit";
+import {
+  type AgentInstance,
+  allPages,
+  BerthError,
+  type DocumentStore,
+  type Write,
+} from "@berth/service-kit";
 import { boundElsewhere } from "./check-register.ts";
 
 const COLLECTION = "cluster_bindings";
@@ -11,81 +17,102 @@ interface Binding {
   readonly incarnation: string;
   /** UUID of the agent's process; absent in records of older versions. */
   readonly instanceId?: string;
+  /** An operator has picked another agent than this one, which may have done what that one does not know of. */
+  readonly isDoubted?: boolean;
 }
 
-/** What is known of the agent that registers. */
-export interface BindOutcome {
+/** What is known of an agent that registers. */
+export interface Descent {
   /**
-   * The agent's state is an older copy: its incarnation is lower than the newest, or another process
-   * has the newest one, which each start raises.
+   * The agent does not descend from the start that was answered last: its state is an older copy, or begun
+   * anew.
    */
   readonly isRestored: boolean;
+  /** What {@link AgentBindings.bind} writes; undefined when the store has it. */
+  readonly write: Write | undefined;
 }
 
-/** The durable memory of each cluster's newest agent incarnation. */
+/** The durable memory of each cluster's newest agent process. */
 export class AgentBindings {
   readonly #store: DocumentStore;
-  readonly #logger: Logger;
+  readonly #orgId: string;
 
-  constructor(store: DocumentStore, logger: Logger) {
+  constructor(store: DocumentStore, orgId: string) {
     this.#store = store;
-    this.#logger = logger;
+    this.#orgId = orgId;
+  }
+
+  /** The process that was answered last, by cluster id; records of older versions name none. */
+  async holders(): Promise<ReadonlyMap<string, AgentInstance>> {
+    const { orgId } = this.#key("");
+    const holders = new Map<string, AgentInstance>();
+    const all = allPages<Binding>(this.#store, { orgId, collection: COLLECTION });
+    for await (const { id, body } of all) {
+      const { instanceId, incarnation } = body;
+      if (instanceId === undefined) continue;
+      holders.set(id, { instanceId, incarnation: Number(incarnation), bootId: "" });
+    }
+    return holders;
   }
 
   /**
-   * Remembers the incarnation that registers. ALREADY_EXISTS when an older record binds the id to
-   * another identity; CONFLICT when the cluster registers twice at once.
+   * Compares the agent that registers with the one that was answered last. ALREADY_EXISTS when an older
+   * record binds the id to another identity.
    */
-  async bind(orgId: string, request: AgentRegisterRequest, identity: string): Promise<BindOutcome> {
-    const key = { orgId, collection: COLLECTION, id: request.clusterId };
+  async descent(request: AgentRegisterRequest, identity: string): Promise<Descent> {
+    const key = this.#key(request.clusterId);
     const bound = await this.#store.get<Binding>(key);
-    if (bound !== undefined && bound.body.identity !== identity) {
-      throw boundElsewhere(request.clusterId);
-    }
-    const isRestored = bound !== undefined && this.#isOlderCopy(bound.body, request);
-    const body: Binding = {
-      identity,
-      incarnation: String(request.agentIncarnation),
-      instanceId: request.agentInstanceId,
-    };
-    if (bound?.body.incarnation === body.incarnation && bound.body.instanceId === body.instanceId) {
-      return { isRestored };
-    }
-    const outcome = await this.#store.apply([
-      bound === undefined
-        ? { kind: "insert", key, body }
-        : { kind: "replace", key, body, ifRevision: bound.revision },
-    ]);
+    const { agentInstanceId: instanceId } = request;
+    const incarnation = String(request.agentIncarnation);
+    const body: Binding = { identity, incarnation, instanceId };
+    if (bound === undefined) return { isRestored: false, write: { kind: "insert", key, body } };
+    if (bound.body.identity !== identity) throw boundElsewhere(request.clusterId);
+    const isRestored = bound.body.isDoubted === true || !descends(bound.body, request);
+    const isSame = bound.body.incarnation === incarnation && bound.body.instanceId === instanceId;
+    if (isSame && !isRestored) return { isRestored, write: undefined };
+    return { isRestored, write: { kind: "replace", key, body, ifRevision: bound.revision } };
+  }
+
+  /** Remembers the process that registers; durable when it resolves. */
+  async bind({ write }: Descent): Promise<void> {
+    if (write === undefined) return;
+    const outcome = await this.#store.apply([write]);
     if (outcome.kind === "refused") {
-      throw new BerthError("CONFLICT", `cluster_id: ${request.clusterId} registers twice at once`);
+      throw new BerthError("CONFLICT", `cluster_id: ${write.key.id} registers twice at once`);
     }
-    return { isRestored };
+  }
+
+  /**
+   * An operator picks an agent: unless it is the one that was answered last, nobody knows what that one has
+   * done beside it, and the next registration counts as restored.
+   */
+  async picked(clusterId: string, instanceId: string): Promise<void> {
+    const key = this.#key(clusterId);
+    const bound = await this.#store.get<Binding>(key);
+    if (bound === undefined || bound.body.instanceId === instanceId) return;
+    const body: Binding = { ...bound.body, isDoubted: true };
+    await this.bind({ isRestored: true, write: { kind: "replace", key, body } });
   }
 
   /** Whether a cluster's agent has ever registered. */
-  async has(orgId: string, clusterId: string): Promise<boolean> {
-    const key = { orgId, collection: COLLECTION, id: clusterId };
-    return (await this.#store.get(key)) !== undefined;
+  async has(clusterId: string): Promise<boolean> {
+    return (await this.#store.get(this.#key(clusterId))) !== undefined;
   }
 
   /** Forgets a cluster; gives whether it was known. */
-  async forget(orgId: string, clusterId: string): Promise<boolean> {
-    const key = { orgId, collection: COLLECTION, id: clusterId };
-    return (await this.#store.apply([{ kind: "delete", key }])).kind === "applied";
+  async forget(clusterId: string): Promise<boolean> {
+    const outcome = await this.#store.apply([{ kind: "delete", key: this.#key(clusterId) }]);
+    return outcome.kind === "applied";
   }
 
-  #isOlderCopy(bound: Binding, request: AgentRegisterRequest): boolean {
-    const newest = BigInt(bound.incarnation);
-    const another = bound.instanceId !== undefined && bound.instanceId !== request.agentInstanceId;
-    const isOlder =
-      request.agentIncarnation < newest || (request.agentIncarnation === newest && another);
-    if (isOlder) {
-      this.#logger.warn("an agent came back with older state", {
-        cluster_id: request.clusterId,
-        agent_incarnation: String(request.agentIncarnation),
-        newest_incarnation: bound.incarnation,
-      });
-    }
-    return isOlder;
+  #key(clusterId: string) {
+    return { orgId: this.#orgId, collection: COLLECTION, id: clusterId };
   }
+}
+
+/** Whether the agent knows of the start that was answered last. Of older records only numbers are known. */
+function descends(bound: Binding, request: AgentRegisterRequest): boolean {
+  const { instanceId } = bound;
+  if (instanceId === undefined) return request.agentIncarnation >= BigInt(bound.incarnation);
+  return request.agentInstanceId === instanceId || request.formerInstanceIds.includes(instanceId);
 }

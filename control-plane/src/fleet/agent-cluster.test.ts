@@ -75,10 +75,46 @@ describe("AgentCluster", () => {
     expect(cluster.view?.nodes.size).toBe(4);
   });
 
-  it("says in the document that an unreachable cluster is unreachable", () => {
-    const cluster = aCluster();
+  it("says in the document that an unreachable cluster is unreachable, and keeps the rest as it was written", () => {
+    const text =
+      '{"reputation":10.0,"status" : "live","big":12345678901234567890,"x":{"status":1e2}}';
+    const json = JSON.stringify(aDocument("c1")).replace(
+      /"reputation":100/,
+      `"free":${text},${text.slice(1, -1)}`,
+    );
+    const cluster = new AgentCluster("default_org", "c1");
+    cluster.replaceState([create(EntrySchema, { key: "cluster", revision: 1n, json })]);
+    cluster.setHealth("live");
+    expect(cluster.view?.documentJson).toBe(json);
     cluster.setHealth("unreachable");
-    expect(JSON.parse(cluster.view?.documentJson ?? "").status).toBe("unreachable");
+    const { document, documentJson = "" } = cluster.view ?? {};
+    expect(document?.status).toBe("unreachable");
+    expect(JSON.parse(documentJson)).toEqual(document);
+    expect(documentJson).toContain(`"free":${text},`);
+    expect(documentJson).toContain('"status" :"unreachable","big":12345678901234567890,');
+    cluster.setHealth("live");
+    expect(cluster.view?.documentJson).toBe(json);
+  });
+
+  it.each([
+    ["of another kind", "secrets", 'entries.1.key: unknown key "secrets"'],
+    ["of no node", "node/", 'entries.1.key: unknown key "node/"'],
+    [
+      "that is too long",
+      `node/${"x".repeat(508)}`,
+      "entries.1.key: expected at most 512 characters",
+    ],
+  ])("refuses the end of a key %s", (_which, key, message) => {
+    const cluster = aCluster();
+    const before = cluster.view;
+    const bad = create(EntrySchema, { key, revision: 9n, deleted: true });
+    expect(() => cluster.apply([entry("metrics", 9, { x: 1 }), bad])).toThrow(message);
+    expect(cluster.view).toEqual(before);
+  });
+
+  it("takes no more entries at once than a cluster has keys", () => {
+    const entries = Array.from({ length: 10_003 }, () => entry("metrics", 9, {}));
+    expect(() => aCluster().apply(entries)).toThrow("entries: expected at most 10002");
   });
 
   it("digests its state, so that an agent with the same state sends no snapshot", () => {

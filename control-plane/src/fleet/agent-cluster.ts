@@ -2,6 +2,9 @@ import type { AggregateMetrics, ClusterDocument, Entry, NodeMetrics } from "@ber
 import { BerthError } from "@berth/service-kit";
 import {
   CLUSTER_KEY,
+  checkKey,
+  MAX_KEYS,
+  MAX_NODES,
   METRICS_KEY,
   NODE_KEY_PREFIX,
   type ParsedEntry,
@@ -9,9 +12,8 @@ import {
   stateDigest,
 } from "./agent-entries.ts";
 import type { ClusterHealth, ClusterView } from "./cluster-view.ts";
+import { withMember } from "./json-member.ts";
 
-/** Most nodes of one cluster, as its agent has it too. */
-const MAX_NODES = 10_000;
 /** Most that is kept of one cluster: 10,000 nodes of eight GPUs fit. */
 const MAX_CLUSTER_CHARACTERS = 64 * 1024 * 1024;
 
@@ -30,6 +32,12 @@ interface HeldMetrics extends Held {
   readonly aggregate: AggregateMetrics;
 }
 
+/** The text of a document with the cluster's health as its status, as long as both stay. */
+interface Restated {
+  readonly held: HeldDocument;
+  readonly json: string;
+}
+
 /**
  * The newest state and telemetry of one cluster with an agent, kept over the agent's reconnects, and
  * the view made from it. Pure state: no I/O, no time.
@@ -41,6 +49,7 @@ export class AgentCluster {
   #document: HeldDocument | undefined;
   #metrics: HeldMetrics | undefined;
   readonly #nodes = new Map<string, Held & { readonly metrics: NodeMetrics }>();
+  #restated: Restated | undefined;
   readonly #onChange: () => void;
   /** Characters of all that is held, so that a message is checked without looking at every node. */
   #characters = 0;
@@ -80,6 +89,7 @@ export class AgentCluster {
   /** Forgets everything: the agent begins anew with lower revisions. */
   forget(): void {
     this.#document = undefined;
+    this.#restated = undefined;
     this.#metrics = undefined;
     this.#nodes.clear();
     this.#characters = 0;
@@ -97,6 +107,7 @@ export class AgentCluster {
   setHealth(health: ClusterHealth): boolean {
     if (this.#health === health) return false;
     this.#health = health;
+    this.#restated = undefined;
     this.#changed();
     return true;
   }
@@ -109,7 +120,13 @@ export class AgentCluster {
   }
 
   #check(entries: readonly Entry[]): readonly CheckedEntry[] {
-    const checked = entries.map((entry) => (entry.deleted ? entry : parseEntry(entry, this.id)));
+    if (entries.length > MAX_KEYS) {
+      throw new BerthError("INVALID_ARGUMENT", `entries: expected at most ${MAX_KEYS}`);
+    }
+    const checked = entries.map((entry, index) => {
+      checkKey(entry.key, index);
+      return entry.deleted ? entry : parseEntry(entry, this.id);
+    });
     let characters = this.#characters;
     const sizes = new Map<string, number>();
     let newNodes = 0;
@@ -157,18 +174,26 @@ export class AgentCluster {
   }
 
   #buildView(held: HeldDocument): ClusterView {
-    const reachable = this.#health === "live";
-    const document = reachable ? held.document : { ...held.document, status: this.#health };
+    const health = this.#health;
+    const isLive = health === "live";
     return {
       id: this.id,
       orgId: this.orgId,
-      health: this.#health,
-      document,
-      documentJson: reachable ? held.json : JSON.stringify(document),
+      health,
+      document: isLive ? held.document : { ...held.document, status: health },
+      documentJson: isLive ? held.json : this.#textWith(held, health),
       ...this.#metricsView(),
       nodes: new Map([...this.#nodes].map(([id, { metrics }]) => [id, metrics])),
       revision: this.#revision,
     };
+  }
+
+  /** The document's text with the health as its status; made once, however often telemetry comes. */
+  #textWith(held: HeldDocument, health: ClusterHealth): string {
+    if (this.#restated?.held !== held) {
+      this.#restated = { held, json: withMember(held.json, "status", JSON.stringify(health)) };
+    }
+    return this.#restated.json;
   }
 
   #metricsView(): Pick<ClusterView, "metrics" | "metricsJson"> {

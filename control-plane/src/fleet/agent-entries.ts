@@ -10,7 +10,14 @@ export const METRICS_KEY = "metrics";
 /** Prefix of the keys that hold one node's metrics. */
 export const NODE_KEY_PREFIX = "node/";
 
+/** Most nodes of one cluster, as its agent has it too. */
+export const MAX_NODES = 10_000;
+/** Most keys that a cluster has: its document, its metrics, and one for each node. */
+export const MAX_KEYS = MAX_NODES + 2;
+
+const MAX_KEY_CHARACTERS = 512;
 const MAX_ENTRY_CHARACTERS = 16 * 1024 * 1024;
+
 /** The newest value of one key, checked and parsed. */
 export type ParsedEntry = { readonly revision: bigint; readonly json: string } & (
   | { readonly kind: "cluster"; readonly document: ClusterDocument }
@@ -19,7 +26,24 @@ export type ParsedEntry = { readonly revision: bigint; readonly json: string } &
 );
 
 /**
- * Parses an entry of an agent. An agent is trusted with its own cluster and nothing more, so every
+ * Checks the key of an entry, also of one that says that a key is gone. INVALID_ARGUMENT names the field
+ * by the entry's place in its message.
+ */
+export function checkKey(key: string, index: number): void {
+  const field = `entries.${index}.key`;
+  if (key.length > MAX_KEY_CHARACTERS) {
+    const message = `${field}: expected at most ${MAX_KEY_CHARACTERS} characters`;
+    throw new BerthError("INVALID_ARGUMENT", message);
+  }
+  const isNode = key.startsWith(NODE_KEY_PREFIX) && key.length > NODE_KEY_PREFIX.length;
+  if (isNode || key === CLUSTER_KEY || key === METRICS_KEY) return;
+  const expected = `"${CLUSTER_KEY}", "${METRICS_KEY}" or "${NODE_KEY_PREFIX}<node id>"`;
+  const message = `${field}: unknown key ${JSON.stringify(key)}; expected ${expected}`;
+  throw new BerthError("INVALID_ARGUMENT", message);
+}
+
+/**
+ * Parses an entry of an agent whose key was checked. An agent is trusted with its own cluster and nothing more, so every
  * value is checked: INVALID_ARGUMENT names the key and the field.
  */
 export function parseEntry(entry: Entry, clusterId: string): ParsedEntry {
@@ -32,11 +56,8 @@ export function parseEntry(entry: Entry, clusterId: string): ParsedEntry {
   if (key === METRICS_KEY) {
     return { kind: "metrics", revision, json, aggregate: value as AggregateMetrics };
   }
-  if (key.startsWith(NODE_KEY_PREFIX)) {
-    const nodeId = key.slice(NODE_KEY_PREFIX.length);
-    return { kind: "node", nodeId, revision, json, metrics: checkNode(key, value, nodeId) };
-  }
-  return refuse(key, "unknown key");
+  const nodeId = key.slice(NODE_KEY_PREFIX.length);
+  return { kind: "node", nodeId, revision, json, metrics: checkNode(key, value, nodeId) };
 }
 
 /** SHA-256 in hex over `key\trevision\n` in key order: equal digests mean equal state. */
@@ -54,7 +75,7 @@ function checkDocument(value: Record<string, unknown>, clusterId: string): Clust
   if (!Array.isArray(document.nodes?.nodeData)) {
     refuse(CLUSTER_KEY, "nodes.nodeData: expected an array");
   }
-  checkNodeIds(document);
+  checkNodeIds(document.nodes.nodeData);
   return document;
 }
 

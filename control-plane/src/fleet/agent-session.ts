@@ -1,7 +1,11 @@
 import type { AgentRegisterRequest } from "@berth/proto";
-import type { BerthError } from "@berth/service-kit";
+import { BerthError } from "@berth/service-kit";
 import type { AgentCluster } from "./agent-cluster.ts";
+import type { AdmissionTicket } from "./snapshot-admission.ts";
 import type { KnownStore, StoreVerdict } from "./store-verdict.ts";
+
+/** The streams that an agent opens, at most one of each per session. */
+export type StreamKind = "report" | "state" | "commands";
 
 /** One registration of an agent. Ends when a newer one of the same cluster begins. */
 export interface AgentSession {
@@ -20,8 +24,10 @@ export interface AgentStatus {
   /** Whether a stream of it is open now. */
   readonly connected: boolean;
   /** Whether it obeys this control-plane or only reports. */
-  readonly mode: "obey" | "observe";
-  /** Why it only reports. */
+  readonly mode: StoreVerdict["kind"];
+  /** What makes it only report. */
+  readonly cause: Extract<StoreVerdict, { readonly kind: "observe" }>["cause"] | undefined;
+  /** Why it only reports, for people. */
   readonly why: string | undefined;
   /** Store that it obeyed when it registered; empty when none. */
   readonly knownStoreId: string;
@@ -59,11 +65,12 @@ export class LiveSession implements AgentSession {
   readonly isRestored: boolean;
   /** The agent's state is not held yet. */
   snapshotWanted: boolean;
-  /** Open streams. */
-  streams = 0;
   /** When the agent was last heard, monotonic, ms. */
   heardAtMs: number;
   readonly #ending = new AbortController();
+  readonly #streams = new Set<StreamKind>();
+  #ticket: AdmissionTicket | undefined;
+  #judgedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(facts: SessionFacts) {
     this.id = facts.id;
@@ -83,18 +90,55 @@ export class LiveSession implements AgentSession {
     return this.#ending.signal;
   }
 
-  /** Ends the session's streams with a reason. */
+  /** Whether a stream of the agent is open: it answers pings. */
+  get isPresent(): boolean {
+    return this.#streams.size > 0;
+  }
+
+  /** Counts a stream as open until the function is called; CONFLICT when one of its kind is open. */
+  openStream(kind: StreamKind): () => void {
+    if (this.#streams.has(kind)) {
+      const message = `session_id: this session has an open ${kind} stream; close it before the next one`;
+      throw new BerthError("CONFLICT", message);
+    }
+    this.#streams.add(kind);
+    let isOpen = true;
+    return () => {
+      if (isOpen) this.#streams.delete(kind);
+      isOpen = false;
+    };
+  }
+
+  /** Takes the session's one place in the queue for snapshots; a former one is given back before. */
+  takeTicket(enter: () => AdmissionTicket): AdmissionTicket {
+    this.#ticket?.leave();
+    this.#ticket = enter();
+    return this.#ticket;
+  }
+
+  /** Whether it is time to judge again whether the agent is the only one; `everyMs` apart at least. */
+  isJudgementDue(nowMs: number, everyMs: number): boolean {
+    if (nowMs - this.#judgedAtMs < everyMs) return false;
+    this.#judgedAtMs = nowMs;
+    return true;
+  }
+
+  /** Ends the session's streams with a reason, and gives its place in the queue back. */
   end(reason: BerthError): void {
+    this.#ticket?.leave();
     this.#ending.abort(reason);
   }
 
   /** The session for people. */
   status(nowMs: number): AgentStatus {
+    const { verdict } = this;
+    const { cause, why } = verdict.kind === "observe" ? verdict : {};
     return {
       clusterId: this.cluster.id,
-      connected: this.streams > 0,
-      mode: this.verdict.kind,
-      why: this.verdict.kind === "observe" ? this.verdict.why : undefined,
+      connected: this.isPresent,
+      mode: verdict.kind,
+      cause,
+      why,
       knownStoreId: this.known.storeId,
       knownControllerTerm: this.known.controllerTerm,
       agentIncarnation: this.incarnation,

@@ -6,6 +6,10 @@ const UUID = /^[0-9a-f-]{36}$/i;
 const MAX_STORE_ID_CHARACTERS = 128;
 const MAX_VERSION_CHARACTERS = 64;
 const MAX_INCARNATION = 1n << 23n;
+/** The store counts terms in doubles. */
+const MAX_TERM = BigInt(Number.MAX_SAFE_INTEGER);
+const MAX_TERM_ID_CHARACTERS = 128;
+const MAX_FORMER_INSTANCES = 256;
 const IDENTITY_KINDS = new Map<ClusterIdentityKind, string>([
   [ClusterIdentityKind.KUBERNETES, "kubernetes"],
   [ClusterIdentityKind.PROCESS, "process"],
@@ -29,13 +33,29 @@ export function checkRegister(request: AgentRegisterRequest): string {
     refuse(`agent_incarnation: expected 1 to ${MAX_INCARNATION}`);
   }
   if (!UUID.test(request.agentInstanceId)) refuse("agent_instance_id: expected a UUID");
-  if (request.knownStoreId.length > MAX_STORE_ID_CHARACTERS) {
-    refuse(`known_store_id: expected at most ${MAX_STORE_ID_CHARACTERS} characters`);
-  }
   if (request.agentVersion.length > MAX_VERSION_CHARACTERS) {
     refuse(`agent_version: expected at most ${MAX_VERSION_CHARACTERS} characters`);
   }
+  checkMemory(request);
   return `${kind}:${identity.value}`;
+}
+
+/** Checks what the agent says that it knows from former registrations. */
+function checkMemory(request: AgentRegisterRequest): void {
+  if (request.knownStoreId.length > MAX_STORE_ID_CHARACTERS) {
+    refuse(`known_store_id: expected at most ${MAX_STORE_ID_CHARACTERS} characters`);
+  }
+  if (request.knownControllerTerm > MAX_TERM) {
+    refuse(`known_controller_term: expected at most ${MAX_TERM}`);
+  }
+  if (request.knownTermId.length > MAX_TERM_ID_CHARACTERS) {
+    refuse(`known_term_id: expected at most ${MAX_TERM_ID_CHARACTERS} characters`);
+  }
+  const { formerInstanceIds } = request;
+  const areUuids = formerInstanceIds.every((id) => UUID.test(id));
+  if (formerInstanceIds.length > MAX_FORMER_INSTANCES || !areUuids) {
+    refuse(`former_instance_ids: expected at most ${MAX_FORMER_INSTANCES} UUIDs`);
+  }
 }
 
 /** Why a key does not let its holder register as a cluster. */

@@ -1,5 +1,4 @@
-import type { ClusterDocument } from "@berth/proto";
-import { BerthError, jsonDepth } from "@berth/service-kit";
+import { BerthError, jsonDepth, toNumber } from "@berth/service-kit";
 import { Type } from "typebox";
 
 /**
@@ -29,10 +28,10 @@ export const ClusterDocumentBody = Type.Object({
   reputation: Type.Optional(Type.Number()),
 });
 
-/** Refuses a document in which two nodes have one id; INVALID_ARGUMENT names the second. */
-export function checkNodeIds(document: Partial<Pick<ClusterDocument, "nodes">>): void {
+/** Refuses the nodes of a document when two have one id; INVALID_ARGUMENT names the second. */
+export function checkNodeIds(nodeData: readonly { readonly id: string }[]): void {
   const seen = new Set<string>();
-  for (const [index, { id }] of (document.nodes?.nodeData ?? []).entries()) {
+  for (const [index, { id }] of nodeData.entries()) {
     if (seen.has(id)) {
       const message = `nodes.nodeData.${index}.id: node ${id} is there twice`;
       throw new BerthError("INVALID_ARGUMENT", message);
@@ -46,14 +45,17 @@ const MAX_DEPTH = 48;
 
 /**
  * Why no policy could be given a value, or undefined: it is nested too deeply, or holds a number that no
- * double holds. One cluster's value that cannot be read would fail the decisions on all of them.
+ * double holds. One cluster's value that cannot be read would fail the decisions on all of them. Numbers
+ * may be kept as text.
  */
 export function unfitForPolicies(value: unknown): string | undefined {
   if (jsonDepth(value) > MAX_DEPTH) return `expected at most ${MAX_DEPTH} nested levels`;
   const waiting: unknown[] = [value];
   for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-    if (typeof next === "number" && !Number.isFinite(next)) {
-      return "a number is too large for a double";
+    const number = toNumber(next);
+    if (number !== undefined) {
+      if (!Number.isFinite(number)) return "a number is too large for a double";
+      continue;
     }
     if (typeof next !== "object" || next === null) continue;
     for (const item of Object.values(next)) waiting.push(item ?? null);

@@ -1,19 +1,27 @@
 import type { ClusterDocument } from "@berth/proto";
 import {
   type ApplyOutcome,
-  applyUpdate,
   BerthError,
   compileFilter,
   type DocumentStore,
   isJsonObject,
   parse,
+  parseLossless,
+  type StoredDocument,
   type Write,
 } from "@berth/service-kit";
 import type { AgentSessions } from "./agent-sessions.ts";
 import { ClusterDocumentBody, checkNodeIds, unfitForPolicies } from "./cluster-body.ts";
 import type { ClusterView, FleetSnapshot } from "./cluster-view.ts";
+import { plainOf, updateLossless } from "./lossless-update.ts";
 
 const COLLECTION = "clusters";
+
+/**
+ * A registered document as the store has it: its text, so that numbers stay as they were written. Older
+ * versions of Berth stored the document itself.
+ */
+type StoredCluster = string | ClusterDocument;
 
 interface Cached {
   readonly writes: number;
@@ -24,7 +32,13 @@ interface Cached {
 /** What {@link ClusterRegistry} needs. */
 export interface ClusterRegistryDeps {
   readonly store: DocumentStore;
-  readonly agents: AgentSessions;
+  readonly agents: Pick<AgentSessions, "version" | "views">;
+  /** Forgets a cluster's agent; gives whether there was one. */
+  readonly forget: (
+    orgId: string,
+    id: string,
+    options: { readonly force?: boolean },
+  ) => Promise<boolean>;
 }
 
 /**
@@ -74,44 +88,58 @@ export class ClusterRegistry {
     return [...clusters.values()].filter((view) => matches(view.document));
   }
 
-  /** Registers a cluster without an agent; ALREADY_EXISTS when the id is taken. */
+  /**
+   * Registers a cluster without an agent; ALREADY_EXISTS when the id is taken. Numbers of the body that
+   * are kept as text (`parseLossless`) stay as they were written.
+   */
   async create(orgId: string, body: unknown): Promise<ClusterView> {
-    const document = normalized(parse(ClusterDocumentBody, body));
-    const taken = this.#agentView(orgId, document.id) !== undefined;
-    const key = { orgId, collection: COLLECTION, id: document.id };
+    const document = registered(body);
+    const { id } = document;
+    const taken = this.#agentView(orgId, id) !== undefined;
+    const key = { orgId, collection: COLLECTION, id };
+    const stored: StoredCluster = JSON.stringify(document);
     const outcome = taken
       ? undefined
-      : await this.#write(orgId, { kind: "insert", key, body: document });
+      : await this.#write(orgId, { kind: "insert", key, body: stored });
     if (outcome?.kind !== "applied") {
-      throw new BerthError("ALREADY_EXISTS", `id: cluster ${document.id} exists already`);
+      throw new BerthError("ALREADY_EXISTS", `id: cluster ${id} exists already`);
     }
-    return registeredView(orgId, document, 1);
+    return registeredView({ orgId, id, body: stored, revision: 1 });
   }
 
-  /** Updates a registered cluster (`$set`… or plain fields); an agent's cluster is changed at its agent. */
+  /**
+   * Updates a registered cluster (`$set`… or plain fields), with numbers as {@link create} takes them; an
+   * agent's cluster is changed at its agent.
+   */
   async update(orgId: string, id: string, update: unknown): Promise<ClusterView> {
     const agentView = this.#agentView(orgId, id);
     if (agentView !== undefined) throw ownedByAgent(agentView);
     const key = { orgId, collection: COLLECTION, id };
-    const current = await this.#deps.store.get<ClusterDocument>(key);
+    const current = await this.#deps.store.get<StoredCluster>(key);
     if (current === undefined) throw notFound(id);
-    const changed = applyUpdate(current.body, update, ["id"]);
-    const document = normalized(parse(ClusterDocumentBody, changed));
-    const outcome = await this.#write(orgId, {
-      kind: "replace",
-      key,
-      body: document,
-      ifRevision: current.revision,
-    });
+    const document = parseLossless(textOf(current.body)) as Record<string, unknown>;
+    const stored: StoredCluster = JSON.stringify(
+      registered(updateLossless(document, update, ["id"])),
+    );
+    const { revision } = current;
+    const write = { kind: "replace", key, body: stored, ifRevision: revision } as const;
+    const outcome = await this.#write(orgId, write);
     if (outcome.kind === "refused") {
       throw new BerthError("CONFLICT", `cluster ${id} changed at the same time; try again`);
     }
-    return registeredView(orgId, document, current.revision + 1);
+    return registeredView({ orgId, id, body: stored, revision: revision + 1 });
   }
 
-  /** Removes a registered cluster, or forgets an agent's cluster whose agent has gone. */
-  async remove(orgId: string, id: string): Promise<void> {
-    const forgotten = await this.#deps.agents.forget(orgId, id);
+  /**
+   * Removes a registered cluster, or forgets an agent's cluster and ends the agent's key. PRECONDITION_FAILED
+   * when the agent is connected, unless `force` cuts it off.
+   */
+  async remove(
+    orgId: string,
+    id: string,
+    options: { readonly force?: boolean } = {},
+  ): Promise<void> {
+    const forgotten = await this.#deps.forget(orgId, id, options);
     const key = { orgId, collection: COLLECTION, id };
     const outcome = await this.#write(orgId, { kind: "delete", key });
     if (outcome.kind === "refused" && !forgotten) throw notFound(id);
@@ -128,10 +156,8 @@ export class ClusterRegistry {
   }
 
   async #load(orgId: string): Promise<ReadonlyMap<string, ClusterView>> {
-    const stored = await this.#deps.store.list<ClusterDocument>({ orgId, collection: COLLECTION });
-    return new Map(
-      stored.map(({ id, body, revision }) => [id, registeredView(orgId, body, revision)]),
-    );
+    const stored = await this.#deps.store.list<StoredCluster>({ orgId, collection: COLLECTION });
+    return new Map(stored.map((found) => [found.id, registeredView(found)]));
   }
 
   async #write(orgId: string, write: Write): Promise<ApplyOutcome> {
@@ -148,26 +174,37 @@ export class ClusterRegistry {
   }
 }
 
-/** Fills in the parts of a registered document that decisions rely on, and keeps all other keys. */
-function normalized(body: Record<string, unknown>): ClusterDocument {
-  const document = body as unknown as Partial<ClusterDocument> & { id: string };
-  checkNodeIds(document);
+/**
+ * Checks a document to register, fills in the parts that decisions rely on, and keeps all else as it was
+ * written. INVALID_ARGUMENT names the bad field.
+ */
+function registered(body: unknown): Record<string, unknown> & { readonly id: string } {
   const problem = unfitForPolicies(body);
   if (problem !== undefined) {
     throw new BerthError("INVALID_ARGUMENT", `the cluster document: ${problem}`);
   }
-  const nodeData = document.nodes?.nodeData ?? [];
-  const nodes = { ...document.nodes, count: document.nodes?.count ?? nodeData.length, nodeData };
-  return { status: "live", tags: [], ...document, nodes } as unknown as ClusterDocument;
+  const { id, nodes } = parse(ClusterDocumentBody, plainOf(body));
+  const nodeData = nodes?.nodeData ?? [];
+  checkNodeIds(nodeData);
+  const written = body as Record<string, Record<string, unknown>>;
+  const filled = { count: nodeData.length, nodeData, ...written.nodes };
+  return { status: "live", tags: [], ...written, id, nodes: filled };
 }
 
-function registeredView(orgId: string, document: ClusterDocument, revision: number): ClusterView {
+function textOf(body: StoredCluster): string {
+  return typeof body === "string" ? body : JSON.stringify(body);
+}
+
+type RegisteredCluster = Pick<StoredDocument<StoredCluster>, "orgId" | "id" | "body" | "revision">;
+
+function registeredView({ orgId, id, body, revision }: RegisteredCluster): ClusterView {
+  const documentJson = textOf(body);
   return {
-    id: document.id,
+    id,
     orgId,
     health: "unknown",
-    document,
-    documentJson: JSON.stringify(document),
+    document: JSON.parse(documentJson),
+    documentJson,
     metricsJson: null,
     metrics: null,
     nodes: new Map(),

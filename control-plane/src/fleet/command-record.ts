@@ -1,3 +1,5 @@
+import { BerthError, jsonDepth, MAX_JSON_DEPTH } from "@berth/service-kit";
+
 /** What a command asks for. */
 export type Order = {
   readonly kind: "echo";
@@ -73,4 +75,29 @@ export function answered(body: CommandBody, answer: CommandAnswer, now: string):
 export function wallTimeLeftMs(body: CommandBody, now: string): number {
   const left = Date.parse(body.deadlineAt) - Date.parse(now);
   return Math.min(body.timeoutMs, Math.max(0, Number.isFinite(left) ? left : 0));
+}
+
+/** Answer of an order that an agent may have carried out before its state was restored from an older copy. */
+export const UNKNOWN_FATE: CommandAnswer = {
+  kind: "refused",
+  reason: "CONFLICT",
+  message:
+    "the agent was removed, or came back with an older copy of its state, so nobody knows whether this ran; look, and give the order again",
+};
+
+/** Answer of an order of a store whose place another one has taken. */
+export function formerStore(storeId: string): CommandAnswer {
+  const message = `the order was given by the former store ${storeId}; give it again`;
+  return { kind: "refused", reason: "PRECONDITION_FAILED", message };
+}
+
+/**
+ * Refuses a result that is nested too deep, with INVALID_ARGUMENT: whoever reads it back with its numbers as they
+ * were written recurses.
+ */
+export function checkDepth(answer: CommandAnswer): void {
+  if (answer.kind !== "completed") return;
+  if (jsonDepth(JSON.parse(answer.resultJson)) <= MAX_JSON_DEPTH) return;
+  const message = `result_json: expected at most ${MAX_JSON_DEPTH} levels of arrays and objects`;
+  throw new BerthError("INVALID_ARGUMENT", message);
 }

@@ -1,12 +1,5 @@
 import { randomUUIDv7 } from "node:crypto";
-import {
-  BerthError,
-  type Clock,
-  type DocumentStore,
-  type Logger,
-  type StoredDocument,
-  type Write,
-} from "@berth/service-kit";
+import { BerthError, type Clock, type DocumentStore, type Logger } from "@berth/service-kit";
 import type { AgentSession } from "./agent-session.ts";
 import {
   answered,
@@ -15,14 +8,16 @@ import {
   type CommandOutcome,
   type CommandRecord,
   type CommandState,
+  checkDepth,
+  formerStore,
   type Order,
+  UNKNOWN_FATE,
   wallTimeLeftMs,
 } from "./command-record.ts";
+import { CommandStore, toRecord } from "./command-store.ts";
 import { type PendingCommand, PendingCommands } from "./pending-commands.ts";
 import type { StoreFence } from "./store-verdict.ts";
 
-const COLLECTION = "commands";
-const PAGE = 200;
 /** A day: what is not answered by then has to be given again. */
 const MAX_TIMEOUT_MS = 24 * 3_600_000;
 
@@ -52,8 +47,8 @@ export interface CommandsDeps {
   readonly orgId: string;
   /** Store id and term that orders are given under, as they are now. */
   readonly fence: () => StoreFence;
-  /** Why no order is given at all; undefined when orders are. */
-  readonly refusal: () => string | undefined;
+  /** Why no order is given to a cluster, and what to do; undefined when orders are. */
+  readonly refusal: (clusterId: string) => string | undefined;
   /** Whether a cluster has an agent. */
   readonly knows: (clusterId: string) => Promise<boolean>;
   readonly clock: Clock;
@@ -84,21 +79,18 @@ export async function openCommands(deps: CommandsDeps): Promise<Commands> {
 export class Commands {
   readonly #deps: CommandsDeps;
   readonly #limits: CommandLimits;
+  readonly #stored: CommandStore;
   readonly #pending = new PendingCommands();
-  /** Commands in the store, with and without an answer. */
-  #stored = 0;
 
   constructor(deps: CommandsDeps) {
     this.#deps = deps;
     this.#limits = deps.limits ?? COMMAND_LIMITS;
+    this.#stored = new CommandStore(deps);
   }
 
   /** Reads the commands without an answer; called once. */
   async load(): Promise<void> {
-    for await (const found of this.#all()) {
-      this.#stored += 1;
-      const { id, body } = found;
-      if (body.state !== "pending") continue;
+    for await (const { id, body } of this.#stored.load()) {
       this.#keep(id, body, wallTimeLeftMs(body, this.#deps.clock.timestamp()));
     }
   }
@@ -106,14 +98,14 @@ export class Commands {
   /**
    * Gives an order and waits for its answer, for `timeoutMs` at most, or until the signal is aborted: then
    * it stays valid. NOT_FOUND for a cluster without an agent, OVERLOADED when too many wait,
-   * PRECONDITION_FAILED when this store gives no orders.
+   * PRECONDITION_FAILED when the cluster is given no orders.
    */
   async send(
     clusterId: string,
     order: Order,
     options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
   ): Promise<CommandOutcome> {
-    const { store, orgId, clock, knows, fence, refusal } = this.#deps;
+    const { clock, knows, fence, refusal } = this.#deps;
     const { timeoutMs } = options;
     if (!(timeoutMs >= 1 && timeoutMs <= MAX_TIMEOUT_MS)) {
       throw new BerthError("INVALID_ARGUMENT", `timeout_ms: expected 1 to ${MAX_TIMEOUT_MS}`);
@@ -122,7 +114,7 @@ export class Commands {
       const details = { cluster_id: clusterId };
       throw new BerthError("NOT_FOUND", `cluster ${clusterId} has no agent`, { details });
     }
-    const why = refusal();
+    const why = refusal(clusterId);
     if (why !== undefined) throw new BerthError("PRECONDITION_FAILED", why);
     this.#checkRoom(clusterId);
     const commandId = randomUUIDv7();
@@ -130,25 +122,26 @@ export class Commands {
     const { storeId } = fence();
     const state = "pending" as const;
     const body: CommandBody = { clusterId, order, storeId, state, timeoutMs, deadlineAt };
-    const key = { orgId, collection: COLLECTION, id: commandId };
     const unreserve = this.#pending.reserve(clusterId);
     try {
-      const outcome = await store.apply([{ kind: "insert", key, body }]);
-      if (outcome.kind === "refused") throw new BerthError("INTERNAL", "a command id came twice");
+      await this.#stored.insert(commandId, body);
     } finally {
       unreserve();
     }
-    this.#stored += 1;
     const pending = this.#keep(commandId, body, timeoutMs);
     return await untilAborted(pending, options.signal);
   }
 
   /**
    * Orders for one session, oldest first, each once per call. Ends when the signal or the session is
-   * aborted.
+   * aborted. While the cluster is given no orders nothing is offered, and what waits runs into its deadline
+   * unless a later session is offered it.
    */
-  async *offers(session: AgentSession, signal: AbortSignal): AsyncGenerator<Offer> {
-    const { clock, fence } = this.#deps;
+  async *offers(
+    session: Pick<AgentSession, "cluster" | "signal">,
+    signal: AbortSignal,
+  ): AsyncGenerator<Offer> {
+    const { clock, fence, refusal } = this.#deps;
     const either = AbortSignal.any([signal, session.signal]);
     let seq = 0;
     while (!either.aborted) {
@@ -161,10 +154,10 @@ export class Commands {
       const timeoutMs = Math.floor(pending.deadlineMs - clock.nowMs());
       if (timeoutMs < 1) continue;
       const now = fence();
-      if (pending.storeId === now.storeId) {
-        yield { commandId: pending.id, order: pending.order, fence: now, timeoutMs };
-      } else {
+      if (pending.storeId !== now.storeId) {
         await this.#answer(pending.id, formerStore(pending.storeId));
+      } else if (refusal(session.cluster.id) === undefined) {
+        yield { commandId: pending.id, order: pending.order, fence: now, timeoutMs };
       }
     }
   }
@@ -180,10 +173,16 @@ export class Commands {
 
   /**
    * Takes in an agent's answer; durable when it resolves, and the same again when it comes again.
-   * NOT_FOUND for an unknown id, PERMISSION_DENIED for another cluster's.
+   * NOT_FOUND for an unknown id, PERMISSION_DENIED for another cluster's, INVALID_ARGUMENT for a result
+   * that is nested so deep that it could not be read back.
    */
-  async complete(session: AgentSession, commandId: string, answer: CommandAnswer): Promise<void> {
-    const found = await this.#find(commandId);
+  async complete(
+    session: Pick<AgentSession, "cluster">,
+    commandId: string,
+    answer: CommandAnswer,
+  ): Promise<void> {
+    checkDepth(answer);
+    const found = await this.#stored.find(commandId);
     if (found === undefined) throw unknownCommand(commandId);
     if (found.body.clusterId !== session.cluster.id) {
       const message = `command_id: command ${commandId} is for another cluster`;
@@ -194,7 +193,7 @@ export class Commands {
 
   /** One command; NOT_FOUND when there is none. */
   async get(commandId: string): Promise<CommandRecord> {
-    const found = await this.#find(commandId);
+    const found = await this.#stored.find(commandId);
     if (found === undefined) throw unknownCommand(commandId);
     return toRecord(found);
   }
@@ -206,7 +205,7 @@ export class Commands {
     readonly limit: number;
   }): Promise<readonly CommandRecord[]> {
     const records: CommandRecord[] = [];
-    for await (const found of this.#all(true)) {
+    for await (const found of this.#stored.all(true)) {
       if (records.length >= query.limit) break;
       if (query.clusterId !== undefined && found.body.clusterId !== query.clusterId) continue;
       if (query.state === undefined || found.body.state === query.state) {
@@ -217,23 +216,8 @@ export class Commands {
   }
 
   /** Forgets answered commands beyond their time or the bound. Called by a timer. */
-  async prune(): Promise<void> {
-    const { store, clock } = this.#deps;
-    const oldest = Date.parse(clock.timestamp()) - this.#limits.keptMs;
-    let writes: Write[] = [];
-    const flush = async () => {
-      const outcome = await store.apply(writes);
-      if (outcome.kind === "applied") this.#stored -= writes.length;
-      writes = [];
-    };
-    for await (const { orgId, collection, id, body, createdAt } of this.#all()) {
-      // Ids begin with their time, so behind the first that may stay all may.
-      const isTooMany = this.#stored - writes.length > this.#limits.kept;
-      if (!isTooMany && Date.parse(createdAt) >= oldest) break;
-      if (body.state !== "pending") writes.push({ kind: "delete", key: { orgId, collection, id } });
-      if (writes.length === PAGE) await flush();
-    }
-    if (writes.length > 0) await flush();
+  prune(): Promise<void> {
+    return this.#stored.prune(this.#limits);
   }
 
   /** Lets waiters go, at shutdown; what is in flight is offered again by the next start. */
@@ -271,7 +255,7 @@ export class Commands {
 
   async #expire(commandId: string): Promise<void> {
     try {
-      await this.#change(commandId, (body) => {
+      await this.#stored.change(commandId, (body) => {
         return body.state === "pending" ? { ...body, state: "expired" } : undefined;
       });
     } finally {
@@ -281,68 +265,16 @@ export class Commands {
 
   async #answer(commandId: string, answer: CommandAnswer): Promise<void> {
     const now = this.#deps.clock.timestamp();
-    await this.#change(commandId, (body) => {
+    await this.#stored.change(commandId, (body) => {
       return body.answer === undefined ? answered(body, answer, now) : undefined;
     });
     this.#pending.settle({ ...answer, commandId });
   }
-
-  /** Replaces a command's record, again when another change came between; undefined keeps it. */
-  async #change(
-    commandId: string,
-    change: (body: CommandBody) => CommandBody | undefined,
-  ): Promise<void> {
-    const { store } = this.#deps;
-    for (;;) {
-      const found = await this.#find(commandId);
-      const body = found && change(found.body);
-      if (found === undefined || body === undefined) return;
-      const { orgId, collection, id, revision } = found;
-      const key = { orgId, collection, id };
-      const outcome = await store.apply([{ kind: "replace", key, body, ifRevision: revision }]);
-      if (outcome.kind === "applied") return;
-    }
-  }
-
-  #find(commandId: string): Promise<StoredDocument<CommandBody> | undefined> {
-    const { store, orgId } = this.#deps;
-    return store.get<CommandBody>({ orgId, collection: COLLECTION, id: commandId });
-  }
-
-  async *#all(descending = false): AsyncGenerator<StoredDocument<CommandBody>> {
-    const { store, orgId } = this.#deps;
-    let after: string | undefined;
-    for (;;) {
-      const page = await store.list<CommandBody>(
-        { orgId, collection: COLLECTION },
-        { limit: PAGE, descending, ...(after === undefined ? {} : { after }) },
-      );
-      yield* page;
-      after = page.at(-1)?.id;
-      if (page.length < PAGE) return;
-    }
-  }
-}
-
-const UNKNOWN_FATE: CommandAnswer = {
-  kind: "refused",
-  reason: "CONFLICT",
-  message:
-    "the agent came back with an older copy of its state, so nobody knows whether this ran; look, and give the order again",
-};
-
-function formerStore(storeId: string): CommandAnswer {
-  const message = `the order was given by the former store ${storeId}; give it again`;
-  return { kind: "refused", reason: "PRECONDITION_FAILED", message };
 }
 
 function unknownCommand(commandId: string): BerthError {
   const details = { command_id: commandId };
   return new BerthError("NOT_FOUND", `command_id: no command ${commandId}`, { details });
-}
-
-function toRecord({ id, body, createdAt }: StoredDocument<CommandBody>): CommandRecord {
-  return { ...body, commandId: id, createdAt };
 }
 
 async function untilAborted(

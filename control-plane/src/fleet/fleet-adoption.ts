@@ -58,9 +58,10 @@ export class FleetAdoption {
   }
 
   /**
-   * Takes the place of the stores that connected agents obey, or of the given ones; a restored store
-   * becomes one of its own first. The agents concerned register again at once. Nothing changes in a
-   * dry run.
+   * Takes the place of the stores that connected agents obey, or of the given ones. This store gets a new id
+   * when it was restored, and when a connected agent that claims what it never gave is to be obeyed by
+   * (by default, or as its own id is among the given ones): then every agent moves on to the new id.
+   * The agents concerned register again at once. Nothing changes in a dry run.
    */
   async adopt(
     orgId: string,
@@ -68,8 +69,12 @@ export class FleetAdoption {
   ): Promise<AdoptionReport> {
     const observing = this.#agents.status(orgId).filter((agent) => agent.mode === "observe");
     const told = observing.filter((agent) => agent.connected).map((agent) => agent.knownStoreId);
-    const plan = this.#stores.plan(request.storeIds ?? told);
     const formerStoreId = this.#stores.fence.storeId;
+    const wanted = request.storeIds ?? told;
+    // Agents know numbers of this very store that only a new id of it makes them forget.
+    const isContradicted =
+      wanted.includes(formerStoreId) && observing.some(({ cause }) => cause === "contradicts");
+    const plan = this.#stores.plan(wanted, isContradicted);
     const taken = new Set(plan.storeIds);
     const touched = observing.filter((agent) => taken.has(agent.knownStoreId));
     if (!request.dryRun && (plan.renews || plan.storeIds.length > 0)) {

@@ -1,10 +1,11 @@
-import { BerthError, type Clock, type DocumentStore, type Write } from "@berth/service-kit";
+import { BerthError, type Clock, type DocumentStore, Serial, type Write } from "@berth/service-kit";
 import {
   judgeKnownStore,
   type KnownStore,
   type StoreFence,
   type StoreVerdict,
 } from "./store-verdict.ts";
+import { openTermBook, type TermBook } from "./term-book.ts";
 
 const ADOPTED = "adopted_stores";
 const RESTORED = { collection: "fleet", id: "restored" } as const;
@@ -34,26 +35,31 @@ export interface RestoredEvidence {
 
 /** What an adoption changes. */
 export interface AdoptionPlan {
-  /** Whether this store gets a new id, as it was restored. */
+  /** Whether this store gets a new id: it was restored, or an agent's claim contradicts it. */
   readonly renews: boolean;
   /** Store ids whose place this one takes from now on, the former own id included. */
   readonly storeIds: readonly string[];
 }
 
-/** Opens what the control-plane's store knows of itself and of the stores that it has taken the place of. */
+/**
+ * Opens what the control-plane's store knows of itself and of the stores that it has taken the place of.
+ * Gives this start's term its id, so it is called once per term.
+ */
 export async function openFleetStores(deps: FleetStoresDeps): Promise<FleetStores> {
-  const { store, orgId, controllerTerm } = deps;
+  const { store, orgId } = deps;
   const adopted = await store.list({ orgId, collection: ADOPTED });
   const restored = await store.get<RestoredEvidence>({ orgId, ...RESTORED });
   return new FleetStores(deps, {
-    fence: { storeId: await store.storeId(), controllerTerm },
+    storeId: await store.storeId(),
+    terms: await openTermBook(deps),
     adopted: new Set(adopted.map(({ id }) => id)),
     restored: restored?.body,
   });
 }
 
 interface Held {
-  readonly fence: StoreFence;
+  readonly storeId: string;
+  readonly terms: TermBook;
   readonly adopted: ReadonlySet<string>;
   readonly restored: RestoredEvidence | undefined;
 }
@@ -61,8 +67,7 @@ interface Held {
 /** The identity of the control-plane's store, and which other stores it has taken the place of. */
 export class FleetStores {
   readonly #deps: FleetStoresDeps;
-  /** Identities that this process has told its fence. */
-  readonly #told = new Set<string>();
+  readonly #writes = new Serial();
   #held: Held;
 
   constructor(deps: FleetStoresDeps, held: Held) {
@@ -72,7 +77,8 @@ export class FleetStores {
 
   /** Store id and term as they are now. */
   get fence(): StoreFence {
-    return this.#held.fence;
+    const { storeId, terms } = this.#held;
+    return { storeId, controllerTerm: this.#deps.controllerTerm, termId: terms.termId };
   }
 
   /** Ids of the stores that this one has taken the place of. */
@@ -86,27 +92,27 @@ export class FleetStores {
   }
 
   /**
-   * Judges what an agent that registers knew; `identity` is whom its key is bound to. That the store was
-   * restored is durable before it resolves, as after a few starts no term would show it any more.
+   * Judges what an agent that registers knew. That the store was restored is durable before it resolves: the
+   * agent that had the proof may never come back.
    */
-  async judge(identity: string, clusterId: string, known: KnownStore): Promise<StoreVerdict> {
-    const { fence, adopted } = this.#held;
-    const answeredBefore = this.#told.has(identity);
-    const verdict = judgeKnownStore({ fence, adopted, known, answeredBefore });
+  async judge(clusterId: string, known: KnownStore): Promise<StoreVerdict> {
+    const { adopted, terms } = this.#held;
+    const verdict = judgeKnownStore({ fence: this.fence, adopted, known, terms });
     if (verdict.kind === "observe" && verdict.cause === "restored") {
-      await this.#keepEvidence(clusterId, known);
-    } else {
-      this.#told.add(identity);
+      await this.#writes.run(() => this.#keepEvidence(clusterId, known));
     }
     return verdict;
   }
 
-  /** What adopting these stores would change. PRECONDITION_FAILED when there are too many. */
-  plan(storeIds: readonly string[]): AdoptionPlan {
-    const { fence, adopted, restored } = this.#held;
-    const renews = restored !== undefined;
-    const wanted = new Set(storeIds.filter((id) => id !== fence.storeId && !adopted.has(id)));
-    if (renews) wanted.add(fence.storeId);
+  /**
+   * What adopting these stores would change; `isContradicted`: an agent that claims what this store never
+   * gave shall be obeyed by. PRECONDITION_FAILED when there are too many.
+   */
+  plan(storeIds: readonly string[], isContradicted = false): AdoptionPlan {
+    const { storeId, adopted, restored } = this.#held;
+    const renews = restored !== undefined || isContradicted;
+    const wanted = new Set(storeIds.filter((id) => id !== storeId && !adopted.has(id)));
+    if (renews) wanted.add(storeId);
     if (adopted.size + wanted.size > MAX_ADOPTED) {
       const message = `store_ids: a store takes the place of at most ${MAX_ADOPTED} others`;
       throw new BerthError("PRECONDITION_FAILED", message);
@@ -115,39 +121,46 @@ export class FleetStores {
   }
 
   /** Carries out a plan in one transaction; agents must register again to hear of it. */
-  async adopt({ renews, storeIds }: AdoptionPlan): Promise<void> {
+  adopt(plan: AdoptionPlan): Promise<void> {
+    return this.#writes.run(() => this.#adopt(plan));
+  }
+
+  async #adopt({ renews, storeIds }: AdoptionPlan): Promise<void> {
     const { store, orgId, clock } = this.#deps;
+    const { terms, restored } = this.#held;
     const writes: Write[] = storeIds.map((id) => ({
       kind: "insert",
       key: { orgId, collection: ADOPTED, id },
       body: { adoptedAt: clock.timestamp() },
     }));
-    if (renews) writes.push({ kind: "delete", key: { orgId, ...RESTORED } });
-    const outcome = renews ? await store.renewStoreId(writes) : await store.apply(writes);
+    const evidence: Write = { kind: "delete", key: { orgId, ...RESTORED } };
+    const renewal = terms.renewal();
+    const outcome = renews
+      ? await store.renewStoreId([...writes, ...(restored ? [evidence] : []), ...renewal.writes])
+      : await store.apply(writes);
     if (outcome.kind === "refused") {
       throw new BerthError("CONFLICT", "another adoption happened at the same time; try again");
     }
-    const { fence, adopted } = this.#held;
-    const storeId = outcome.kind === "renewed" ? outcome.storeId : fence.storeId;
-    if (renews) this.#told.clear();
-    this.#held = {
-      fence: { ...fence, storeId },
-      adopted: new Set([...adopted, ...storeIds]),
-      restored: renews ? undefined : this.#held.restored,
-    };
+    const adopted = new Set([...this.#held.adopted, ...storeIds]);
+    if (outcome.kind === "renewed") {
+      renewal.commit();
+      this.#held = { terms, storeId: outcome.storeId, adopted, restored: undefined };
+    } else {
+      this.#held = { ...this.#held, adopted };
+    }
   }
 
   async #keepEvidence(clusterId: string, known: KnownStore): Promise<void> {
-    if (this.#held.restored !== undefined) return;
+    // What an adoption has answered meanwhile is no evidence any more.
+    if (this.#held.restored !== undefined || known.storeId !== this.#held.storeId) return;
     const { store, orgId, clock } = this.#deps;
     const body: RestoredEvidence = {
       clusterId,
       knownTerm: String(known.controllerTerm),
-      controllerTerm: String(this.#held.fence.controllerTerm),
+      controllerTerm: String(this.#deps.controllerTerm),
       seenAt: clock.timestamp(),
     };
-    // A refusal says that another registration has kept its own evidence meanwhile.
     await store.apply([{ kind: "insert", key: { orgId, ...RESTORED }, body }]);
-    this.#held = { ...this.#held, restored: this.#held.restored ?? body };
+    this.#held = { ...this.#held, restored: body };
   }
 }

@@ -7,6 +7,7 @@ import {
   parse,
   parseLossless,
 } from "@berth/service-kit";
+import { nearMatches } from "./near-matches.ts";
 import {
   joinTags,
   PolicyChange,
@@ -160,9 +161,8 @@ export class PolicyRegistry {
   }
 
   async #near(orgId: string, uri: string): Promise<readonly string[]> {
-    const [name = uri] = uri.split(":");
     const uris = (await this.list(orgId)).map((record) => record.policy_rule_uri);
-    return uris.filter((known) => known.startsWith(`${name}:`) || isNear(known, uri)).slice(0, 3);
+    return nearMatches(uri, uris);
   }
 }
 
@@ -191,12 +191,4 @@ function notFound(uri: string, near: readonly string[]): BerthError {
   const hint = near.length === 0 ? "" : ` Did you mean ${near.join(" or ")}?`;
   const message = `Policy rule with URI '${uri}' not found.${hint}`;
   return new BerthError("NOT_FOUND", message, near.length === 0 ? {} : { details: { near } });
-}
-
-/** Whether two URIs differ in a few letters only: their letters match in order but for at most three. */
-function isNear(known: string, asked: string): boolean {
-  if (Math.abs(known.length - asked.length) > 3) return false;
-  let matched = 0;
-  for (const letter of known) if (letter === asked[matched]) matched += 1;
-  return asked.length - matched <= 3 && asked.length > 3;
 }

@@ -34,6 +34,8 @@ export interface RegisterInit {
   readonly stateDigest?: string;
   readonly knownStoreId?: string;
   readonly knownControllerTerm?: bigint;
+  readonly knownTermId?: string;
+  readonly formerInstanceIds?: string[];
 }
 
 /** A registration of cluster c1, or of what `overrides` says. */
@@ -138,9 +140,9 @@ export class TestAgent {
   readonly headers: { readonly authorization: string };
   readonly #manager: Http2SessionManager;
 
-  constructor(baseUrl: string, clusterId = "c1") {
+  constructor(baseUrl: string, clusterId = "c1", key = keyOf(clusterId)) {
     this.clusterId = clusterId;
-    this.headers = { authorization: `Bearer ${keyOf(clusterId)}` };
+    this.headers = { authorization: `Bearer ${key}` };
     this.#manager = new Http2SessionManager(baseUrl);
     const transport = { httpVersion: "2", baseUrl, sessionManager: this.#manager } as const;
     this.client = createClient(AgentService, createConnectTransport(transport));

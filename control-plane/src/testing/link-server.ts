@@ -12,8 +12,11 @@ import {
   systemClock,
 } from "@berth/service-kit";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { callerAddress } from "../api/connect/agent-caller.ts";
 import { agentRoutes } from "../api/connect/agent-service.ts";
-import { AgentSessions } from "../fleet/agent-sessions.ts";
+import type { AgentSessions } from "../fleet/agent-sessions.ts";
+import { type ClusterAgents, openClusterAgents } from "../fleet/cluster-agents.ts";
+import { ClusterRegistry } from "../fleet/cluster-registry.ts";
 import { type Commands, openCommands } from "../fleet/commands.ts";
 import { FleetAdoption } from "../fleet/fleet-adoption.ts";
 import { type FleetEvents, openFleetEvents } from "../fleet/fleet-events.ts";
@@ -26,7 +29,7 @@ export const ORG = "default_org";
 const KEY = /^Bearer key-([a-z0-9-]+)$/;
 
 /** Lets in the holder of `key-<cluster id>` as the agent of that cluster. */
-const authenticate: Authenticate = ({ authorization }) => {
+const ofKey: Authenticate = ({ authorization }) => {
   const id = KEY.exec(authorization ?? "")?.[1];
   if (id === undefined) throw new BerthError("UNAUTHENTICATED", "authorization: expected a key");
   return { orgId: ORG, role: "agent", agent: { id, identity: identityOf(id) } };
@@ -39,6 +42,8 @@ export class LinkServer {
   nowMs = 0;
   /** Ids whose keys were forgotten. */
   readonly forgotten: string[] = [];
+  /** Clusters whose keys have ended. */
+  readonly endedKeys = new Set<string>();
   readonly #admission: AdmissionLimits;
   #parts: Parts | undefined;
 
@@ -50,8 +55,11 @@ export class LinkServer {
   get url(): string {
     return `http://127.0.0.1:${this.#started.server.port}`;
   }
+  get agents(): ClusterAgents {
+    return this.#started.agents;
+  }
   get sessions(): AgentSessions {
-    return this.#started.sessions;
+    return this.agents.sessions;
   }
   get commands(): Commands {
     return this.#started.commands;
@@ -64,6 +72,14 @@ export class LinkServer {
   }
   get adoption(): FleetAdoption {
     return this.#started.adoption;
+  }
+  /** A registry of the agents' clusters and of those in the store. */
+  registry(): ClusterRegistry {
+    const { agents, store } = this.#started;
+    return new ClusterRegistry({
+      ...{ store, agents: agents.sessions },
+      forget: (orgId, id, options) => agents.forget(orgId, id, options),
+    });
   }
   get store(): Parts["store"] {
     return this.#started.store;
@@ -80,14 +96,19 @@ export class LinkServer {
         return clusterId !== "by-hand";
       },
     });
-    const { sessions: agents, commands, events, stores } = opened;
-    const parts = { agents, commands, events, stores, authenticate };
+    const authenticate: Authenticate = (credentials) => {
+      const principal = ofKey(credentials);
+      if (!this.endedKeys.has(principal.agent?.id ?? "")) return principal;
+      throw new BerthError("UNAUTHENTICATED", "authorization: the key has ended");
+    };
+    const parts = { ...opened, authenticate };
     const server = createHttp2Server({
       name: "agent link",
       address: { host: "127.0.0.1", port, setting: "BERTH_AGENT_PORT" },
       logger: silentLogger,
       handler: connectNodeAdapter({
         requestGate: authenticationGate(authenticate),
+        contextValues: callerAddress,
         interceptors: [errorMapping(silentLogger)],
         readMaxBytes: 100_000,
         routes: (router) => agentRoutes(router, parts),
@@ -104,7 +125,7 @@ export class LinkServer {
     if (parts === undefined) return;
     await parts.server.stop();
     parts.commands.close();
-    parts.sessions.close();
+    parts.agents.sessions.close();
     await parts.events.close();
     await parts.store.close();
   }
@@ -131,19 +152,18 @@ async function openParts(
   const shared = { store, orgId: ORG, clock, logger: silentLogger };
   const stores = await openFleetStores({ ...shared, controllerTerm });
   const events = await openFleetEvents(shared);
-  const sessions = new AgentSessions({
+  const agents = await openClusterAgents({
     ...{ ...shared, stores, admission, forgetKey, reportIntervalMs: 1_000, ttlMs: 10_000 },
-    onEvent: (event) => {
-      events.record(event);
-      if (event.kind === "agent_restored") void commands.agentRestored(event.clusterId);
-    },
+    withdrawOrders: (clusterId) => commands.agentRestored(clusterId),
+    onEvent: (event) => events.record(event),
   });
   const commands = await openCommands({
     ...shared,
     fence: () => stores.fence,
-    refusal: () => stores.restored && "restored; `berth fleet adopt`",
-    knows: (clusterId) => sessions.knows(ORG, clusterId),
+    refusal: (clusterId) =>
+      stores.restored ? "restored; `berth fleet adopt`" : agents.refusal(clusterId),
+    knows: (clusterId) => agents.knows(ORG, clusterId),
   });
-  const adoption = new FleetAdoption({ stores, agents: sessions, logger: silentLogger });
-  return { store, stores, events, sessions, commands, adoption };
+  const adoption = new FleetAdoption({ stores, agents: agents.sessions, logger: silentLogger });
+  return { store, stores, events, agents, commands, adoption };
 }

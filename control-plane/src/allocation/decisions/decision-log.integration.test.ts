@@ -108,7 +108,6 @@ describe("DecisionLog", () => {
     log.record(ORG, aRecord(2));
     await log.flush();
     await log.prune();
-    await log.prune();
     expect(await log.get(ORG, "id-000001")).toBeUndefined();
     expect(await log.get(ORG, "id-000002")).toEqual(
       expect.objectContaining({ candidates: ["c1", "c2"] }),
@@ -127,6 +126,69 @@ describe("DecisionLog", () => {
     expect(await store.sizeBytes()).toBeLessThanOrEqual(2 * 1024 * 1024);
     expect(await log.get(ORG, "id-001000")).toBeDefined();
     expect(await log.get(ORG, "id-000001")).toBeUndefined();
+  });
+
+  it("stays within its bytes when every decision has large lists of its own, and keeps the newest", async () => {
+    const maxBytes = 1024 * 1024;
+    log = openLog({ maxAgeMs: 7 * DAY_MS, maxBytes });
+    const poolOf = (number: number) => ({
+      candidates: Array.from({ length: 200 }, (_, n) => `cluster-${number}-${n}`),
+      dropped: Array.from({ length: 100 }, (_, n) => ({ id: `c-${number}-${n}`, reason: "gone" })),
+    });
+    for (let round = 0; round < 4; round += 1) {
+      for (let number = round * 100; number < (round + 1) * 100; number += 1) {
+        log.record(ORG, aRecord(number, poolOf(number)));
+      }
+      await log.flush();
+      await log.prune();
+      expect(await store.sizeBytes()).toBeLessThanOrEqual(maxBytes);
+    }
+    const { decisions } = await log.list(ORG, { limit: 1_000 });
+    expect(decisions.length).toBeGreaterThan(20);
+    expect(decisions[0]?.decision_id).toBe("id-000399");
+    for (const [index, decision] of decisions.entries()) {
+      expect(decision).toMatchObject(poolOf(399 - index));
+    }
+    expect((await store.list({ orgId: ORG, collection: "decision_pools" })).length).toBe(
+      decisions.length,
+    );
+  });
+
+  it("keeps a list as long as one decision names it, over a restart too", async () => {
+    const old = new Date(Date.now() - 8 * DAY_MS).toISOString();
+    const pool = { candidates: ["shared"], dropped: [] };
+    log.record(ORG, aRecord(1, { ...pool, decided_at: old }));
+    log.record(ORG, aRecord(2, { ...pool, decided_at: old }));
+    await log.flush();
+    log = openLog();
+    log.record(ORG, aRecord(3, pool));
+    await log.flush();
+    await log.prune();
+    const { decisions } = await log.list(ORG, { limit: 10 });
+    expect(decisions).toEqual([expect.objectContaining({ decision_id: "id-000003", ...pool })]);
+    await log.prune(Date.now() + 8 * DAY_MS);
+    for (const collection of ["decisions", "decision_pools", "decision_pool_users"]) {
+      expect(await store.list({ orgId: ORG, collection })).toEqual([]);
+    }
+  });
+
+  it("does not delete everything when that does not make the store smaller", async () => {
+    const warnings: string[] = [];
+    const logger = { ...silentLogger, warn: (message: string) => void warnings.push(message) };
+    const constant = {
+      get: (...args: Parameters<DocumentStore["get"]>) => store.get(...args),
+      list: (...args: Parameters<DocumentStore["list"]>) => store.list(...args),
+      apply: (...args: Parameters<DocumentStore["apply"]>) => store.apply(...args),
+      sizeBytes: async () => 2 * 1024 * 1024,
+    } as DocumentStore;
+    const limits = { maxAgeMs: 7 * DAY_MS, maxBytes: 1024 * 1024 };
+    const stuck = new DecisionLog({ store: constant, orgId: ORG, limits, logger });
+    for (let number = 1; number <= 1_000; number += 1) stuck.record(ORG, aRecord(number));
+    await stuck.flush();
+    await stuck.prune();
+    await stuck.prune();
+    expect((await store.list({ orgId: ORG, collection: "decisions" })).length).toBe(890);
+    expect(warnings.length).toBe(1);
   });
 
   it("holds a bounded number of records that cannot be written, and loses none of those", async () => {

@@ -1,13 +1,6 @@
-import { createHash } from "node:crypto";
-import type { DocumentKey, DocumentStore, Logger, Part, Write } from "@berth/service-kit";
+import { type DocumentStore, type Logger, type Part, Serial } from "@berth/service-kit";
+import { DecisionDocuments, type OrgDecision } from "./decision-documents.ts";
 import { type DecisionQuery, type DecisionRecord, isAskedFor } from "./decision-record.ts";
-
-const RECORDS = "decisions";
-/**
- * Lists of candidates and dropped clusters: most decisions share theirs. An id begins with the time of its
- * first use, to the ten minutes, so that lists go when the decisions of their time have gone.
- */
-const POOLS = "decision_pools";
 
 const COMMIT_INTERVAL_MS = 50;
 const PRUNE_INTERVAL_MS = 1_000;
@@ -17,15 +10,13 @@ const MAX_WAITING = 10_000;
 /** Records in one transaction, which takes a few milliseconds. */
 const MAX_PER_COMMIT = 100;
 const MAX_PRUNED_AT_ONCE = 100;
+/** Records that are pruned first, to see how many bytes go with each. */
+const FIRST_PRUNED = 10;
 /** Groups that one turn of the pruning deletes: more than is written meanwhile. */
 const MAX_PRUNED_GROUPS = 50;
 /** Records that one query looks at, and how many between two turns of the event loop. */
 const MAX_LOOKED_AT = 5_000;
 const LOOKED_AT_AT_ONCE = 200;
-const MAX_KNOWN_POOLS = 1_000;
-
-type Pool = Pick<DecisionRecord, "candidates" | "dropped" | "dropped_more">;
-type StoredRecord = Omit<DecisionRecord, keyof Pool> & { readonly pool: string };
 
 /** How much of the past is kept. */
 export interface DecisionLimits {
@@ -50,11 +41,6 @@ export interface DecisionPage {
   readonly next?: string;
 }
 
-interface Waiting {
-  readonly orgId: string;
-  readonly record: DecisionRecord;
-}
-
 /**
  * The decisions of the last days. They are written in groups, up to 50 ms late and off the decisions'
  * path, and pruned by age and size. A decision can be read as soon as it was recorded.
@@ -62,17 +48,21 @@ interface Waiting {
 export class DecisionLog implements Part {
   readonly name = "decision log";
   readonly #deps: DecisionLogDeps;
-  readonly #waiting = new Map<string, Waiting>();
-  readonly #knownPools = new Set<string>();
+  readonly #waiting = new Map<string, OrgDecision>();
+  readonly #documents: DecisionDocuments;
+  /** Writing and pruning never overlap. */
+  readonly #serial = new Serial();
   readonly #orgs: Set<string>;
   #commitTimer: NodeJS.Timeout | undefined;
   #pruneTimer: NodeJS.Timeout | undefined;
-  #committing: Promise<void> = Promise.resolve();
   #pruning = false;
   #dropped = 0;
+  /** Bytes from which pruning did not lead down when it was tried; more than those are pruned again. */
+  #stuckAtBytes = 0;
 
   constructor(deps: DecisionLogDeps) {
     this.#deps = deps;
+    this.#documents = new DecisionDocuments(deps.store);
     this.#orgs = new Set([deps.orgId]);
   }
 
@@ -101,16 +91,14 @@ export class DecisionLog implements Part {
   flush(): Promise<void> {
     clearTimeout(this.#commitTimer);
     this.#commitTimer = undefined;
-    this.#committing = this.#committing.then(() => this.#commit());
-    return this.#committing;
+    return this.#serial.run(() => this.#commit());
   }
 
   /** One decision; undefined when there is none, or no longer. */
   async get(orgId: string, id: string): Promise<DecisionRecord | undefined> {
     const waiting = this.#waiting.get(id);
     if (waiting !== undefined) return waiting.orgId === orgId ? waiting.record : undefined;
-    const stored = await this.#deps.store.get<StoredRecord>({ orgId, collection: RECORDS, id });
-    return stored === undefined ? undefined : this.#whole(orgId, stored.body);
+    return this.#documents.get(orgId, id);
   }
 
   /** Decisions that are asked for, newest first. Looks at 5,000 at most; `next` goes on from there. */
@@ -119,19 +107,15 @@ export class DecisionLog implements Part {
     const decisions: DecisionRecord[] = [];
     let before = query.before;
     for (let lookedAt = 0; lookedAt < MAX_LOOKED_AT; lookedAt += LOOKED_AT_AT_ONCE) {
-      const page = await this.#deps.store.list<StoredRecord>(
-        { orgId, collection: RECORDS },
-        {
-          descending: true,
-          limit: LOOKED_AT_AT_ONCE,
-          ...(before === undefined ? {} : { after: before }),
-        },
-      );
-      for (const { id, body } of page) {
-        before = id;
-        const record = await this.#whole(orgId, body);
+      const position = before === undefined ? {} : { after: before };
+      const page = await this.#documents.list(orgId, {
+        ...{ descending: true, limit: LOOKED_AT_AT_ONCE },
+        ...position,
+      });
+      for (const record of page) {
+        before = record.decision_id;
         if (isAskedFor(record, query)) decisions.push(record);
-        if (decisions.length === query.limit) return { decisions, next: id };
+        if (decisions.length === query.limit) return { decisions, next: before };
       }
       if (page.length < LOOKED_AT_AT_ONCE) return { decisions };
       await new Promise((resolve) => setImmediate(resolve));
@@ -156,7 +140,7 @@ export class DecisionLog implements Part {
     while (this.#waiting.size > 0) {
       const group = [...this.#waiting.entries()].slice(0, MAX_PER_COMMIT);
       try {
-        await this.#write(group.map(([, waiting]) => waiting));
+        await this.#documents.insert(group.map(([, waiting]) => waiting));
       } catch (err) {
         this.#deps.logger.error("decisions could not be written", { err });
         this.#commitTimer ??= setTimeout(() => void this.flush(), RETRY_INTERVAL_MS);
@@ -170,87 +154,62 @@ export class DecisionLog implements Part {
     this.#dropped = 0;
   }
 
-  async #write(group: readonly Waiting[]): Promise<void> {
-    const writes: Write[] = [];
-    const pools = new Set<string>();
-    for (const { orgId, record } of group) {
-      const { candidates, dropped, dropped_more, ...rest } = record;
-      const body: Pool = { candidates, dropped, dropped_more };
-      const pool = poolId(body, record.decided_at);
-      const poolKey = { orgId, collection: POOLS, id: pool };
-      const name = `${orgId}\n${pool}`;
-      if (!pools.has(name) && !(await this.#isPoolKnown(poolKey))) {
-        writes.push({ kind: "insert", key: poolKey, body });
-      }
-      pools.add(name);
-      const key = { orgId, collection: RECORDS, id: record.decision_id };
-      writes.push({ kind: "insert", key, body: { ...rest, pool } satisfies StoredRecord });
-    }
-    const outcome = await this.#deps.store.apply(writes);
-    if (outcome.kind === "refused") throw new Error(`${outcome.key.id} ${outcome.why}`);
-    if (this.#knownPools.size > MAX_KNOWN_POOLS) this.#knownPools.clear();
-    for (const known of pools) this.#knownPools.add(known);
-  }
-
-  async #isPoolKnown(key: DocumentKey): Promise<boolean> {
-    if (this.#knownPools.has(`${key.orgId}\n${key.id}`)) return true;
-    return (await this.#deps.store.get(key)) !== undefined;
-  }
-
-  async #whole(orgId: string, stored: StoredRecord): Promise<DecisionRecord> {
-    const { pool, ...rest } = stored;
-    const found = await this.#deps.store.get<Pool>({ orgId, collection: POOLS, id: pool });
-    return { ...rest, ...(found?.body ?? { candidates: [], dropped: [], dropped_more: 0 }) };
-  }
-
   async #pruneOrg(orgId: string, nowMs: number): Promise<void> {
+    let count = FIRST_PRUNED;
     for (let groups = 0; groups < MAX_PRUNED_GROUPS; groups += 1) {
-      const gone = await this.#nextGone(orgId, nowMs);
-      if (gone.length === 0) return;
-      await this.#delete(orgId, RECORDS, gone);
+      const pruned = await this.#serial.run(() => this.#pruneGroup(orgId, nowMs, count));
+      if (pruned === "nothing") break;
+      if (pruned.freedBytes <= 0 && count === MAX_PRUNED_AT_ONCE && pruned.excessBytes > 0) {
+        this.#giveUp(pruned.sizeBytes);
+        return;
+      }
+      count = nextCount(pruned);
       await new Promise((resolve) => setImmediate(resolve));
     }
   }
 
-  /** Ids of the oldest records, as far as they are too old or there are too many bytes. */
-  async #nextGone(orgId: string, nowMs: number): Promise<readonly string[]> {
-    const { store, limits } = this.#deps;
-    const oldest = await store.list<StoredRecord>(
-      { orgId, collection: RECORDS },
-      { limit: MAX_PRUNED_AT_ONCE },
-    );
-    await this.#prunePools(orgId, oldest[0]?.body.decided_at ?? new Date(nowMs).toISOString());
-    if ((await store.sizeBytes()) > limits.maxBytes) return oldest.map(({ id }) => id);
-    return oldest
-      .filter(({ body }) => nowMs - Date.parse(body.decided_at) > limits.maxAgeMs)
-      .map(({ id }) => id);
+  /** Removes some of the oldest records when there are too many bytes, or those that are too old. */
+  async #pruneGroup(orgId: string, nowMs: number, count: number): Promise<Pruned | "nothing"> {
+    const { maxBytes } = this.#deps.limits;
+    const sizeBytes = await this.#documents.sizeBytes();
+    if (sizeBytes <= maxBytes) this.#stuckAtBytes = 0;
+    const excessBytes = sizeBytes - Math.max(maxBytes, this.#stuckAtBytes);
+    const goes = excessBytes > 0 ? count : await this.#tooOld(orgId, nowMs);
+    const removed = goes === 0 ? 0 : await this.#documents.removeOldest(orgId, goes);
+    if (removed === 0) return "nothing";
+    const freedBytes = sizeBytes - (await this.#documents.sizeBytes());
+    return { removed, sizeBytes, excessBytes, freedBytes };
   }
 
-  /** Deletes pools of a time before that of the oldest record. */
-  async #prunePools(orgId: string, oldestAt: string): Promise<void> {
-    const pools = await this.#deps.store.list(
-      { orgId, collection: POOLS },
-      { limit: MAX_PRUNED_AT_ONCE },
-    );
-    const gone = pools.map(({ id }) => id).filter((id) => id < timeOf(oldestAt));
-    if (gone.length === 0) return;
-    for (const id of gone) this.#knownPools.delete(`${orgId}\n${id}`);
-    await this.#delete(orgId, POOLS, gone);
+  /** How many of the oldest records are too old. */
+  async #tooOld(orgId: string, nowMs: number): Promise<number> {
+    const { maxAgeMs } = this.#deps.limits;
+    const times = await this.#documents.oldestTimes(orgId, MAX_PRUNED_AT_ONCE);
+    const young = times.findIndex((time) => nowMs - Date.parse(time) <= maxAgeMs);
+    return young === -1 ? times.length : young;
   }
 
-  async #delete(orgId: string, collection: string, ids: readonly string[]): Promise<void> {
-    const writes = ids.map((id) => ({ kind: "delete", key: { orgId, collection, id } }) as const);
-    const outcome = await this.#deps.store.apply(writes);
-    if (outcome.kind === "refused") throw new Error(`${outcome.key.id} ${outcome.why}`);
+  /** Deleting all that is left would be in vain, too. */
+  #giveUp(sizeBytes: number): void {
+    this.#stuckAtBytes = sizeBytes;
+    const fields = { sizeBytes, maxBytes: this.#deps.limits.maxBytes };
+    this.#deps.logger.warn("decisions take too much, and pruning does not make them less", fields);
   }
 }
 
-/** "2026-11-22T01:1": the ten minutes of an ISO 8601 time. */
-function timeOf(timestamp: string): string {
-  return timestamp.slice(0, 15);
+/** What pruning one group of records came to. */
+interface Pruned {
+  readonly removed: number;
+  /** Bytes before, and those of them above the limit. */
+  readonly sizeBytes: number;
+  readonly excessBytes: number;
+  readonly freedBytes: number;
 }
 
-function poolId(pool: Pool, decidedAt: string): string {
-  const digest = createHash("sha256").update(JSON.stringify(pool)).digest("hex").slice(0, 32);
-  return `${timeOf(decidedAt)}-${digest}`;
+/** As many records as should free the rest of what is too much: the newest of the past are to stay. */
+function nextCount({ removed, excessBytes, freedBytes }: Pruned): number {
+  if (excessBytes <= 0) return FIRST_PRUNED;
+  if (freedBytes <= 0) return MAX_PRUNED_AT_ONCE;
+  const wanted = Math.ceil(((excessBytes - freedBytes) * removed) / freedBytes);
+  return Math.min(Math.max(wanted, 1), MAX_PRUNED_AT_ONCE);
 }

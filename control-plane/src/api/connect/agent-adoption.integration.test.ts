@@ -24,10 +24,15 @@ beforeEach(async () => {
   await server.start();
 });
 afterEach(async () => {
-  for (const agent of agents) agent.close();
-  await server.stop();
+  await stop();
   rmSync(directory, { recursive: true });
 });
+
+/** Stops the server; its agents have left before. */
+async function stop(): Promise<void> {
+  for (const agent of agents) agent.close();
+  await server.stop();
+}
 
 const status = () => server.adoption.status(ORG);
 const modes = () => status().agents.map(({ clusterId, mode }) => `${clusterId} ${mode}`);
@@ -41,7 +46,11 @@ function restore(copy: string): void {
 /** What an agent knows after it was answered. */
 async function knownBy(agent: TestAgent, overrides: Parameters<TestAgent["register"]>[0] = {}) {
   const { fence } = await agent.register(overrides);
-  return { knownStoreId: fence?.storeId ?? "", knownControllerTerm: fence?.controllerTerm ?? 0n };
+  return {
+    knownStoreId: fence?.storeId ?? "",
+    knownControllerTerm: fence?.controllerTerm ?? 0n,
+    knownTermId: fence?.termId ?? "",
+  };
 }
 
 describe("an agent that obeys another store", () => {
@@ -69,7 +78,7 @@ describe("an agent that obeys another store", () => {
     expect(answer.fence?.storeId).toBe(before);
     expect(modes()).toEqual(["c1 obey", "c2 obey"]);
     expect((await server.adoption.adopt(ORG, { dryRun: false })).adopted).toEqual([]);
-    await server.stop();
+    await stop();
     await server.start();
     expect((await newAgent().register(OTHER)).adoptedStoreIds).toEqual(["another-store"]);
     expect(modes()).toEqual(["c1 obey"]);
@@ -86,19 +95,20 @@ describe("an agent that obeys another store", () => {
 describe("a store that was restored from an older copy", () => {
   it("is found by a newer term, gives no orders, and becomes one of its own by an adoption", async () => {
     const first = status().storeId;
-    await server.stop();
+    await stop();
     const copy = path.join(directory, "copy.db");
     copyFileSync(server.file, copy);
     await server.start();
-    await server.stop();
+    await stop();
     await server.start();
     const known = await knownBy(newAgent());
-    expect(known).toEqual({ knownStoreId: first, knownControllerTerm: 3n });
-    await server.stop();
+    expect(known).toMatchObject({ knownStoreId: first, knownControllerTerm: 3n });
+    await stop();
     restore(copy);
     await server.start();
     const agent = newAgent();
-    await agent.join(known);
+    const { observeReason } = await agent.register(known);
+    expect(observeReason).toContain("restored from an older copy");
     expect(modes()).toEqual(["c1 observe"]);
     expect(status().restored).toMatchObject({ clusterId: "c1", knownTerm: "3" });
     const order = server.commands.send("c1", ECHO, { timeoutMs: 1_000 });
@@ -114,20 +124,20 @@ describe("a store that was restored from an older copy", () => {
   });
 
   it("is found when it has come to the very term that agents know, and remembered over its restarts", async () => {
-    await server.stop();
+    await stop();
     const copy = path.join(directory, "copy.db");
     copyFileSync(server.file, copy);
     await server.start();
     const known = await knownBy(newAgent());
     expect(known.knownControllerTerm).toBe(2n);
-    await server.stop();
+    await stop();
     restore(copy);
     await server.start();
     const agent = newAgent();
     const answer = await agent.register(known);
     expect(answer.fence).toMatchObject({ controllerTerm: 2n });
     expect(modes()).toEqual(["c1 observe"]);
-    await server.stop();
+    await stop();
     await server.start();
     // By now the term is higher than any that an agent knows, yet the store is not trusted.
     expect(status().controllerTerm).toBe(3n);
@@ -145,6 +155,38 @@ describe("a store that was restored from an older copy", () => {
     expect(modes()).toEqual(["c1 obey", "c2 obey"]);
   });
 
+  it("is found when it was started more often than the lost one", async () => {
+    await stop();
+    const copy = path.join(directory, "copy.db");
+    copyFileSync(server.file, copy);
+    await server.start();
+    const known = await knownBy(newAgent());
+    await stop();
+    restore(copy);
+    for (let starts = 0; starts < 3; starts += 1) {
+      await server.start();
+      await stop();
+    }
+    await server.start();
+    expect(status().controllerTerm).toBeGreaterThan(known.knownControllerTerm);
+    await newAgent().register(known);
+    expect(status().agents).toMatchObject([{ mode: "observe", cause: "restored" }]);
+    expect(status().restored).toMatchObject({ clusterId: "c1" });
+  });
+
+  it("goes on giving terms that it knows again after an adoption and a restart", async () => {
+    const first = newAgent();
+    await first.join({ knownStoreId: status().storeId, knownControllerTerm: 9n });
+    const report = await server.adoption.adopt(ORG, { dryRun: false });
+    expect(report.renewed).toBe(true);
+    const known = await knownBy(first);
+    expect(known.knownStoreId).toBe(report.storeId);
+    await stop();
+    await server.start();
+    expect((await newAgent().register(known)).observeReason).toBe("");
+    expect(modes()).toEqual(["c1 obey"]);
+  });
+
   it("refuses the orders that the former store gave and nobody answered", async () => {
     const agent = newAgent();
     const known = await knownBy(agent);
@@ -153,7 +195,7 @@ describe("a store that was restored from an older copy", () => {
       expect(await server.commands.list({ state: "pending", limit: 1 })).toHaveLength(1);
     });
     const newer = { ...known, knownControllerTerm: 9n };
-    await agent.register(newer);
+    await agent.join(newer);
     await server.adoption.adopt(ORG, { dryRun: false });
     const { sessionId } = await agent.register(newer);
     const orders = agent.commands(sessionId);
@@ -161,5 +203,49 @@ describe("a store that was restored from an older copy", () => {
     expect(await waiting).toMatchObject({ kind: "refused", reason: "PRECONDITION_FAILED" });
     agent.close();
     await expect(next).rejects.toBeDefined();
+  });
+});
+
+describe("an agent that claims a term that this store never gave", () => {
+  it.each([
+    ["a huge one", 2n ** 53n - 1n, ""],
+    ["one with a made-up id", 1n, `${"0".repeat(36)}.${"A".repeat(43)}`],
+  ])("gets no orders itself (%s), and stops nobody else's", async (_what, term, termId) => {
+    const claim = {
+      knownStoreId: status().storeId,
+      knownControllerTerm: term,
+      knownTermId: termId,
+    };
+    const liar = newAgent();
+    const answer = await liar.register(claim);
+    expect(answer.observeReason).toContain("without proof");
+    expect(status().agents).toMatchObject([{ mode: "observe", cause: "contradicts" }]);
+    expect(status().restored).toBeUndefined();
+    await vi.waitFor(async () => {
+      const events = await server.events.list({ kind: "term_contradicted", limit: 10 });
+      expect(events.map(({ clusterId }) => clusterId)).toEqual(["c1"]);
+    });
+    const refused = server.commands.send("c1", ECHO, { timeoutMs: 1_000 });
+    await expect(refused).rejects.toThrow("`berth fleet adopt`");
+    const other = newAgent("c2");
+    const { sessionId } = await other.register();
+    const sent = server.commands.send("c2", ECHO, { timeoutMs: 60_000 });
+    const { value } = await other.commands(sessionId).next();
+    await other.complete(sessionId, value?.command?.commandId ?? "");
+    expect(await sent).toMatchObject({ kind: "completed" });
+  });
+
+  it("obeys after an adoption, which gives the store a new id that everybody moves on to", async () => {
+    const { storeId } = status();
+    const [liar, other] = [newAgent(), newAgent("c2")];
+    const known = await knownBy(other);
+    const claim = { knownStoreId: storeId, knownControllerTerm: 99n };
+    await liar.join(claim);
+    const report = await server.adoption.adopt(ORG, { dryRun: false });
+    expect(report).toMatchObject({ renewed: true, formerStoreId: storeId, adopted: [storeId] });
+    expect(server.agents.refusal("c1")).toBeUndefined();
+    await liar.register(claim);
+    await other.register(known);
+    expect(modes()).toEqual(["c1 obey", "c2 obey"]);
   });
 });

@@ -26,7 +26,7 @@ afterEach(async () => {
 const uuid = (n: number) => `00000000-0000-4000-8000-${String(n).padStart(12, "0")}`;
 const anEvent = (
   n: number,
-  overrides: { json?: string; kind?: string; eventId?: string } = {},
+  overrides: { json?: string; kind?: string; eventId?: string; key?: string } = {},
 ) => ({
   ...{ eventId: uuid(n), key: "node/a", kind: "node_joined", json: `{"n":${n}.0}`, ageMs: 60_000n },
   ...overrides,
@@ -74,9 +74,18 @@ describe("FleetEvents", () => {
   it.each([
     [{ eventId: "x" }, "events.0.event_id: expected a UUID"],
     [{ kind: "Bad" }, "events.0.kind: "],
+    [{ kind: "agent_lost" }, 'events.0.kind: only the control-plane tells "agent_lost"'],
+    [{ kind: "cluster_duplicate" }, "events.0.kind: only the control-plane tells"],
+    [{ key: "" }, "events.0.key: expected what the event is about"],
+    [{ key: "node/a b" }, "events.0.key: expected what the event is about"],
+    [{ key: `node/${"x".repeat(508)}` }, "events.0.key: expected at most 512 characters"],
     [{ json: "[]" }, "events.0.json: expected a JSON object"],
     [{ json: "{" }, "events.0.json: expected a JSON object"],
     [{ json: `{"x":"${"x".repeat(70_000)}"}` }, "events.0.json: expected at most"],
+    [
+      { json: `{"x":${"[".repeat(30_000)}${"]".repeat(30_000)}}` },
+      "events.0.json: expected at most 128 levels",
+    ],
   ])("refuses a bad event by name: %#", async (bad, message) => {
     const state = await agent.join();
     await expect(send(state, [anEvent(1, bad)])).rejects.toThrow(message);

@@ -6,7 +6,7 @@ import { AgentService, ClusterIdentityKind } from "@berth/proto";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { ClusterRegistry } from "../../fleet/cluster-registry.ts";
+import type { ClusterRegistry } from "../../fleet/cluster-registry.ts";
 import {
   entry,
   hello,
@@ -34,7 +34,7 @@ async function start(admission: ConstructorParameters<typeof LinkServer>[1] = {}
 
 /** A new connection and a new registry, after the server was started. */
 function connect(): void {
-  registry = new ClusterRegistry({ store: server.store, agents: server.sessions });
+  registry = server.registry();
   agent = newAgent();
 }
 
@@ -105,6 +105,10 @@ describe("AgentService.register", () => {
     ["huge incarnation", { agentIncarnation: 2n ** 64n - 1n }, "agent_incarnation"],
     ["instance id", { agentInstanceId: "x" }, "agent_instance_id"],
     ["known store", { knownStoreId: "x".repeat(129) }, "known_store_id"],
+    ["known term", { knownControllerTerm: 2n ** 53n }, "known_controller_term"],
+    ["known term id", { knownTermId: "x".repeat(129) }, "known_term_id"],
+    ["former instance", { formerInstanceIds: ["x"] }, "former_instance_ids"],
+    ["past", { formerInstanceIds: Array(257).fill(INSTANCE) }, "former_instance_ids"],
   ])("refuses a bad %s by name", async (_name, overrides, field) => {
     await expect(agent.register(overrides)).rejects.toThrow(field);
   });
@@ -131,10 +135,10 @@ describe("AgentService.register", () => {
     await expect(agent.register()).rejects.toSatisfy(hasCode(Code.AlreadyExists));
   });
 
-  it("refuses an older incarnation while the newest is live, and takes it when that is silent", async () => {
+  it("lets another process wait while the newest is there, and takes it with its state restored when that is silent", async () => {
     await agent.join({ agentIncarnation: 5n });
     const restored = { agentIncarnation: 4n, agentInstanceId: OTHER_INSTANCE };
-    await expect(agent.register(restored)).rejects.toSatisfy(hasCode(Code.Aborted));
+    await expect(agent.register(restored)).rejects.toSatisfy(hasCode(Code.Unavailable));
     server.nowMs = 10_001;
     server.sessions.expire();
     const accepted = await agent.register(restored);
@@ -142,21 +146,33 @@ describe("AgentService.register", () => {
     await vi.waitFor(async () => expect(await kindsOf()).toContain("agent_restored"));
   });
 
-  it("takes all state again from another process under the newest incarnation: it runs on an older copy", async () => {
-    await agent.join();
-    server.nowMs = 10_001;
-    server.sessions.expire();
-    const stateDigest = createHash("sha256").update("cluster\t1\n").digest("hex");
-    const restored = { agentInstanceId: OTHER_INSTANCE, stateDigest };
-    expect(await agent.register(restored)).toMatchObject({ snapshotWanted: true });
-  });
+  it.each<[string, RegisterInit, boolean]>([
+    ["another process that knows nothing of the last one", {}, true],
+    ["a later start that does not descend from it", { agentIncarnation: 9n }, true],
+    ["a later start of its own", { agentIncarnation: 2n, formerInstanceIds: [INSTANCE] }, false],
+    ["a start of its own whose count was lost", { formerInstanceIds: [INSTANCE] }, false],
+  ])(
+    "knows whether all state has to come again from %s",
+    async (_what, overrides, snapshotWanted) => {
+      await agent.join();
+      server.nowMs = 10_001;
+      server.sessions.expire();
+      const stateDigest = createHash("sha256").update("cluster\t1\n").digest("hex");
+      const next = { agentInstanceId: OTHER_INSTANCE, stateDigest, ...overrides };
+      expect(await agent.register(next)).toMatchObject({ snapshotWanted });
+      await vi.waitFor(async () => expect(await kindsOf()).toContain("agent_lost"));
+      expect((await kindsOf()).includes("agent_restored")).toBe(snapshotWanted);
+    },
+  );
 
-  it("refuses a second agent on a copy of the same state with an alarm, and takes a reconnect of the first", async () => {
-    await agent.join();
-    const copy = { agentInstanceId: OTHER_INSTANCE };
-    await expect(agent.register(copy)).rejects.toThrow("on a copy of this state");
-    await expect(agent.register()).resolves.toBeDefined();
-    await vi.waitFor(async () => expect(await kindsOf()).toContain("agent_refused"));
+  it("compares numbers with what a former version remembered", async () => {
+    const key = { orgId: ORG, collection: "cluster_bindings", id: "c1" };
+    const body = { identity: "process:machine:c1", incarnation: "5" };
+    await server.store.apply([{ kind: "insert", key, body }]);
+    await agent.register({ agentIncarnation: 4n });
+    await vi.waitFor(async () => {
+      expect(await kindsOf()).toEqual(["agent_connected", "agent_restored"]);
+    });
   });
 
   it("refuses a message larger than its limit, compressed or not", async () => {
@@ -218,8 +234,7 @@ describe("AgentService.state and .report", () => {
     const older = await agent.join();
     const report = agent.report(older.sessionId);
     report.send([entry("metrics", 1, {})]);
-    const restarted = { agentIncarnation: 2n, agentInstanceId: OTHER_INSTANCE };
-    await agent.register(restarted);
+    await agent.register();
     older.send({ entries: [entry("cluster", 9, { ...aDocument("c1"), tags: ["zombie"] })] });
     await expect(older.answer()).rejects.toSatisfy(hasCode(Code.Aborted));
     await expect(report.ended).rejects.toSatisfy(hasCode(Code.Aborted));
@@ -269,14 +284,60 @@ describe("AgentService.state and .report", () => {
     });
   });
 
-  it("forgets a cluster and its key only when its agent has gone", async () => {
-    await agent.join();
-    await expect(registry.remove(ORG, "c1")).rejects.toThrow("stop the agent first");
+  it("forgets a cluster and its key only when its agent has gone, or by force", async () => {
+    const state = await agent.join();
+    await expect(registry.remove(ORG, "c1")).rejects.toThrow("?force=true");
+    expect(await health()).toBe("live");
+    await registry.remove(ORG, "c1", { force: true });
+    await expect(state.answer()).rejects.toThrow("removed");
+    await expect(registry.get(ORG, "c1")).rejects.toThrow("Cluster not found");
+    expect(server.forgotten).toEqual(["c1"]);
+    const second = await agent.join({ agentInstanceId: OTHER_INSTANCE });
     server.nowMs = 10_001;
     server.sessions.expire();
     await registry.remove(ORG, "c1");
-    await expect(registry.get(ORG, "c1")).rejects.toThrow("Cluster not found");
-    expect(server.forgotten).toEqual(["c1"]);
+    await expect(second.answer()).rejects.toThrow("silent");
+    expect(server.forgotten).toEqual(["c1", "c1"]);
+  });
+
+  it("ends a session at once when its agent's key has ended", async () => {
+    const state = await agent.join();
+    server.endedKeys.add("c1");
+    server.agents.keyEnded("c1");
+    await expect(state.answer()).rejects.toThrow("the agent's key has ended");
+    expect(await health()).toBe("unreachable");
+    expect(server.sessions.status(ORG)).toEqual([]);
+    await expect(agent.register()).rejects.toSatisfy(hasCode(Code.Unauthenticated));
+  });
+
+  it("takes one stream of each kind of a session, and one more when that has ended", async () => {
+    const state = await agent.join();
+    const { sessionId } = state;
+    const second = new StateStream(agent, sessionId);
+    second.send();
+    await expect(second.answer()).rejects.toThrow("has an open state stream");
+    const report = agent.report(sessionId);
+    report.send();
+    await vi.waitFor(() => expect(server.sessions.status(ORG)[0]?.connected).toBe(true));
+    const twice = agent.report(sessionId);
+    twice.send();
+    await expect(twice.ended).rejects.toThrow("has an open report stream");
+    const stop = new AbortController();
+    agent
+      .commands(sessionId, stop.signal)
+      .next()
+      .catch(() => undefined);
+    await vi.waitFor(async () => {
+      await expect(agent.commands(sessionId).next()).rejects.toThrow("an open commands stream");
+    });
+    report.end();
+    await report.ended;
+    const third = agent.report(sessionId);
+    third.send();
+    third.end();
+    await expect(third.ended).resolves.toBeDefined();
+    state.end();
+    stop.abort();
   });
 });
 
@@ -372,49 +433,5 @@ describe("snapshot admission", () => {
     server.nowMs = 60_001;
     server.sessions.expire();
     expect(await health()).toBe("unreachable");
-  });
-});
-
-describe("ClusterRegistry", () => {
-  const document = {
-    id: "by-hand",
-    regionId: "eu",
-    tags: ["gpu"],
-    reputation: 90,
-    extra: { a: 1 },
-  };
-
-  it("registers, updates, queries and removes a cluster without an agent", async () => {
-    await registry.create(ORG, document);
-    const view = await registry.get(ORG, "by-hand");
-    expect(view.health).toBe("unknown");
-    expect(view.document).toMatchObject({ ...document, nodes: { count: 0, nodeData: [] } });
-    await registry.update(ORG, "by-hand", { $set: { reputation: 97 } });
-    const found = await registry.query(ORG, { reputation: { $gt: 95 }, tags: "gpu" });
-    expect(found.map(({ id }) => id)).toEqual(["by-hand"]);
-    await registry.remove(ORG, "by-hand");
-  });
-
-  it("refuses a taken id, a changed id, and a change of an agent's cluster", async () => {
-    await registry.create(ORG, document);
-    await expect(registry.create(ORG, document)).rejects.toThrow("exists already");
-    await expect(registry.update(ORG, "by-hand", { id: "x" })).rejects.toThrow("cannot be changed");
-    await agent.join({ agentInstanceId: INSTANCE });
-    await expect(registry.create(ORG, { id: "c1" })).rejects.toThrow("exists already");
-    await expect(registry.update(ORG, "c1", { tags: [] })).rejects.toThrow("by its agent");
-  });
-
-  it("keeps orgs apart", async () => {
-    await registry.create(ORG, document);
-    expect((await registry.snapshot("other_org")).clusters.size).toBe(0);
-  });
-
-  it.each([
-    [{}, "id: required field is missing"],
-    [{ id: 3 }, "id: expected string, got number"],
-    [{ id: "a", tags: "x" }, "tags: expected array, got string"],
-    [{ id: "a", nodes: { nodeData: [{}] } }, "nodes.nodeData.0.id: required field is missing"],
-  ])("names the bad field of %j", async (body, message) => {
-    await expect(registry.create(ORG, body)).rejects.toThrow(message);
   });
 });

@@ -1,11 +1,13 @@
 import { AgentService, type CompleteRequest } from "@berth/proto";
 import { type Authenticate, BerthError, type Principal, toConnectError } from "@berth/service-kit";
 import type { ConnectRouter, HandlerContext } from "@connectrpc/connect";
-import type { AgentSession, AgentSessions } from "../../fleet/agent-sessions.ts";
+import type { AgentSession } from "../../fleet/agent-session.ts";
+import type { ClusterAgents } from "../../fleet/cluster-agents.ts";
 import type { CommandAnswer } from "../../fleet/command-record.ts";
 import type { Commands, Offer } from "../../fleet/commands.ts";
 import type { FleetEvents } from "../../fleet/fleet-events.ts";
 import type { FleetStores } from "../../fleet/fleet-stores.ts";
+import { addressOf } from "./agent-caller.ts";
 import { takeReports } from "./report-intake.ts";
 import { takeState } from "./state-intake.ts";
 
@@ -18,14 +20,17 @@ const REASON = /^[A-Z][A-Z_]{0,63}$/;
 
 /** What {@link agentRoutes} needs. */
 export interface AgentServiceDeps {
-  readonly agents: AgentSessions;
+  readonly agents: ClusterAgents;
   readonly stores: FleetStores;
   readonly commands: Commands;
   readonly events: FleetEvents;
   readonly authenticate: Authenticate;
 }
 
-/** Serves berth.agent.v1.AgentService on a Connect router. */
+/**
+ * Serves berth.agent.v1.AgentService on a Connect router, whose adapter gives calls the context values of
+ * `callerAddress`.
+ */
 export function agentRoutes(router: ConnectRouter, deps: AgentServiceDeps): void {
   const { agents, stores, commands, events } = deps;
   const principalOf = (context: HandlerContext): Principal => {
@@ -34,35 +39,44 @@ export function agentRoutes(router: ConnectRouter, deps: AgentServiceDeps): void
     });
   };
   const intake = (context: HandlerContext) => {
-    return { agents, events, principal: principalOf(context), signal: context.signal };
+    const principal = principalOf(context);
+    return { agents: agents.sessions, events, principal, signal: context.signal };
   };
   router.service(AgentService, {
     async register(request, context) {
-      const registration = await agents.register(principalOf(context), request);
+      const caller = { principal: () => principalOf(context), address: addressOf(context) };
+      const registered = await agents.register(caller, request);
+      const { session, reportIntervalMs, ttlMs, snapshotWanted, observeReason } = registered;
       return {
-        sessionId: registration.session.id,
-        fence: { ...stores.fence, agentIncarnation: registration.session.incarnation },
-        reportIntervalMs: registration.reportIntervalMs,
-        ttlMs: registration.ttlMs,
-        snapshotWanted: registration.snapshotWanted,
+        sessionId: session.id,
+        fence: { ...stores.fence, agentIncarnation: session.incarnation },
+        ...{ reportIntervalMs, ttlMs, snapshotWanted, observeReason },
         adoptedStoreIds: [...stores.adoptedStoreIds],
       };
     },
     report: (requests, context) => takeReports(intake(context), requests),
     state: (requests, context) => takeState(intake(context), requests),
     commands: ({ sessionId }, context) => {
-      const session = agents.require(principalOf(context), sessionId);
-      return giveCommands(commands, session, context.signal);
+      const session = agents.sessions.require(principalOf(context), sessionId);
+      const closed = agents.sessions.opened(session, "commands");
+      return giveCommands({ commands, session, closed, signal: context.signal });
     },
     async complete(request, context) {
-      const session = agents.require(principalOf(context), request.sessionId);
+      const session = agents.sessions.require(principalOf(context), request.sessionId);
       await commands.complete(session, request.commandId, answerOf(request));
       return {};
     },
   });
 }
 
-async function* giveCommands(commands: Commands, session: AgentSession, signal: AbortSignal) {
+async function* giveCommands(given: {
+  readonly commands: Commands;
+  readonly session: AgentSession;
+  readonly signal: AbortSignal;
+  /** Counts the stream as closed. */
+  readonly closed: () => void;
+}) {
+  const { commands, session, signal } = given;
   try {
     for await (const offer of commands.offers(session, signal)) {
       yield { command: toCommand(offer, session) };
@@ -71,6 +85,8 @@ async function* giveCommands(commands: Commands, session: AgentSession, signal: 
   } catch (thrown) {
     // Interceptors do not see what a server stream throws after its first message.
     throw toConnectError(thrown);
+  } finally {
+    given.closed();
   }
 }
 

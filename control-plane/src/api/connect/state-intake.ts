@@ -1,6 +1,7 @@
 import type { Entry, StateRequest, StateResponse } from "@berth/proto";
 import { BerthError, toConnectError } from "@berth/service-kit";
-import type { AgentSession } from "../../fleet/agent-sessions.ts";
+import { checkKey } from "../../fleet/agent-entries.ts";
+import type { AgentSession } from "../../fleet/agent-session.ts";
 import type { AdmissionTicket } from "../../fleet/snapshot-admission.ts";
 import { type FencedMessage, fencedMessages, type Intake } from "./stream-messages.ts";
 
@@ -16,7 +17,7 @@ export async function* takeState(
   requests: AsyncIterable<StateRequest>,
 ): AsyncGenerator<StateReply> {
   const stream = new StateStream(intake);
-  const messages = fencedMessages(intake, requests);
+  const messages = fencedMessages(intake, "state", requests);
   try {
     let next = heldBack(messages.next());
     for (;;) {
@@ -91,6 +92,8 @@ class StateStream {
     if (this.#ticket === undefined || !this.#isTold) {
       throw new BerthError("PRECONDITION_FAILED", "snapshot: it was not admitted");
     }
+    // Chunks are kept until the last one: only their values are counted, so their keys must be short.
+    for (const [index, { key }] of entries.entries()) checkKey(key, index);
     this.#snapshot = this.#snapshot.concat(entries);
     this.#characters += entries.reduce((sum, { json }) => sum + json.length, 0);
     const isTooMany = this.#snapshot.length > MAX_SNAPSHOT_ENTRIES;

@@ -1,5 +1,6 @@
 import { BerthError, type Principal } from "@berth/service-kit";
-import type { AgentSession, AgentSessions } from "../../fleet/agent-sessions.ts";
+import type { AgentSession, StreamKind } from "../../fleet/agent-session.ts";
+import type { AgentSessions } from "../../fleet/agent-sessions.ts";
 import type { FleetEvents } from "../../fleet/fleet-events.ts";
 
 /** Longest wait for the first message of a stream, which names its session. */
@@ -21,11 +22,12 @@ export interface FencedMessage<T> {
 }
 
 /**
- * Messages of the newest session, in sequence; throws when the session ends, is another agent's, or a
- * number is skipped.
+ * Messages of the newest session, in sequence; throws when the session ends, is another agent's, has a
+ * stream of the kind already, or a number is skipped.
  */
 export async function* fencedMessages<T extends { sessionId: string; streamSeq: bigint }>(
   { agents, principal, signal: over }: Intake,
+  kind: Exclude<StreamKind, "commands">,
   requests: AsyncIterable<T>,
 ): AsyncGenerator<FencedMessage<T>> {
   const iterator = requests[Symbol.asyncIterator]();
@@ -40,7 +42,11 @@ export async function* fencedMessages<T extends { sessionId: string; streamSeq: 
     if (session !== undefined && owner !== session) {
       throw new BerthError("CONFLICT", "session_id: expected the session of the first message");
     }
-    if (session === undefined) over.addEventListener("abort", agents.opened(owner), { once: true });
+    if (session === undefined) {
+      // A call that has ended meanwhile would hold the session's only place for this kind for ever.
+      over.throwIfAborted();
+      over.addEventListener("abort", agents.opened(owner, kind), { once: true });
+    }
     session = owner;
     if (request.streamSeq !== expected) {
       const message = `stream_seq: expected ${expected}, got ${request.streamSeq}`;

@@ -1,8 +1,21 @@
-import { BerthError, bodyObject } from "@berth/service-kit";
+import { BerthError, bodyObject, parse } from "@berth/service-kit";
 import type { FastifyInstance, FastifyReply } from "fastify";
+import { Type } from "typebox";
 import { ClusterDocumentBody } from "../../fleet/cluster-body.ts";
 import type { ClusterRegistry } from "../../fleet/cluster-registry.ts";
 import type { ClusterView } from "../../fleet/cluster-view.ts";
+import { losslessBody } from "./lossless-body.ts";
+
+const DeleteParameters = Type.Object(
+  {
+    force: Type.Optional(
+      Type.Union([Type.Literal("true"), Type.Literal("false")], {
+        description: "true: also when its agent is connected, which is cut off",
+      }),
+    ),
+  },
+  { additionalProperties: false },
+);
 
 interface IdParams {
   readonly id: string;
@@ -56,7 +69,7 @@ function registryRoutes(server: FastifyInstance, clusters: ClusterRegistry): voi
       },
     },
     async (request, reply) => {
-      const view = await clusters.create(request.principal.orgId, bodyObject(request));
+      const view = await clusters.create(request.principal.orgId, losslessBody(request));
       return sendJson(reply, view.documentJson);
     },
   );
@@ -65,15 +78,23 @@ function registryRoutes(server: FastifyInstance, clusters: ClusterRegistry): voi
     { schema: { tags, summary: "Update a registered cluster" } },
     async (request, reply) => {
       const { id } = request.params;
-      const view = await clusters.update(request.principal.orgId, id, bodyObject(request));
+      const view = await clusters.update(request.principal.orgId, id, losslessBody(request));
       return sendJson(reply, view.documentJson);
     },
   );
   server.delete<{ Params: IdParams }>(
     "/clusters/:id",
-    { schema: { tags, summary: "Remove a cluster" } },
+    {
+      schema: {
+        tags,
+        querystring: DeleteParameters,
+        summary: "Remove a cluster, and end the key of its agent",
+      },
+    },
     async (request) => {
-      await clusters.remove(request.principal.orgId, request.params.id);
+      const { force = "false" } = parse(DeleteParameters, request.query);
+      const { orgId } = request.principal;
+      await clusters.remove(orgId, request.params.id, { force: force === "true" });
       return { message: "Cluster deleted" };
     },
   );

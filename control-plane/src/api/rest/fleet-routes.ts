@@ -78,6 +78,7 @@ function agentToWire(agent: AgentStatus): Record<string, unknown> {
     cluster_id: agent.clusterId,
     connected: agent.connected,
     mode: agent.mode,
+    cause: agent.cause ?? null,
     why: agent.why ?? null,
     known_store_id: agent.knownStoreId === "" ? null : agent.knownStoreId,
     known_controller_term: Number(agent.knownControllerTerm),

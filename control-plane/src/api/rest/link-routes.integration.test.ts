@@ -6,6 +6,7 @@ import type { FastifyInstance } from "fastify";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { TestAgent } from "../../testing/agents.ts";
 import { LinkServer, ORG } from "../../testing/link-server.ts";
+import { clusterRoutes } from "./cluster-routes.ts";
 import { commandRoutes } from "./command-routes.ts";
 import { eventRoutes } from "./event-routes.ts";
 import { fleetRoutes } from "./fleet-routes.ts";
@@ -26,6 +27,7 @@ beforeEach(async () => {
     logger: silentLogger,
   });
   rest.setValidatorCompiler(() => () => true);
+  clusterRoutes(rest, link.registry());
   commandRoutes(rest, link.commands);
   eventRoutes(rest, link.events);
   fleetRoutes(rest, link.adoption);
@@ -95,6 +97,34 @@ describe("POST /clusters/<id>/ping", () => {
   ])("refuses %s %j by name", async (url, body, status, message) => {
     const answer = await post(url, body);
     expect(answer).toMatchObject({ status, body: { success: false } });
+    expect(answer.body.message).toContain(message);
+  });
+});
+
+describe("DELETE /clusters/<id>", () => {
+  const remove = async (url: string) => {
+    const answer = await rest.inject({ method: "DELETE", url, headers });
+    return { status: answer.statusCode, body: answer.json() };
+  };
+
+  it("cuts a connected agent off with ?force=true only", async () => {
+    const state = await agent.join();
+    const refused = await remove("/clusters/c1");
+    expect(refused.body).toMatchObject({ success: false, reason: "PRECONDITION_FAILED" });
+    expect(refused.body.message).toContain("?force=true");
+    const done = await remove("/clusters/c1?force=true");
+    expect(done).toEqual({ status: 200, body: { message: "Cluster deleted" } });
+    await expect(state.answer()).rejects.toThrow("removed");
+    expect(link.forgotten).toEqual(["c1"]);
+  });
+
+  it.each([
+    ["/clusters/c1?force=yes", 400, "force: "],
+    ["/clusters/c1?hard=true", 400, "hard: unknown field"],
+    ["/clusters/by-hand?force=false", 404, "not found"],
+  ])("answers %s with %d and the reason", async (url, status, message) => {
+    const answer = await remove(url);
+    expect(answer.status).toBe(status);
     expect(answer.body.message).toContain(message);
   });
 });

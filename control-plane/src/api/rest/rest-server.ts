@@ -10,6 +10,7 @@ import swagger from "@fastify/swagger";
 import type { FastifyInstance } from "fastify";
 import type { Allocator } from "../../allocation/allocator.ts";
 import type { DecisionLog } from "../../allocation/decisions/decision-log.ts";
+import type { ClusterAgents } from "../../fleet/cluster-agents.ts";
 import type { ClusterRegistry } from "../../fleet/cluster-registry.ts";
 import type { Commands } from "../../fleet/commands.ts";
 import type { FleetAdoption } from "../../fleet/fleet-adoption.ts";
@@ -19,6 +20,7 @@ import { allocateRoutes } from "./allocate-routes.ts";
 import { clusterRoutes } from "./cluster-routes.ts";
 import { commandRoutes } from "./command-routes.ts";
 import { decisionRoutes } from "./decision-routes.ts";
+import { duplicateRoutes } from "./duplicate-routes.ts";
 import { eventRoutes } from "./event-routes.ts";
 import { fleetRoutes } from "./fleet-routes.ts";
 import { healthRoutes, type ReadyCheck } from "./health-routes.ts";
@@ -29,6 +31,7 @@ export interface RestDeps {
   readonly allocator: Allocator;
   readonly decisions: Pick<DecisionLog, "get" | "list">;
   readonly clusters: ClusterRegistry;
+  readonly agents: ClusterAgents;
   readonly policies: PolicyRegistry;
   /** Enrolment tokens of cluster-agents. */
   readonly tokens: Omit<TokenRoutesDeps, "subjectField">;
@@ -59,6 +62,7 @@ export function createRestServer(deps: RestDeps): FastifyInstance {
     allocateRoutes(routes, deps.allocator);
     decisionRoutes(routes, deps.decisions);
     clusterRoutes(routes, deps.clusters);
+    duplicateRoutes(routes, deps.agents);
     policyRoutes(routes, deps.policies);
     commandRoutes(routes, deps.commands);
     eventRoutes(routes, deps.events);

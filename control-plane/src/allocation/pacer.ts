@@ -1,0 +1,36 @@
+/** Longest stretch of one work in ms, before others have their turn of the event loop. */
+const STRETCH_MS = 8;
+
+/**
+ * Does long works over many items piece by piece. Between two pieces of 8 ms everything else that waits has
+ * its turn, and of several long works one goes on per turn, so that they cannot hold up others together. A
+ * work that is done within its first piece never waits.
+ */
+export class Pacer {
+  readonly #waiting: (() => void)[] = [];
+
+  /** Visits every item in order. Rejects with the signal's reason as soon as it is aborted. */
+  async each<T>(items: Iterable<T>, visit: (item: T) => void, signal: AbortSignal): Promise<void> {
+    let begunAt = performance.now();
+    for (const item of items) {
+      if (performance.now() - begunAt >= STRETCH_MS) {
+        await this.#turn();
+        signal.throwIfAborted();
+        begunAt = performance.now();
+      }
+      visit(item);
+    }
+  }
+
+  #turn(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#waiting.push(resolve);
+      if (this.#waiting.length === 1) setImmediate(() => this.#next());
+    });
+  }
+
+  #next(): void {
+    this.#waiting.shift()?.();
+    if (this.#waiting.length > 0) setImmediate(() => this.#next());
+  }
+}

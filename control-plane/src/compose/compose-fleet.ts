@@ -1,0 +1,141 @@
+import { AgentService, EnrolmentService } from "@berth/proto";
+import {
+  type Config,
+  createHttp2Server,
+  type DocumentStore,
+  type Enrolment,
+  enrolmentGate,
+  errorMapping,
+  knownCaller,
+  type Logger,
+  openEnrolment,
+  openPortSecurity,
+  type Part,
+  type PortSecurity,
+  systemClock,
+  unaryPathsOf,
+} from "@berth/service-kit";
+import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { callerAddress } from "../api/connect/agent-caller.ts";
+import { agentRoutes, MAX_AGENT_MESSAGE_BYTES } from "../api/connect/agent-service.ts";
+import { enrolmentRoutes } from "../api/connect/enrolment-service.ts";
+import { type ClusterAgents, openClusterAgents } from "../fleet/cluster-agents.ts";
+import { type Commands, openCommands } from "../fleet/commands.ts";
+import { FleetAdoption } from "../fleet/fleet-adoption.ts";
+import { type FleetEvents, openFleetEvents } from "../fleet/fleet-events.ts";
+import { type FleetStores, openFleetStores } from "../fleet/fleet-stores.ts";
+import type { settings } from "../settings.ts";
+
+type ControlPlaneConfig = Config<typeof settings>;
+
+const EXPIRY_INTERVAL_MS = 1_000;
+const PRUNE_INTERVAL_MS = 60_000;
+/** Shortest silence after which a cluster is unreachable; three reports when those are rarer. */
+const LEAST_TTL_MS = 10_000;
+const STORE_RESTORED =
+  "this control-plane's store was restored from an older copy, so no orders are given; look at `berth fleet status`, then `berth fleet adopt`";
+
+/** What the control-plane knows of its agents and tells them. */
+export interface Fleet {
+  readonly stores: FleetStores;
+  readonly events: FleetEvents;
+  readonly agents: ClusterAgents;
+  readonly commands: Commands;
+  readonly adoption: FleetAdoption;
+  /** Who cluster-agents are. */
+  readonly enrolment: Enrolment;
+  /** How the port that they dial is protected. */
+  readonly security: PortSecurity;
+}
+
+/** Opens what the store knows of the fleet, and takes a new term. */
+export async function openFleet(
+  config: ControlPlaneConfig,
+  store: DocumentStore,
+  logger: Logger,
+): Promise<Fleet> {
+  const { orgId, reportIntervalMs } = config;
+  const shared = { store, orgId, clock: systemClock, logger };
+  const { agentNames: names, dataDir: directory, localToken } = config;
+  const security = await openPortSecurity({ host: agentHost(config), directory, names });
+  const enrolment = await openEnrolment({
+    ...{ ...shared, subject: "cluster", localToken, caPin: security.caPin },
+    onKeyEnded: (clusterId) => agents.keyEnded(clusterId),
+  });
+  const controllerTerm = BigInt(await store.raise("controller_term"));
+  const stores = await openFleetStores({ ...shared, controllerTerm });
+  const events = await openFleetEvents(shared);
+  const agents = await openClusterAgents({
+    ...{ ...shared, stores, reportIntervalMs },
+    ttlMs: Math.max(LEAST_TTL_MS, 3 * reportIntervalMs),
+    forgetKey: (clusterId) => enrolment.forget(clusterId),
+    withdrawOrders: (clusterId) => commands.agentRestored(clusterId),
+    onEvent: (event) => events.record(event),
+  });
+  const commands = await openCommands({
+    ...shared,
+    fence: () => stores.fence,
+    refusal: (clusterId) => (stores.restored ? STORE_RESTORED : agents.refusal(clusterId)),
+    knows: (clusterId) => agents.knows(orgId, clusterId),
+  });
+  const adoption = new FleetAdoption({ stores, agents: agents.sessions, logger });
+  return { stores, events, agents, commands, adoption, enrolment, security };
+}
+
+/** Looks for silent agents, and forgets what is old. */
+export function fleetParts({ agents, commands, events }: Fleet, logger: Logger): Part[] {
+  let expiry: NodeJS.Timeout | undefined;
+  let pruning: NodeJS.Timeout | undefined;
+  const prune = () => {
+    Promise.all([commands.prune(), events.prune()]).catch((err: unknown) => {
+      logger.error("old commands and events were not removed", { err });
+    });
+  };
+  return [
+    { name: "fleet events", start: async () => {}, stop: () => events.close() },
+    {
+      name: "agent sessions",
+      async start() {
+        expiry = setInterval(() => agents.sessions.expire(), EXPIRY_INTERVAL_MS);
+        pruning = setInterval(prune, PRUNE_INTERVAL_MS);
+      },
+      async stop() {
+        clearInterval(expiry);
+        clearInterval(pruning);
+        commands.close();
+        agents.sessions.close();
+      },
+    },
+  ];
+}
+
+/** The port that cluster-agents dial: enrolment with a token, everything else with an own key. */
+export function agentPort(config: ControlPlaneConfig, fleet: Fleet, logger: Logger): Part {
+  const { enrolment, security } = fleet;
+  const { authenticate } = enrolment;
+  return createHttp2Server({
+    name: "agent link",
+    address: {
+      ...{ host: agentHost(config), hostSetting: "BERTH_AGENT_HOST" },
+      ...{ port: config.agentPort, setting: "BERTH_AGENT_PORT" },
+    },
+    logger,
+    tls: security.tls,
+    isKnown: knownCaller(enrolment),
+    unaryPaths: unaryPathsOf(AgentService, EnrolmentService),
+    handler: connectNodeAdapter({
+      requestGate: enrolmentGate(enrolment, EnrolmentService.typeName),
+      contextValues: callerAddress,
+      interceptors: [errorMapping(logger)],
+      readMaxBytes: MAX_AGENT_MESSAGE_BYTES,
+      routes(router) {
+        agentRoutes(router, { ...fleet, authenticate });
+        enrolmentRoutes(router, enrolment);
+      },
+    }),
+  });
+}
+
+function agentHost({ agentHost, host }: ControlPlaneConfig): string {
+  return agentHost === "" ? host : agentHost;
+}

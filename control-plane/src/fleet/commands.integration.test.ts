@@ -1,0 +1,111 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import {
+  type DocumentStore,
+  openSqliteDocumentStore,
+  silentLogger,
+  systemClock,
+} from "@berth/service-kit";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { AgentCluster } from "./agent-cluster.ts";
+import { type Commands, openCommands } from "./commands.ts";
+
+const ORG = "default_org";
+const LONG = { timeoutMs: 60_000 };
+const FENCE = { storeId: "store", controllerTerm: 1n, termId: "term" };
+
+let directory: string;
+let store: DocumentStore;
+let commands: Commands;
+/** Why clusters are given no orders. */
+let refusals: Map<string, string>;
+let ended: AbortController;
+
+beforeEach(async () => {
+  directory = mkdtempSync(path.join(tmpdir(), "berth-orders-"));
+  store = openSqliteDocumentStore(path.join(directory, "test.db"), systemClock);
+  refusals = new Map();
+  ended = new AbortController();
+  commands = await openCommands({
+    ...{ store, orgId: ORG, clock: systemClock, logger: silentLogger },
+    fence: () => FENCE,
+    refusal: (clusterId) => refusals.get(clusterId),
+    knows: async () => true,
+  });
+});
+afterEach(async () => {
+  ended.abort();
+  commands.close();
+  await store.close();
+  rmSync(directory, { recursive: true });
+});
+
+const echo = (text: string) => ({ kind: "echo", text }) as const;
+const sessionOf = (clusterId: string) => ({
+  cluster: new AgentCluster(ORG, clusterId),
+  signal: ended.signal,
+});
+const offersOf = (clusterId: string) => commands.offers(sessionOf(clusterId), ended.signal);
+const states = async (clusterId: string) =>
+  (await commands.list({ clusterId, limit: 100 })).map(({ state }) => state);
+
+/** Gives an order without waiting for its answer, once it is durable. */
+async function given(clusterId: string, text: string): Promise<void> {
+  const before = (await states(clusterId)).length;
+  void commands.send(clusterId, echo(text), LONG);
+  await vi.waitFor(async () => expect(await states(clusterId)).toHaveLength(before + 1));
+}
+
+describe("Commands of a cluster that is given no orders", () => {
+  it("are refused with the reason, those of others are not", async () => {
+    refusals.set("c1", "cluster c1 contradicts this store; `berth fleet adopt`");
+    await expect(commands.send("c1", echo("x"), LONG)).rejects.toMatchObject({
+      reason: "PRECONDITION_FAILED",
+      message: "cluster c1 contradicts this store; `berth fleet adopt`",
+    });
+    expect(await states("c1")).toEqual([]);
+    await given("c2", "y");
+    expect((await offersOf("c2").next()).value).toMatchObject({ order: echo("y") });
+  });
+
+  it("are not offered when they were given before, and again to a session after that", async () => {
+    await given("c1", "before");
+    refusals.set("c1", "quarantined");
+    const stream = offersOf("c1");
+    const next = stream.next();
+    // The stream has passed over the first order once it takes up another cluster's turn.
+    await given("c2", "y");
+    expect((await offersOf("c2").next()).value).toMatchObject({ order: echo("y") });
+    refusals.delete("c1");
+    await given("c1", "after");
+    expect((await next).value).toMatchObject({ order: echo("after") });
+    expect((await offersOf("c1").next()).value).toMatchObject({ order: echo("before") });
+  });
+
+  it("run into their deadline when they were given before", async () => {
+    const sent = commands.send("c1", echo("x"), { timeoutMs: 50 });
+    await vi.waitFor(async () => expect(await states("c1")).toEqual(["pending"]));
+    refusals.set("c1", "quarantined");
+    const offered = offersOf("c1").next();
+    expect((await sent).kind).toBe("expired");
+    ended.abort();
+    expect((await offered).done).toBe(true);
+  });
+});
+
+describe("Commands.complete", () => {
+  it("refuses a result that is nested so deep that nobody could read it back", async () => {
+    await given("c1", "x");
+    const [record] = await commands.list({ limit: 1 });
+    const complete = (depth: number) => {
+      const resultJson = "[".repeat(depth) + "]".repeat(depth);
+      const answer = { kind: "completed", resultJson, ledgerRevision: "0" } as const;
+      return commands.complete(sessionOf("c1"), record?.commandId ?? "", answer);
+    };
+    await expect(complete(50_000)).rejects.toThrow("result_json: expected at most 128 levels");
+    expect(await states("c1")).toEqual(["pending"]);
+    await complete(128);
+    expect(await states("c1")).toEqual(["completed"]);
+  });
+});
