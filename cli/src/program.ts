@@ -2,9 +2,11 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { CliError, EXIT_CODES, messageOf } from "./cli-error.ts";
 import { allocateCommand } from "./commands/allocate.ts";
+import { deleteCommand } from "./commands/delete.ts";
 import { explainCommand } from "./commands/explain.ts";
 import { fleetCommand } from "./commands/fleet.ts";
 import { getCommand } from "./commands/get.ts";
+import { pickCommand } from "./commands/pick.ts";
 import { pingCommand } from "./commands/ping.ts";
 import { policyCommand } from "./commands/policy.ts";
 import { tokenCommand } from "./commands/token.ts";
@@ -48,6 +50,8 @@ export async function runBerth(context: CliContext, files: ProgramFiles): Promis
     getCommand,
     pingCommand,
     fleetCommand,
+    pickCommand,
+    deleteCommand,
     tokenCommand,
     versionCommand,
   ]) {

@@ -79,6 +79,10 @@ export function readAnswer(answer: ApiAnswer, server: Omit<ApiServer, "timeoutMs
     return { data: at(body, "data") ?? null, warnings };
   }
   const message = textAt(body, "message") ?? textAt(body, "error");
+  // So does what a deletion there answers: {"message": "Cluster deleted"}.
+  if (answer.status === 200 && message !== undefined && at(body, "success") === undefined) {
+    return { data: body, warnings: [] };
+  }
   if (message === undefined) throw notBerth(answer, server);
   const reason = textAt(body, "reason");
   throw new CliError(reason === undefined ? message : `${message} (${reason})`);

@@ -106,7 +106,7 @@ export function adoptionText(data: unknown): string {
   if (renewed) {
     const id = isDryRun ? "a new id" : cellText(at(data, "store_id"));
     lines.unshift(
-      `this store was restored from an older copy; it ${isDryRun ? "would get" : "got"} ${id}`,
+      `this store ${isDryRun ? "would get" : "got"} ${id}: it was restored from an older copy, or an agent claims what it never gave`,
     );
   }
   return lines.map((line) => `${printable(line)}\n`).join("");

@@ -6,6 +6,8 @@ import { ErrorLines } from "./error-lines.ts";
 import { LineSplitter } from "./line-splitter.ts";
 
 /** The log message with which a program says that all of its parts run. */
+/** Nobody opens a program's debugger by a signal: not even a process of the same user. */
+const PROGRAM_FLAGS = ["--disable-sigusr1"] as const;
 const STARTED_MARK = '"msg":"started"';
 /** A program whose log level hides that message counts as up after this long. */
 const UP_ANYWAY_MS = 3_000;
@@ -71,7 +73,7 @@ export class ProgramLife {
     this.#control = control;
     this.#listener = listener;
     const bornMs = performance.now();
-    this.#child = spawn(control.execPath, [spec.file], {
+    this.#child = spawn(control.execPath, [...PROGRAM_FLAGS, spec.file], {
       env: spec.env,
       detached: true,
       stdio: ["pipe", "pipe", "pipe"],
