@@ -1,4 +1,5 @@
 export { type BackoffOptions, backoffMs } from "./backoff.ts";
+export { addressOf, authorizationOf, callerAddress } from "./caller-address.ts";
 export { type Clock, sleep, systemClock } from "./clock.ts";
 export {
   type Config,
@@ -106,6 +107,16 @@ export {
   type RawNumber,
   toNumber,
 } from "./json.ts";
+export {
+  itemsOf,
+  type Span,
+  type Splice,
+  setMember,
+  spliced,
+  valueAt,
+  wholeOf,
+  withMember,
+} from "./json-spans.ts";
 export { type Part, startAll, stopAll } from "./lifecycle.ts";
 export {
   createLogger,

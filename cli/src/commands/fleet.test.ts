@@ -37,8 +37,14 @@ describe("adoptionText", () => {
     [{ adopted: [], renewed: false }, "nothing to adopt"],
     [{ adopted: ["s0"], agents: [{ cluster_id: "c1" }] }, "took the place of s0"],
     [{ adopted: ["s0"], dry_run: true, agents: [] }, "would take the place of s0"],
-    [{ adopted: ["s1"], renewed: true, store_id: "s2", agents: [] }, "it got s2"],
-    [{ adopted: ["s1"], renewed: true, dry_run: true, agents: [] }, "it would get a new id"],
+    [
+      { adopted: ["s1"], renewed: true, store_id: "s2", agents: [] },
+      "this store got s2: it was restored",
+    ],
+    [
+      { adopted: ["s1"], renewed: true, dry_run: true, agents: [] },
+      "this store would get a new id: it was restored",
+    ],
   ])("says of %j: %s", (report, words) => {
     expect(adoptionText(report)).toContain(words);
   });

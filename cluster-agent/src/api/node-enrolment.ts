@@ -4,12 +4,11 @@ import {
   type EnrolResponse,
   EnrolResponseSchema,
 } from "@berth/proto";
-import { BerthError, type Enrolment, MAX_ENROL_BYTES } from "@berth/service-kit";
+import { authorizationOf, BerthError, type Enrolment, MAX_ENROL_BYTES } from "@berth/service-kit";
 import { create } from "@bufbuild/protobuf";
 import type { ConnectRouter, HandlerContext } from "@connectrpc/connect";
 import type { NodeRegistry } from "../nodes/node-registry.ts";
 import { machineIdentity } from "../nodes/node-speaker.ts";
-import { authorizationOf } from "./node-caller.ts";
 
 /** What {@link enrolmentRoutes} serves from. */
 export interface NodeEnrolmentOptions {

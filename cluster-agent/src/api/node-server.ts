@@ -1,5 +1,6 @@
 import { EnrolmentService, NodeService } from "@berth/proto";
 import {
+  callerAddress,
   createHttp2Server,
   type EnrolmentGuard,
   enrolmentGate,
@@ -13,7 +14,6 @@ import {
 } from "@berth/service-kit";
 import type { ConnectRouter } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
-import { callerAddress } from "./node-caller.ts";
 
 /** Largest message of a node-agent: a full fingerprint and a full report fit many times over. */
 export const MAX_NODE_MESSAGE_BYTES = 1024 * 1024;

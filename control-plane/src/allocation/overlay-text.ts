@@ -7,7 +7,7 @@ import {
   spliced,
   valueAt,
   wholeOf,
-} from "./json-spans.ts";
+} from "@berth/service-kit";
 
 /** How a text holds nodes, and a node its GPUs. */
 export interface NodeLayout<N> {

@@ -1,6 +1,7 @@
 import { AgentService, EnrolmentService } from "@berth/proto";
 import {
   type Config,
+  callerAddress,
   createHttp2Server,
   type DocumentStore,
   type Enrolment,
@@ -16,7 +17,6 @@ import {
   unaryPathsOf,
 } from "@berth/service-kit";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
-import { callerAddress } from "../api/connect/agent-caller.ts";
 import { agentRoutes, MAX_AGENT_MESSAGE_BYTES } from "../api/connect/agent-service.ts";
 import { enrolmentRoutes } from "../api/connect/enrolment-service.ts";
 import { type ClusterAgents, openClusterAgents } from "../fleet/cluster-agents.ts";

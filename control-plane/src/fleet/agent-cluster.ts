@@ -1,5 +1,5 @@
 import type { AggregateMetrics, ClusterDocument, Entry, NodeMetrics } from "@berth/proto";
-import { BerthError } from "@berth/service-kit";
+import { BerthError, withMember } from "@berth/service-kit";
 import {
   CLUSTER_KEY,
   checkKey,
@@ -12,7 +12,6 @@ import {
   stateDigest,
 } from "./agent-entries.ts";
 import type { ClusterHealth, ClusterView } from "./cluster-view.ts";
-import { withMember } from "./json-member.ts";
 
 /** Most that is kept of one cluster: 10,000 nodes of eight GPUs fit. */
 const MAX_CLUSTER_CHARACTERS = 64 * 1024 * 1024;

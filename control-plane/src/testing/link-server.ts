@@ -4,6 +4,7 @@ import {
   authenticationGate,
   BerthError,
   type Clock,
+  callerAddress,
   createHttp2Server,
   errorMapping,
   type Http2Server,
@@ -12,7 +13,6 @@ import {
   systemClock,
 } from "@berth/service-kit";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
-import { callerAddress } from "../api/connect/agent-caller.ts";
 import { agentRoutes } from "../api/connect/agent-service.ts";
 import type { AgentSessions } from "../fleet/agent-sessions.ts";
 import { type ClusterAgents, openClusterAgents } from "../fleet/cluster-agents.ts";

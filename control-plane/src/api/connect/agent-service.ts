@@ -1,5 +1,12 @@
 import { AgentService, type CompleteRequest } from "@berth/proto";
-import { type Authenticate, BerthError, type Principal, toConnectError } from "@berth/service-kit";
+import {
+  type Authenticate,
+  addressOf,
+  authorizationOf,
+  BerthError,
+  type Principal,
+  toConnectError,
+} from "@berth/service-kit";
 import type { ConnectRouter, HandlerContext } from "@connectrpc/connect";
 import type { AgentSession } from "../../fleet/agent-session.ts";
 import type { ClusterAgents } from "../../fleet/cluster-agents.ts";
@@ -7,7 +14,6 @@ import type { CommandAnswer } from "../../fleet/command-record.ts";
 import type { Commands, Offer } from "../../fleet/commands.ts";
 import type { FleetEvents } from "../../fleet/fleet-events.ts";
 import type { FleetStores } from "../../fleet/fleet-stores.ts";
-import { addressOf } from "./agent-caller.ts";
 import { takeReports } from "./report-intake.ts";
 import { takeState } from "./state-intake.ts";
 
@@ -35,7 +41,7 @@ export function agentRoutes(router: ConnectRouter, deps: AgentServiceDeps): void
   const { agents, stores, commands, events } = deps;
   const principalOf = (context: HandlerContext): Principal => {
     return deps.authenticate({
-      authorization: context.requestHeader.get("authorization") ?? undefined,
+      authorization: authorizationOf(context),
     });
   };
   const intake = (context: HandlerContext) => {

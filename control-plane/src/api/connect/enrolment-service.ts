@@ -1,5 +1,5 @@
 import { EnrolmentService } from "@berth/proto";
-import { type Enrolment, MAX_ENROL_BYTES } from "@berth/service-kit";
+import { authorizationOf, type Enrolment, MAX_ENROL_BYTES } from "@berth/service-kit";
 import type { ConnectRouter } from "@connectrpc/connect";
 
 /**
@@ -10,9 +10,8 @@ export function enrolmentRoutes(router: ConnectRouter, enrolment: Pick<Enrolment
   router.service(
     EnrolmentService,
     {
-      async enrol({ subjectId, identity, keySha256 }, { requestHeader }) {
-        const authorization = requestHeader.get("authorization") ?? undefined;
-        await enrolment.enrol(authorization, { subjectId, identity, keySha256 });
+      async enrol({ subjectId, identity, keySha256 }, context) {
+        await enrolment.enrol(authorizationOf(context), { subjectId, identity, keySha256 });
         return { subjectId };
       },
     },

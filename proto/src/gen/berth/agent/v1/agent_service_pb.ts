@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file berth/agent/v1/agent_service.proto.
  */
 export const file_berth_agent_v1_agent_service: GenFile = /*@__PURE__*/
-  fileDesc("CiJiZXJ0aC9hZ2VudC92MS9hZ2VudF9zZXJ2aWNlLnByb3RvEg5iZXJ0aC5hZ2VudC52MSJeCgVGZW5jZRIQCghzdG9yZV9pZBgBIAEoCRIXCg9jb250cm9sbGVyX3Rlcm0YAiABKAQSGQoRYWdlbnRfaW5jYXJuYXRpb24YAyABKAQSDwoHdGVybV9pZBgEIAEoCSJTCg9DbHVzdGVySWRlbnRpdHkSMQoEa2luZBgBIAEoDjIjLmJlcnRoLmFnZW50LnYxLkNsdXN0ZXJJZGVudGl0eUtpbmQSDQoFdmFsdWUYAiABKAkipgIKD1JlZ2lzdGVyUmVxdWVzdBISCgpjbHVzdGVyX2lkGAEgASgJEjEKCGlkZW50aXR5GAIgASgLMh8uYmVydGguYWdlbnQudjEuQ2x1c3RlcklkZW50aXR5EhkKEWFnZW50X2luY2FybmF0aW9uGAMgASgEEhYKDmtub3duX3N0b3JlX2lkGAQgASgJEh0KFWtub3duX2NvbnRyb2xsZXJfdGVybRgFIAEoBBIUCgxzdGF0ZV9kaWdlc3QYBiABKAkSFQoNYWdlbnRfdmVyc2lvbhgHIAEoCRIZChFhZ2VudF9pbnN0YW5jZV9pZBgIIAEoCRIVCg1rbm93bl90ZXJtX2lkGAkgASgJEhsKE2Zvcm1lcl9pbnN0YW5jZV9pZHMYCiADKAkixAEKEFJlZ2lzdGVyUmVzcG9uc2USEgoKc2Vzc2lvbl9pZBgBIAEoCRIkCgVmZW5jZRgCIAEoCzIVLmJlcnRoLmFnZW50LnYxLkZlbmNlEhoKEnJlcG9ydF9pbnRlcnZhbF9tcxgDIAEoDRIOCgZ0dGxfbXMYBCABKA0SFwoPc25hcHNob3Rfd2FudGVkGAUgASgIEhkKEWFkb3B0ZWRfc3RvcmVfaWRzGAYgAygJEhYKDm9ic2VydmVfcmVhc29uGAcgASgJIlUKBUVudHJ5EgsKA2tleRgBIAEoCRIQCghyZXZpc2lvbhgCIAEoBBIPCgdkZWxldGVkGAMgASgIEgwKBGpzb24YBCABKAkSDgoGYWdlX21zGAUgASgNIl8KDVJlcG9ydFJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCRISCgpzdHJlYW1fc2VxGAIgASgEEiYKB2VudHJpZXMYAyADKAsyFS5iZXJ0aC5hZ2VudC52MS5FbnRyeSIgCg5SZXBvcnRSZXNwb25zZRIOCgZyZWFzb24YASABKAkirQEKDFN0YXRlUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEhIKCnN0cmVhbV9zZXEYAiABKAQSJgoHZW50cmllcxgDIAMoCzIVLmJlcnRoLmFnZW50LnYxLkVudHJ5EhAKCHNuYXBzaG90GAQgASgIEhQKDHNuYXBzaG90X2VuZBgFIAEoCBIlCgZldmVudHMYBiADKAsyFS5iZXJ0aC5hZ2VudC52MS5FdmVudCJSCgVFdmVudBIQCghldmVudF9pZBgBIAEoCRILCgNrZXkYAiABKAkSDAoEa2luZBgDIAEoCRIMCgRqc29uGAQgASgJEg4KBmFnZV9tcxgFIAEoBCJECg1TdGF0ZVJlc3BvbnNlEhgKEGFja2VkX3N0cmVhbV9zZXEYASABKAQSGQoRc25hcHNob3RfYWRtaXR0ZWQYAiABKAgiJQoPQ29tbWFuZHNSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkiPAoQQ29tbWFuZHNSZXNwb25zZRIoCgdjb21tYW5kGAEgASgLMhcuYmVydGguYWdlbnQudjEuQ29tbWFuZCKfAQoHQ29tbWFuZBISCgpjb21tYW5kX2lkGAEgASgJEiQKBWZlbmNlGAIgASgLMhUuYmVydGguYWdlbnQudjEuRmVuY2USFwoPdGFyZ2V0X3JldmlzaW9uGAMgASgEEhIKCnRpbWVvdXRfbXMYBCABKA0SJAoEZWNobxgFIAEoCzIULmJlcnRoLmFnZW50LnYxLkVjaG9IAEIHCgVvcmRlciIUCgRFY2hvEgwKBHRleHQYASABKAkioAEKD0NvbXBsZXRlUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEhIKCmNvbW1hbmRfaWQYAiABKAkSFwoPbGVkZ2VyX3JldmlzaW9uGAMgASgEEhUKC3Jlc3VsdF9qc29uGAQgASgJSAASKgoHcmVmdXNhbBgFIAEoCzIXLmJlcnRoLmFnZW50LnYxLlJlZnVzYWxIAEIJCgdvdXRjb21lIioKB1JlZnVzYWwSDgoGcmVhc29uGAEgASgJEg8KB21lc3NhZ2UYAiABKAkiEgoQQ29tcGxldGVSZXNwb25zZSI9ChJGZXRjaFBvbGljeVJlcXVlc3QSFwoPcG9saWN5X3J1bGVfdXJpGAEgASgJEg4KBmRpZ2VzdBgCIAEoCSJpChNGZXRjaFBvbGljeVJlc3BvbnNlEg4KBmRpZ2VzdBgBIAEoCRISCgpmaWxlc19qc29uGAIgASgJEhUKDXNldHRpbmdzX2pzb24YAyABKAkSFwoPcGFyYW1ldGVyc19qc29uGAQgASgJKoUBChNDbHVzdGVySWRlbnRpdHlLaW5kEiUKIUNMVVNURVJfSURFTlRJVFlfS0lORF9VTlNQRUNJRklFRBAAEiQKIENMVVNURVJfSURFTlRJVFlfS0lORF9LVUJFUk5FVEVTEAESIQodQ0xVU1RFUl9JREVOVElUWV9LSU5EX1BST0NFU1MQAjLqAwoMQWdlbnRTZXJ2aWNlEk0KCFJlZ2lzdGVyEh8uYmVydGguYWdlbnQudjEuUmVnaXN0ZXJSZXF1ZXN0GiAuYmVydGguYWdlbnQudjEuUmVnaXN0ZXJSZXNwb25zZRJJCgZSZXBvcnQSHS5iZXJ0aC5hZ2VudC52MS5SZXBvcnRSZXF1ZXN0Gh4uYmVydGguYWdlbnQudjEuUmVwb3J0UmVzcG9uc2UoARJICgVTdGF0ZRIcLmJlcnRoLmFnZW50LnYxLlN0YXRlUmVxdWVzdBodLmJlcnRoLmFnZW50LnYxLlN0YXRlUmVzcG9uc2UoATABEk8KCENvbW1hbmRzEh8uYmVydGguYWdlbnQudjEuQ29tbWFuZHNSZXF1ZXN0GiAuYmVydGguYWdlbnQudjEuQ29tbWFuZHNSZXNwb25zZTABEk0KCENvbXBsZXRlEh8uYmVydGguYWdlbnQudjEuQ29tcGxldGVSZXF1ZXN0GiAuYmVydGguYWdlbnQudjEuQ29tcGxldGVSZXNwb25zZRJWCgtGZXRjaFBvbGljeRIiLmJlcnRoLmFnZW50LnYxLkZldGNoUG9saWN5UmVxdWVzdBojLmJlcnRoLmFnZW50LnYxLkZldGNoUG9saWN5UmVzcG9uc2ViBnByb3RvMw");
+  fileDesc("CiJiZXJ0aC9hZ2VudC92MS9hZ2VudF9zZXJ2aWNlLnByb3RvEg5iZXJ0aC5hZ2VudC52MSJeCgVGZW5jZRIQCghzdG9yZV9pZBgBIAEoCRIXCg9jb250cm9sbGVyX3Rlcm0YAiABKAQSGQoRYWdlbnRfaW5jYXJuYXRpb24YAyABKAQSDwoHdGVybV9pZBgEIAEoCSJTCg9DbHVzdGVySWRlbnRpdHkSMQoEa2luZBgBIAEoDjIjLmJlcnRoLmFnZW50LnYxLkNsdXN0ZXJJZGVudGl0eUtpbmQSDQoFdmFsdWUYAiABKAkipgIKD1JlZ2lzdGVyUmVxdWVzdBISCgpjbHVzdGVyX2lkGAEgASgJEjEKCGlkZW50aXR5GAIgASgLMh8uYmVydGguYWdlbnQudjEuQ2x1c3RlcklkZW50aXR5EhkKEWFnZW50X2luY2FybmF0aW9uGAMgASgEEhYKDmtub3duX3N0b3JlX2lkGAQgASgJEh0KFWtub3duX2NvbnRyb2xsZXJfdGVybRgFIAEoBBIUCgxzdGF0ZV9kaWdlc3QYBiABKAkSFQoNYWdlbnRfdmVyc2lvbhgHIAEoCRIZChFhZ2VudF9pbnN0YW5jZV9pZBgIIAEoCRIVCg1rbm93bl90ZXJtX2lkGAkgASgJEhsKE2Zvcm1lcl9pbnN0YW5jZV9pZHMYCiADKAkixAEKEFJlZ2lzdGVyUmVzcG9uc2USEgoKc2Vzc2lvbl9pZBgBIAEoCRIkCgVmZW5jZRgCIAEoCzIVLmJlcnRoLmFnZW50LnYxLkZlbmNlEhoKEnJlcG9ydF9pbnRlcnZhbF9tcxgDIAEoDRIOCgZ0dGxfbXMYBCABKA0SFwoPc25hcHNob3Rfd2FudGVkGAUgASgIEhkKEWFkb3B0ZWRfc3RvcmVfaWRzGAYgAygJEhYKDm9ic2VydmVfcmVhc29uGAcgASgJIlUKBUVudHJ5EgsKA2tleRgBIAEoCRIQCghyZXZpc2lvbhgCIAEoBBIPCgdkZWxldGVkGAMgASgIEgwKBGpzb24YBCABKAkSDgoGYWdlX21zGAUgASgNIl8KDVJlcG9ydFJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCRISCgpzdHJlYW1fc2VxGAIgASgEEiYKB2VudHJpZXMYAyADKAsyFS5iZXJ0aC5hZ2VudC52MS5FbnRyeSIgCg5SZXBvcnRSZXNwb25zZRIOCgZyZWFzb24YASABKAkirQEKDFN0YXRlUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEhIKCnN0cmVhbV9zZXEYAiABKAQSJgoHZW50cmllcxgDIAMoCzIVLmJlcnRoLmFnZW50LnYxLkVudHJ5EhAKCHNuYXBzaG90GAQgASgIEhQKDHNuYXBzaG90X2VuZBgFIAEoCBIlCgZldmVudHMYBiADKAsyFS5iZXJ0aC5hZ2VudC52MS5FdmVudCJSCgVFdmVudBIQCghldmVudF9pZBgBIAEoCRILCgNrZXkYAiABKAkSDAoEa2luZBgDIAEoCRIMCgRqc29uGAQgASgJEg4KBmFnZV9tcxgFIAEoBCJcCg1TdGF0ZVJlc3BvbnNlEhgKEGFja2VkX3N0cmVhbV9zZXEYASABKAQSGQoRc25hcHNob3RfYWRtaXR0ZWQYAiABKAgSFgoOZXZlbnRzX3JlZnVzZWQYAyABKAkiJQoPQ29tbWFuZHNSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkiTQoQQ29tbWFuZHNSZXNwb25zZRIoCgdjb21tYW5kGAEgASgLMhcuYmVydGguYWdlbnQudjEuQ29tbWFuZBIPCgd0ZXJtX2lkGAIgASgJIp8BCgdDb21tYW5kEhIKCmNvbW1hbmRfaWQYASABKAkSJAoFZmVuY2UYAiABKAsyFS5iZXJ0aC5hZ2VudC52MS5GZW5jZRIXCg90YXJnZXRfcmV2aXNpb24YAyABKAQSEgoKdGltZW91dF9tcxgEIAEoDRIkCgRlY2hvGAUgASgLMhQuYmVydGguYWdlbnQudjEuRWNob0gAQgcKBW9yZGVyIiUKBEVjaG8SDAoEdGV4dBgBIAEoCRIPCgdob2xkX21zGAIgASgNIqABCg9Db21wbGV0ZVJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCRISCgpjb21tYW5kX2lkGAIgASgJEhcKD2xlZGdlcl9yZXZpc2lvbhgDIAEoBBIVCgtyZXN1bHRfanNvbhgEIAEoCUgAEioKB3JlZnVzYWwYBSABKAsyFy5iZXJ0aC5hZ2VudC52MS5SZWZ1c2FsSABCCQoHb3V0Y29tZSIqCgdSZWZ1c2FsEg4KBnJlYXNvbhgBIAEoCRIPCgdtZXNzYWdlGAIgASgJIhIKEENvbXBsZXRlUmVzcG9uc2UiPQoSRmV0Y2hQb2xpY3lSZXF1ZXN0EhcKD3BvbGljeV9ydWxlX3VyaRgBIAEoCRIOCgZkaWdlc3QYAiABKAkiaQoTRmV0Y2hQb2xpY3lSZXNwb25zZRIOCgZkaWdlc3QYASABKAkSEgoKZmlsZXNfanNvbhgCIAEoCRIVCg1zZXR0aW5nc19qc29uGAMgASgJEhcKD3BhcmFtZXRlcnNfanNvbhgEIAEoCSqFAQoTQ2x1c3RlcklkZW50aXR5S2luZBIlCiFDTFVTVEVSX0lERU5USVRZX0tJTkRfVU5TUEVDSUZJRUQQABIkCiBDTFVTVEVSX0lERU5USVRZX0tJTkRfS1VCRVJORVRFUxABEiEKHUNMVVNURVJfSURFTlRJVFlfS0lORF9QUk9DRVNTEAIy6gMKDEFnZW50U2VydmljZRJNCghSZWdpc3RlchIfLmJlcnRoLmFnZW50LnYxLlJlZ2lzdGVyUmVxdWVzdBogLmJlcnRoLmFnZW50LnYxLlJlZ2lzdGVyUmVzcG9uc2USSQoGUmVwb3J0Eh0uYmVydGguYWdlbnQudjEuUmVwb3J0UmVxdWVzdBoeLmJlcnRoLmFnZW50LnYxLlJlcG9ydFJlc3BvbnNlKAESSAoFU3RhdGUSHC5iZXJ0aC5hZ2VudC52MS5TdGF0ZVJlcXVlc3QaHS5iZXJ0aC5hZ2VudC52MS5TdGF0ZVJlc3BvbnNlKAEwARJPCghDb21tYW5kcxIfLmJlcnRoLmFnZW50LnYxLkNvbW1hbmRzUmVxdWVzdBogLmJlcnRoLmFnZW50LnYxLkNvbW1hbmRzUmVzcG9uc2UwARJNCghDb21wbGV0ZRIfLmJlcnRoLmFnZW50LnYxLkNvbXBsZXRlUmVxdWVzdBogLmJlcnRoLmFnZW50LnYxLkNvbXBsZXRlUmVzcG9uc2USVgoLRmV0Y2hQb2xpY3kSIi5iZXJ0aC5hZ2VudC52MS5GZXRjaFBvbGljeVJlcXVlc3QaIy5iZXJ0aC5hZ2VudC52MS5GZXRjaFBvbGljeVJlc3BvbnNlYgZwcm90bzM");
 
 /**
  * Fence holds the numbers that tell a current message from one of the past.
@@ -43,8 +43,10 @@ export type Fence = Message<"berth.agent.v1.Fence"> & {
   agentIncarnation: bigint;
 
   /**
-   * Names the term among all that any copy of the store ever gave, with the store's proof that it did.
-   * Opaque to agents, which give it back in known_term_id. At most 128 characters.
+   * Names the newest stretch of the term among all that any copy of the store ever gave, with the
+   * store's proof that it did: a copy that was made earlier does not know it. A new stretch begins with
+   * each order, and each minute. Opaque to agents, which keep the newest one that they were told and give it
+   * back in known_term_id. At most 128 characters.
    *
    * @generated from field: string term_id = 4;
    */
@@ -151,7 +153,7 @@ export type RegisterRequest = Message<"berth.agent.v1.RegisterRequest"> & {
   agentInstanceId: string;
 
   /**
-   * term_id of the newest term that the agent has obeyed; empty at first.
+   * Newest term_id that the agent was told by a control-plane that it obeys; empty at first.
    *
    * @generated from field: string known_term_id = 9;
    */
@@ -474,6 +476,14 @@ export type StateResponse = Message<"berth.agent.v1.StateResponse"> & {
    * @generated from field: bool snapshot_admitted = 2;
    */
   snapshotAdmitted: boolean;
+
+  /**
+   * Why the events of the message were not taken in, for people; empty when they were. The agent keeps
+   * them and sends them again later. The rest of the message was taken in.
+   *
+   * @generated from field: string events_refused = 3;
+   */
+  eventsRefused: string;
 };
 
 /**
@@ -505,17 +515,24 @@ export const CommandsRequestSchema: GenMessage<CommandsRequest> = /*@__PURE__*/
   messageDesc(file_berth_agent_v1_agent_service, 10);
 
 /**
- * CommandsResponse is one order.
+ * CommandsResponse is one order, or news of the term.
  *
  * @generated from message berth.agent.v1.CommandsResponse
  */
 export type CommandsResponse = Message<"berth.agent.v1.CommandsResponse"> & {
   /**
-   * The order.
+   * The order; absent when there is none.
    *
    * @generated from field: berth.agent.v1.Command command = 1;
    */
   command?: Command | undefined;
+
+  /**
+   * New term_id of the Fence; empty when it is the one that was told before.
+   *
+   * @generated from field: string term_id = 2;
+   */
+  termId: string;
 };
 
 /**
@@ -584,7 +601,8 @@ export const CommandSchema: GenMessage<Command> = /*@__PURE__*/
   messageDesc(file_berth_agent_v1_agent_service, 12);
 
 /**
- * Echo asks the agent to answer with the same text: {"text": "...", "runs": 1}.
+ * Echo asks the agent to answer with the same text: {"text": "...", "runs": 1}. The agent writes down
+ * each time that it carries the command out, before it answers, and "runs" counts them.
  *
  * @generated from message berth.agent.v1.Echo
  */
@@ -595,6 +613,14 @@ export type Echo = Message<"berth.agent.v1.Echo"> & {
    * @generated from field: string text = 1;
    */
   text: string;
+
+  /**
+   * Time between carrying it out and the answer, in ms, at most 60,000: for trying what happens when
+   * something breaks in between.
+   *
+   * @generated from field: uint32 hold_ms = 2;
+   */
+  holdMs: number;
 };
 
 /**

@@ -8,7 +8,7 @@ import {
 
 const ADDRESS = createContextKey("", { description: "address of the other end" });
 
-/** Context values of a call that say where it came from, for the adapter of the agent port. */
+/** Context values of a call that say where it came from, for the adapter of a port. */
 export function callerAddress(request: {
   readonly socket?: { readonly remoteAddress?: string | undefined } | undefined;
   readonly stream?: http2.Http2Stream | undefined;
@@ -21,4 +21,9 @@ export function callerAddress(request: {
 export function addressOf({ values }: HandlerContext): string | undefined {
   const address = values.get(ADDRESS);
   return address === "" ? undefined : address;
+}
+
+/** The `authorization` header of a call. */
+export function authorizationOf({ requestHeader }: HandlerContext): string | undefined {
+  return requestHeader.get("authorization") ?? undefined;
 }

@@ -55,6 +55,14 @@ export function setMember(
   return { start: at, end: at, text: `${isEmpty ? "" : ","}${JSON.stringify(key)}:${valueJson}` };
 }
 
+/**
+ * The text of a JSON object with another value of one of its members, or with the member added behind the
+ * others. Everything else stays as it was written, numbers above all.
+ */
+export function withMember(text: string, key: string, valueJson: string): string {
+  return spliced(text, [setMember(text, wholeOf(text), [key, valueJson])]);
+}
+
 /** The text with its splices made, which do not overlap; everything else stays as it is written. */
 export function spliced(text: string, splices: readonly Splice[]): string {
   let result = "";

@@ -1,5 +1,13 @@
 import { describe, expect, it } from "vitest";
-import { itemsOf, memberOf, setMember, spliced, valueAt, wholeOf } from "./json-spans.ts";
+import {
+  itemsOf,
+  memberOf,
+  setMember,
+  spliced,
+  valueAt,
+  wholeOf,
+  withMember,
+} from "./json-spans.ts";
 
 const TEXT = ` { "a" : 10.0 , "b\\"":{"c":[1e3 , "x,]}" , {"d":-0.0}, [], true ,null]} ,"e\\u0066":"\\\\ ], }" }\n`;
 
@@ -62,5 +70,26 @@ describe("setMember", () => {
     const text = '{"a":1,"b":2,"c":3}';
     const splices = ["c", "a"].map((key) => setMember(text, wholeOf(text), [key, "null"]));
     expect(spliced(text, splices)).toBe('{"a":null,"b":2,"c":null}');
+  });
+});
+
+describe("withMember", () => {
+  it.each([
+    ['{"status":"live"}', '{"status":"lost"}'],
+    ['{"a":10.0,"status":"live","b":1e2}', '{"a":10.0,"status":"lost","b":1e2}'],
+    [' { "status" : { "x":[1,{}] } , "b":-0 } ', ' { "status" : "lost" , "b":-0 } '],
+    [
+      '{"a":{"status":"live"},"b":["status",":"]}',
+      '{"a":{"status":"live"},"b":["status",":"],"status":"lost"}',
+    ],
+    ['{"st\\u0061tus":1,"a":1}', '{"st\\u0061tus":"lost","a":1}'],
+    ['{"status":1,"status":2}', '{"status":1,"status":"lost"}'],
+    ['{"a\\"":"\\\\","status":"\\"}{,:\\\\\\""}', '{"a\\"":"\\\\","status":"lost"}'],
+    [" { } ", ' { "status":"lost"} '],
+    ['{"":"status"}', '{"":"status","status":"lost"}'],
+  ])("changes %s into %s", (json, expected) => {
+    const changed = withMember(json, "status", '"lost"');
+    expect(changed).toBe(expected);
+    expect(JSON.parse(changed)).toEqual({ ...JSON.parse(json), status: "lost" });
   });
 });
