@@ -91,7 +91,7 @@ describe("AgentCluster", () => {
     expect(document?.status).toBe("unreachable");
     expect(JSON.parse(documentJson)).toEqual(document);
     expect(documentJson).toContain(`"free":${text},`);
-    expect(documentJson).toContain('"status" :"unreachable","big":12345678901234567890,');
+    expect(documentJson).toContain('"status" : "unreachable","big":12345678901234567890,');
     cluster.setHealth("live");
     expect(cluster.view?.documentJson).toBe(json);
   });
