@@ -52,6 +52,7 @@ export {
   type Http2Server,
   type Http2ServerOptions,
 } from "./http/http2-server.ts";
+export { losslessBody } from "./http/lossless-body.ts";
 export { type OriginRules, originRefusal } from "./http/origin.ts";
 export {
   bodyObject,
@@ -99,16 +100,23 @@ export { addTokenRoutes, type TokenRoutesDeps } from "./identity/token-routes.ts
 export {
   cloneJson,
   isJsonObject,
-  isRawNumber,
   jsonDepth,
   MAX_JSON_DEPTH,
+  MAX_JSON_VALUES,
   parseClientJson,
-  parseLossless,
-  type RawNumber,
   toNumber,
 } from "./json.ts";
 export {
+  boundMessage,
+  type ExceededBound,
+  exceededBound,
+  type JsonBounds,
+  pathAt,
+} from "./json-bounds.ts";
+export {
+  endOfString,
   itemsOf,
+  memberOf,
   type Span,
   type Splice,
   setMember,
@@ -126,7 +134,9 @@ export {
   type LogLevel,
   silentLogger,
 } from "./log.ts";
+export { isRawNumber, parseLossless, type RawNumber } from "./lossless-json.ts";
 export { makeDirectory } from "./make-directory.ts";
+export { unfitForPolicies } from "./policy-fitness.ts";
 export {
   type Authenticate,
   type Credentials,
@@ -135,7 +145,8 @@ export {
 } from "./principal.ts";
 export { type ProcessLike, type Program, runProgram } from "./program.ts";
 export { compileFilter, type DocumentFilter } from "./query/filter.ts";
-export { linearPattern } from "./query/patterns.ts";
+export { plainOf, updateLossless } from "./query/lossless-update.ts";
+export { type CompiledPattern, compilePattern, linearPattern } from "./query/patterns.ts";
 export { applyUpdate } from "./query/update.ts";
 export { Serial } from "./serial.ts";
 export { allPages } from "./store/all-pages.ts";

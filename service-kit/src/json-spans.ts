@@ -136,8 +136,8 @@ function endsScalar(code: number): boolean {
   return code <= SPACE || code === COMMA || (code | CURLY_BIT) === CLOSING_CURLY;
 }
 
-/** The place behind the string that begins here. */
-function endOfString(text: string, start: number): number {
+/** The place behind the string that begins here; the end of a text in which it does not end. */
+export function endOfString(text: string, start: number): number {
   let quote = text.indexOf('"', start + 1);
   while (quote !== -1 && isEscaped(text, quote)) quote = text.indexOf('"', quote + 1);
   return quote === -1 ? text.length : quote + 1;

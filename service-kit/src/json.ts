@@ -1,36 +1,6 @@
 import { BerthError } from "./errors.ts";
-
-/** A number kept as its source text, as `JSON.rawJSON` makes it. `JSON.stringify` writes the text back. */
-export interface RawNumber {
-  readonly rawJSON: string;
-}
-
-interface RawJson {
-  rawJSON(text: string): RawNumber;
-  isRawJSON(value: unknown): value is RawNumber;
-}
-type LosslessReviver = (key: string, value: unknown, context: { source?: string }) => unknown;
-
-const { rawJSON, isRawJSON } = JSON as unknown as RawJson;
-const parseWith = JSON.parse as unknown as (text: string, reviver: LosslessReviver) => unknown;
-
-/**
- * Parses JSON text so that `JSON.stringify` gives back every number as it was written: 10.0 stays a
- * float and integers beyond 2^53 stay exact. A number that JavaScript writes the same way is a plain
- * number; any other is a {@link RawNumber}. Throws SyntaxError as JSON.parse does, and RangeError for
- * text that is nested thousands of levels deep (a reviver recurses).
- */
-export function parseLossless(text: string): unknown {
-  return parseWith(text, (_key, value, context) => {
-    if (typeof value !== "number" || context.source === undefined) return value;
-    return String(value) === context.source ? value : rawJSON(context.source);
-  });
-}
-
-/** Whether a value is a number kept as source text. */
-export function isRawNumber(value: unknown): value is RawNumber {
-  return isRawJSON(value);
-}
+import { boundMessage, exceededBound } from "./json-bounds.ts";
+import { isRawNumber } from "./lossless-json.ts";
 
 /** The JavaScript number of a plain or raw number, undefined for anything else. */
 export function toNumber(value: unknown): number | undefined {
@@ -40,24 +10,30 @@ export function toNumber(value: unknown): number | undefined {
 
 /** Deepest nesting of JSON that a client may send. What lies behind (validation, stores) recurses. */
 export const MAX_JSON_DEPTH = 128;
+/**
+ * Most values and keys of JSON that a client may send. As many take some 20 ms to parse, 250 ms when all are
+ * keys of one object, and twice that when numbers are kept as written: nothing else happens meanwhile.
+ */
+export const MAX_JSON_VALUES = 500_000;
+
+const CLIENT_BOUNDS = { depth: MAX_JSON_DEPTH, values: MAX_JSON_VALUES };
 
 /**
  * Parses JSON text that a client sent; INVALID_ARGUMENT says what is wrong and where, also for text
- * that is nested deeper than {@link MAX_JSON_DEPTH}.
+ * that is nested deeper than {@link MAX_JSON_DEPTH} or holds more than {@link MAX_JSON_VALUES}, which is
+ * not parsed at all.
  */
 export function parseClientJson(text: string): unknown {
-  let value: unknown;
+  const exceeded = exceededBound(text, CLIENT_BOUNDS);
+  if (exceeded !== undefined) {
+    throw new BerthError("INVALID_ARGUMENT", boundMessage(text, exceeded, CLIENT_BOUNDS));
+  }
   try {
-    value = JSON.parse(text);
+    return JSON.parse(text);
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : "syntax error";
     throw new BerthError("INVALID_ARGUMENT", `the request is not JSON: ${why}`, { cause });
   }
-  if (jsonDepth(value) > MAX_JSON_DEPTH) {
-    const why = `expected at most ${MAX_JSON_DEPTH} levels of arrays and objects`;
-    throw new BerthError("INVALID_ARGUMENT", `the request is nested too deep: ${why}`);
-  }
-  return value;
 }
 
 /**

@@ -5,7 +5,7 @@ import { createConnectTransport, Http2SessionManager } from "@connectrpc/connect
 import { afterEach, describe, expect, it } from "vitest";
 import { AUTHORIZED, Cleanup, Outgoing, startAgent } from "../testing/agent.ts";
 import { hostSample, registerRequest, until } from "../testing/fixtures.ts";
-import { type CutDirection, startHalfOpenProxy } from "../testing/half-open-proxy.ts";
+import { type CutDirection, startHalfOpenProxy } from "@berth/service-kit/testing";
 
 const cleanup = new Cleanup();
 afterEach(() => cleanup.run());

@@ -7,7 +7,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { AUTHORIZED, Cleanup, nodeClient, startAgent } from "../testing/agent.ts";
 import { FakeControlPlane, LINK_TOKEN } from "../testing/fake-control-plane.ts";
 import { registerRequest, until } from "../testing/fixtures.ts";
-import { startHalfOpenProxy } from "../testing/half-open-proxy.ts";
+import { startHalfOpenProxy } from "@berth/service-kit/testing";
 
 const cleanup = new Cleanup();
 afterEach(() => cleanup.run());

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { AggregateMetrics, ClusterDocument, Entry, NodeMetrics } from "@berth/proto";
-import { BerthError, isJsonObject, typeName, validate } from "@berth/service-kit";
-import { ClusterDocumentBody, checkNodeIds, unfitForPolicies } from "./cluster-body.ts";
+import { BerthError, isJsonObject, typeName, unfitForPolicies, validate } from "@berth/service-kit";
+import { ClusterDocumentBody, checkNodeIds } from "./cluster-body.ts";
 
 /** Key of the entry that holds the cluster document. */
 export const CLUSTER_KEY = "cluster";

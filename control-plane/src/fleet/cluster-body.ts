@@ -1,4 +1,4 @@
-import { BerthError, jsonDepth, toNumber } from "@berth/service-kit";
+import { BerthError } from "@berth/service-kit";
 import { Type } from "typebox";
 
 /**
@@ -38,27 +38,4 @@ export function checkNodeIds(nodeData: readonly { readonly id: string }[]): void
     }
     seen.add(id);
   }
-}
-
-/** Deepest nesting of a cluster's values: policies get them a few levels down in an input of 64. */
-const MAX_DEPTH = 48;
-
-/**
- * Why no policy could be given a value, or undefined: it is nested too deeply, or holds a number that no
- * double holds. One cluster's value that cannot be read would fail the decisions on all of them. Numbers
- * may be kept as text.
- */
-export function unfitForPolicies(value: unknown): string | undefined {
-  if (jsonDepth(value) > MAX_DEPTH) return `expected at most ${MAX_DEPTH} nested levels`;
-  const waiting: unknown[] = [value];
-  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-    const number = toNumber(next);
-    if (number !== undefined) {
-      if (!Number.isFinite(number)) return "a number is too large for a double";
-      continue;
-    }
-    if (typeof next !== "object" || next === null) continue;
-    for (const item of Object.values(next)) waiting.push(item ?? null);
-  }
-  return undefined;
 }

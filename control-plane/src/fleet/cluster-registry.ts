@@ -7,13 +7,15 @@ import {
   isJsonObject,
   parse,
   parseLossless,
+  plainOf,
   type StoredDocument,
+  unfitForPolicies,
+  updateLossless,
   type Write,
 } from "@berth/service-kit";
 import type { AgentSessions } from "./agent-sessions.ts";
-import { ClusterDocumentBody, checkNodeIds, unfitForPolicies } from "./cluster-body.ts";
+import { ClusterDocumentBody, checkNodeIds } from "./cluster-body.ts";
 import type { ClusterView, FleetSnapshot } from "./cluster-view.ts";
-import { plainOf, updateLossless } from "./lossless-update.ts";
 
 const COLLECTION = "clusters";
 

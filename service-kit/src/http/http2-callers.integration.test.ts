@@ -7,6 +7,7 @@ import { startTlsServer } from "../testing/tls-server.ts";
 import { createHttp2Server, type Http2ServerOptions } from "./http2-server.ts";
 
 const CANCEL = http2.constants.NGHTTP2_CANCEL;
+const REFUSED_STREAM = http2.constants.NGHTTP2_REFUSED_STREAM;
 const KEY = { authorization: "Bearer known" };
 const isKnown = (authorization: string | undefined) => authorization === KEY.authorization;
 
@@ -104,6 +105,33 @@ describe.each([
     for (const agent of agents) expect(await ask(agent)).toBe("hello");
     silent[0]?.destroy();
     await expect.poll(() => ask(dial(), KEY), { timeout: 5_000 }).toBe("hello");
+  });
+
+  it("has so many requests open as it may, and further ones refused or waiting", async () => {
+    const handled: (() => void)[] = [];
+    const { dial } = await open({
+      maxStreams: 2,
+      handler: (_request, response) => {
+        handled.push(() => response.end("hello"));
+      },
+    });
+    const client = dial();
+    // Sent together with the preface: this client does not know of the limit yet.
+    const eager = Array.from({ length: 5 }, () => client.request());
+    const refused: number[] = [];
+    for (const stream of eager) {
+      stream.on("error", () => stream.destroy());
+      stream.once("close", () => refused.push(stream.rstCode));
+    }
+    await expect.poll(() => refused).toEqual(Array(3).fill(REFUSED_STREAM));
+    expect(client.remoteSettings.maxConcurrentStreams).toBe(2);
+    const waiting = ask(client);
+    await new Promise<void>((resolve) => client.ping(() => resolve()));
+    expect(handled).toHaveLength(2);
+    handled[0]?.();
+    await expect.poll(() => handled.length).toBe(3);
+    handled[2]?.();
+    expect(await waiting).toBe("hello");
   });
 });
 

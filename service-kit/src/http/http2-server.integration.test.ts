@@ -3,6 +3,7 @@ import http2 from "node:http2";
 import net from "node:net";
 import { afterEach, expect, it } from "vitest";
 import { silentLogger } from "../log.ts";
+import { startHalfOpenProxy } from "../testing/half-open-proxy.ts";
 import { createHttp2Server, type Http2Server } from "./http2-server.ts";
 
 const PING_MS = 100;
@@ -34,11 +35,11 @@ it("destroys a half-open connection within three intervals and aborts its stream
     streamOpen.resolve();
     response.on("close", () => streamClosed.resolve(performance.now()));
   });
-  const proxy = await aProxy(server.port);
+  const proxy = await startHalfOpenProxy({ add: (task) => cleanups.push(task) }, server.port);
   const client = connectTo(proxy.port);
   client.request().resume();
   await streamOpen.promise;
-  proxy.stopRelaying();
+  proxy.cut("both");
   const cutAt = performance.now();
   const took = (await streamClosed.promise) - cutAt;
   expect(took).toBeLessThan(3 * PING_MS + 400);
@@ -143,32 +144,4 @@ async function get(client: http2.ClientHttp2Session): Promise<string> {
   });
   await once(stream, "end");
   return text;
-}
-
-/** A TCP relay that can fall silent without closing either side, as a cut cable does. */
-async function aProxy(target: number): Promise<{ port: number; stopRelaying(): void }> {
-  const sockets: net.Socket[] = [];
-  const proxy = net.createServer((near) => {
-    const far = net.connect(target, "127.0.0.1");
-    for (const [from, to] of [
-      [near, far],
-      [far, near],
-    ] as const) {
-      from.pipe(to);
-      from.on("error", () => from.destroy());
-      sockets.push(from);
-    }
-  });
-  proxy.listen(0, "127.0.0.1");
-  await once(proxy, "listening");
-  cleanups.push(() => {
-    for (const socket of sockets) socket.destroy();
-    proxy.close();
-  });
-  return {
-    port: (proxy.address() as net.AddressInfo).port,
-    stopRelaying() {
-      for (const socket of sockets) socket.unpipe().pause();
-    },
-  };
 }

@@ -25,6 +25,11 @@ export interface Http2ServerOptions {
    * unanswered when the third is due is destroyed.
    */
   readonly pingIntervalMs?: number;
+  /**
+   * Requests that a connection may have open at a time, 256 by default. Clients that know of the limit wait
+   * with further ones; others have them refused, before a handler sees them.
+   */
+  readonly maxStreams?: number;
   /** Serves over TLS 1.2 or newer instead of cleartext. */
   readonly tls?: ServerTls | undefined;
   /**
@@ -50,7 +55,7 @@ export interface Http2Server extends Part {
 
 // Three intervals stay below the 10 s in which a half-open link must be found.
 const PING_INTERVAL_MS = 3_000;
-const MAX_STREAMS_PER_CONNECTION = 256;
+const MAX_STREAMS = 256;
 const HANDSHAKE_LIMIT_MS = 10_000;
 const UNARY_BODY_LIMIT_MS = 10_000;
 
@@ -123,11 +128,11 @@ function guarded(options: Http2ServerOptions, unknown: UnknownCallers | undefine
 
 type AnyServer = http2.Http2Server | http2.Http2SecureServer;
 
-function makeServer({ handler, logger, tls }: Http2ServerOptions): {
+function makeServer({ handler, logger, tls, maxStreams = MAX_STREAMS }: Http2ServerOptions): {
   readonly server: AnyServer;
   readonly renewal?: CertificateRenewal;
 } {
-  const settings = { maxConcurrentStreams: MAX_STREAMS_PER_CONNECTION };
+  const settings = { maxConcurrentStreams: maxStreams };
   if (tls === undefined) return { server: http2.createServer({ settings }, handler) };
   const server = http2.createSecureServer(
     {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { parseLossless } from "../json.ts";
+import { parseLossless } from "../lossless-json.ts";
 import { applyUpdate } from "./update.ts";
 
 const document = () => ({

@@ -51,11 +51,15 @@ export type RenewOutcome =
 /**
  * Durable JSON documents by (org, collection, id). Bodies are plain JSON values; numbers come back as
  * doubles, so text whose numbers must stay as written is stored as a string. Every driver passes the
- * suite `documentStoreContract`. Methods reject only when the store itself fails, or a body is not
- * JSON.
+ * suite `documentStoreContract`. Methods reject only when the store itself fails, with UNAVAILABLE
+ * and what is wrong with which file or document, or when a body is not JSON.
  */
 export interface DocumentStore {
-  /** UUID minted when the store was created or {@link renewStoreId renewed}; another one means another history. */
+  /**
+   * UUID minted when the store was created or {@link renewStoreId renewed}; another one means another
+   * history. Rejects when the store does not answer, and for good once it is known to be damaged: it is
+   * what readiness asks.
+   */
   storeId(): Promise<string>;
   /** One document, undefined when absent. */
   get<T>(key: DocumentKey): Promise<StoredDocument<T> | undefined>;

@@ -42,7 +42,7 @@ describe("openSqliteDocumentStore", () => {
       timeout: 30_000,
     });
     const { written, refusal, kept } = JSON.parse(stdout);
-    expect(refusal).toMatch(/^UNAVAILABLE: the database cannot be written: /);
+    expect(refusal).toMatch(/^UNAVAILABLE: the database \/.*\/store\.db cannot be written: /);
     expect(written).toBeGreaterThan(10);
     expect(kept).toBe(written);
   });

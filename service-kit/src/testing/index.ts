@@ -1,1 +1,8 @@
+export { destroyPageOf, replaceText } from "./damage.ts";
 export { documentStoreContract, type StoreHarness } from "./document-store-contract.ts";
+export {
+  type CutDirection,
+  type HalfOpenProxy,
+  startHalfOpenProxy,
+  type TestCleanup,
+} from "./half-open-proxy.ts";

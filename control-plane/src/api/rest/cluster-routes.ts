@@ -1,10 +1,9 @@
-import { BerthError, bodyObject, parse } from "@berth/service-kit";
+import { BerthError, bodyObject, losslessBody, parse } from "@berth/service-kit";
 import type { FastifyInstance, FastifyReply } from "fastify";
 import { Type } from "typebox";
 import { ClusterDocumentBody } from "../../fleet/cluster-body.ts";
 import type { ClusterRegistry } from "../../fleet/cluster-registry.ts";
 import type { ClusterView } from "../../fleet/cluster-view.ts";
-import { losslessBody } from "./lossless-body.ts";
 
 const DeleteParameters = Type.Object(
   {

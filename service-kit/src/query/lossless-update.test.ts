@@ -1,5 +1,5 @@
-import { parseLossless } from "@berth/service-kit";
 import { describe, expect, it } from "vitest";
+import { parseLossless } from "../lossless-json.ts";
 import { plainOf, updateLossless } from "./lossless-update.ts";
 
 const DOCUMENT = `{"id":"c","a":10.0,"n":{"b":12345678901234567890,"deep":{"c":1e2}},"l":[1.0,2,{"x":3.0}],"c":1,"z":null}`;

@@ -1,4 +1,6 @@
-import { applyUpdate, cloneJson, isJsonObject, isRawNumber } from "@berth/service-kit";
+import { cloneJson, isJsonObject } from "../json.ts";
+import { isRawNumber } from "../lossless-json.ts";
+import { applyUpdate } from "./update.ts";
 
 /** A value whose numbers are plain or `RawNumber`s, as `parseLossless` gives it. */
 type Lossless = unknown;
@@ -13,7 +15,7 @@ export function plainOf(value: Lossless): unknown {
 }
 
 /**
- * `applyUpdate` of service-kit on a document and an update whose numbers are kept as they were written:
+ * `applyUpdate` on a document and an update whose numbers are kept as they were written:
  * what the update does not touch, and what it brings, keeps its text; only sums of `$inc` are new
  * numbers. Throws INVALID_ARGUMENT as `applyUpdate` does.
  */

@@ -1,5 +1,6 @@
-import { bodyObject, parseLossless } from "@berth/service-kit";
 import type { FastifyRequest } from "fastify";
+import { parseLossless } from "../lossless-json.ts";
+import { bodyObject } from "./server.ts";
 
 /**
  * The body as a JSON object whose numbers stay as the client wrote them; INVALID_ARGUMENT when it is missing

@@ -1,6 +1,5 @@
 import { once } from "node:events";
 import net from "node:net";
-import type { Cleanup } from "./agent.ts";
 
 /** Which way a {@link HalfOpenProxy} stops to forward: towards the server, the client, or both. */
 export type CutDirection = "to server" | "to client" | "both";
@@ -16,9 +15,14 @@ export interface HalfOpenProxy {
   cut(direction: CutDirection): void;
 }
 
+/** Ends what a test has begun. */
+export interface TestCleanup {
+  add(task: () => unknown): void;
+}
+
 /** Starts a proxy before a port of this machine; it ends with the test. */
 export async function startHalfOpenProxy(
-  cleanup: Cleanup,
+  cleanup: TestCleanup,
   targetPort: number,
 ): Promise<HalfOpenProxy> {
   const pairs: { readonly client: net.Socket; readonly server: net.Socket }[] = [];
