@@ -27,6 +27,7 @@ import { enrolmentRoutes } from "./api/node-enrolment.ts";
 import { createNodeServer } from "./api/node-server.ts";
 import { nodeRoutes } from "./api/node-service.ts";
 import { type Cluster, openCluster } from "./cluster/cluster.ts";
+import { ClusterTeller } from "./cluster/cluster-teller.ts";
 import { defaultDeclaredCluster } from "./cluster/declared-cluster.ts";
 import { MACHINE_ID_FILE, processIdentity } from "./link/cluster-identity.ts";
 import { ControlPlaneLink, type LinkStatus } from "./link/control-plane-link.ts";
@@ -141,7 +142,8 @@ async function composeOn(
     ...{ host: config.host, hostSetting: "BERTH_HOST" },
     ...{ port: config.httpPort, setting: "BERTH_HTTP_PORT" },
   };
-  const task = sweepTask(nodes, cluster, board);
+  const onEvent = memory.outbox.tell.bind(memory.outbox);
+  const task = sweepTask(nodes, cluster, new ClusterTeller({ board, logger, onEvent }));
   return {
     parts: [
       { name: "store", start: async () => {}, stop: () => store.close() },
@@ -232,15 +234,15 @@ async function composeLink(core: Core, board: StateBoard): Promise<ControlPlaneL
   });
 }
 
-/** Looks for nodes that fell silent and puts the cluster document on the board when it may have changed. */
-function sweepTask(nodes: NodeRegistry, cluster: Cluster, board: StateBoard): () => void {
+/** Looks for nodes that fell silent and tells the cluster document when it may have changed. */
+function sweepTask(nodes: NodeRegistry, cluster: Cluster, teller: ClusterTeller): () => void {
   let told = "";
   return () => {
     nodes.sweep();
     const version = cluster.documentVersion;
     if (version === told) return;
     told = version;
-    board.set("cluster", JSON.stringify(cluster.document()));
+    teller.tell(JSON.stringify(cluster.document()));
   };
 }
 

@@ -1,11 +1,11 @@
 import { type NodeReportRequest, NodeReportRequestSchema, NodeService } from "@berth/proto";
+import { type CutDirection, startHalfOpenProxy } from "@berth/service-kit/testing";
 import { create } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
 import { createConnectTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import { afterEach, describe, expect, it } from "vitest";
 import { AUTHORIZED, Cleanup, Outgoing, startAgent } from "../testing/agent.ts";
 import { hostSample, registerRequest, until } from "../testing/fixtures.ts";
-import { type CutDirection, startHalfOpenProxy } from "@berth/service-kit/testing";
 
 const cleanup = new Cleanup();
 afterEach(() => cleanup.run());

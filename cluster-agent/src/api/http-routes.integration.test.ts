@@ -78,6 +78,28 @@ describe("the cluster's REST surface", () => {
     },
   );
 
+  it("keeps the numbers of an update as they were written, and refuses those that no policy can read", async () => {
+    const url = "/cluster-actions/update-cluster";
+    const written =
+      '{"clusterMetadata.big":12345678901234567890,"config.ratio":1.50,"reputation":97.0}';
+    const headers = { host: "localhost", "content-type": "application/json" };
+    const answer = await agent.http.inject({ method: "PATCH", url, payload: written, headers });
+    const shown = await agent.http.inject({
+      ...{ method: "GET", url: "/cluster-actions/get-cluster", headers: { host: "localhost" } },
+    });
+    for (const { payload } of [answer, shown]) {
+      expect(payload).toContain('"big":12345678901234567890');
+      expect(payload).toContain('"ratio":1.50');
+      expect(payload).toContain('"reputation":97.0');
+    }
+    const refused = await patch(url, '{"$set":{"clusterMetadata":{"list":[1,{"huge":1e400}]}}}');
+    expect(refused).toMatchObject({ status: 400, body: { reason: "INVALID_ARGUMENT" } });
+    expect(refused.body.message).toBe(
+      "clusterMetadata.list.1.huge: a number is too large for a double",
+    );
+    expect((await patch(url, '{"reputation":1e400}')).body.message).toContain("reputation");
+  });
+
   it("refuses an update without a JSON content type", async () => {
     const answer = await patch("/cluster-actions/update-cluster", '{"tags":[]}', "text/plain");
     expect(answer.status).toBe(415);

@@ -1,9 +1,10 @@
 import {
   addTokenRoutes,
   BerthError,
-  bodyObject,
   type createHttpServer,
   type Enrolment,
+  losslessBody,
+  toBerthError,
 } from "@berth/service-kit";
 import type { Cluster } from "../cluster/cluster.ts";
 import type { NodeRegistry } from "../nodes/node-registry.ts";
@@ -61,7 +62,7 @@ function addControllerRoutes(
   }));
   server.patch(`${prefix}/cluster-actions/update-cluster`, async (request) => ({
     success: true,
-    data: await cluster.update(bodyObject(request)),
+    data: await cluster.update(losslessBody(request)),
   }));
 }
 
@@ -99,9 +100,11 @@ function addHealthRoutes(server: HttpServer, options: HttpRoutesOptions): void {
     try {
       await options.checkStore();
     } catch (cause) {
-      throw new BerthError("UNAVAILABLE", "the store does not answer", {
+      const { message } = toBerthError(cause);
+      const details = { link };
+      throw new BerthError("UNAVAILABLE", `the store does not answer: ${message}`, {
         cause,
-        details: { link },
+        details,
       });
     }
     return { success: true, link };

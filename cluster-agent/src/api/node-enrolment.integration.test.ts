@@ -204,6 +204,40 @@ describe("duplicates over the wire", () => {
     expect(agent.nodes.view("node-a")?.liveness).toBe("live");
   });
 
+  it("are refused both when the second one goes on asking beside the first one's open stream", async () => {
+    const duplicateRules = { liveMs: 60_000, overlapMs: 300 };
+    const agent = await startAgent(cleanup, {}, { duplicateRules });
+    const [first, second] = [nodeClient(cleanup, agent), nodeClient(cleanup, agent)];
+    const { registrationId } = await first.register(registerRequest(), AUTHORIZED);
+    const outgoing = new Outgoing<NodeReportRequest>();
+    cleanup.add(() => outgoing.end());
+    let streamSeq = 0n;
+    const report = () => {
+      streamSeq += 1n;
+      const message = { registrationId, streamSeq, host: hostSample() };
+      outgoing.send(create(NodeReportRequestSchema, message));
+    };
+    const stream = failure(first.report(outgoing, AUTHORIZED));
+    report();
+    await until("the stream is open", () => agent.nodes.view("node-a")?.host !== undefined);
+    const later = registerRequest({ nodeIncarnation: 9n, agentInstanceId: "instance-b" });
+    const codes: Code[] = [];
+    await until("the second one is refused for good", async () => {
+      report();
+      codes.push((await failure(second.register(later, AUTHORIZED))).code);
+      return codes.at(-1) === Code.AlreadyExists;
+    });
+    expect(new Set(codes)).toEqual(new Set([Code.Unavailable, Code.AlreadyExists]));
+    // Its stream was never another one's before that.
+    expect(await stream).toMatchObject({
+      code: Code.Aborted,
+      rawMessage: expect.stringContaining("two agents"),
+    });
+    expect((await failure(first.register(registerRequest(), AUTHORIZED))).code).toBe(
+      Code.AlreadyExists,
+    );
+  });
+
   it.each([
     ["an unknown node", "/nodes/nobody/pick", { boot_id: "b" }, 404, "NOT_FOUND"],
     [

@@ -33,7 +33,8 @@ function openReport(
 ) {
   const outgoing = new Outgoing<NodeReportRequest>();
   cleanup.add(() => outgoing.end());
-  const result = client.report(outgoing, headers);
+  const cutting = new AbortController();
+  const result = client.report(outgoing, { ...headers, signal: cutting.signal });
   const settled = result.then(
     ({ reason }) => reason,
     (thrown: unknown) => ConnectError.from(thrown),
@@ -44,7 +45,7 @@ function openReport(
     const { registrationId } = answer;
     outgoing.send(create(NodeReportRequestSchema, { registrationId, streamSeq, ...init }));
   };
-  return { send, settled, end: () => outgoing.end() };
+  return { send, settled, end: () => outgoing.end(), cut: () => cutting.abort() };
 }
 
 async function code(call: Promise<unknown>): Promise<Code | undefined> {
@@ -140,6 +141,46 @@ describe("NodeService over HTTP/2", () => {
     await until("the new stream counts", () => {
       return agent.nodes.view("node-a")?.host?.reading.load1m === 9;
     });
+  });
+
+  it("keeps a node for its agent while its stream is open, and gives it to the next start at once", async () => {
+    const { agent, client, answer } = await joined();
+    const stream = openReport({ client, answer });
+    stream.send({ host: hostSample(), gpus: [] });
+    await until("the sample is there", () => agent.nodes.view("node-a")?.host !== undefined);
+    const later = registerRequest({ nodeIncarnation: 2n, agentInstanceId: "instance-b" });
+    const other = nodeClient(cleanup, agent);
+    expect(await code(other.register(later, AUTHORIZED))).toBe(Code.Unavailable);
+    stream.send({ host: hostSample({ load1m: 9 }), gpus: [] });
+    await until("the first one reports on", () => {
+      return agent.nodes.view("node-a")?.host?.reading.load1m === 9;
+    });
+    stream.end();
+    expect(await stream.settled).toBe("the stream ended");
+    const begunMs = performance.now();
+    const { registrationId } = await other.register(later, AUTHORIZED);
+    expect(performance.now() - begunMs).toBeLessThan(2_000);
+    const next = openReport({ client: other, answer: { ...answer, registrationId } });
+    next.send({ host: hostSample({ load1m: 11 }), gpus: [] });
+    await until("the next one reports", () => {
+      return agent.nodes.view("node-a")?.host?.reading.load1m === 11;
+    });
+  });
+
+  it("gives a node to the next start as soon as the connection of the one before it breaks", async () => {
+    const { agent, client, answer } = await joined();
+    const broken = openReport({ client, answer });
+    broken.send({ host: hostSample(), gpus: [] });
+    await until("the sample is there", () => agent.nodes.view("node-a")?.host !== undefined);
+    const later = registerRequest({ nodeIncarnation: 2n, agentInstanceId: "instance-b" });
+    const other = nodeClient(cleanup, agent);
+    expect(await code(other.register(later, AUTHORIZED))).toBe(Code.Unavailable);
+    broken.cut();
+    await until(
+      "the next start is taken",
+      async () => (await code(other.register(later, AUTHORIZED))) === undefined,
+      2_000,
+    );
   });
 
   it("loses a node that is silent for the TTL, on an open stream and without one", async () => {

@@ -18,7 +18,7 @@ import {
 import type { Registration } from "../nodes/node-registration.ts";
 import type { NodeRegistry } from "../nodes/node-registry.ts";
 import { nodeSpeaker } from "./node-caller.ts";
-import { nextMessage, ReportSequence } from "./report-stream.ts";
+import { nextMessage, ReportSequence, type StreamStep } from "./report-stream.ts";
 
 /** What {@link nodeRoutes} serves from. */
 export interface NodeServiceOptions {
@@ -79,23 +79,40 @@ async function report(
   const source = requests[Symbol.asyncIterator]();
   // A stream that is silent for that long is of no use to either side; the agent registers again.
   const silenceMs = 2 * options.intervals.ttlMs;
-  for (;;) {
-    const { registration } = sequence;
-    const signals = [
-      options.stopping,
-      context.signal,
-      ...(registration ? [registration.ended] : []),
-    ];
-    const step = await nextMessage(source, { silenceMs, signals });
-    if (step.kind === "end") return ended("the stream ended");
-    if (step.kind === "silent") return ended(`no report for ${silenceMs} ms`);
-    if (step.kind === "aborted") {
-      if (options.stopping.aborted) return ended("the cluster-agent is stopping");
-      registration?.ended.throwIfAborted();
-      throw new BerthError("CANCELED", "the stream was cut");
+  let closed: (() => void) | undefined;
+  try {
+    for (;;) {
+      const { registration } = sequence;
+      const signals = [
+        options.stopping,
+        context.signal,
+        ...(registration ? [registration.ended] : []),
+      ];
+      const step = await nextMessage(source, { silenceMs, signals });
+      if (step.kind !== "message") return endOf(step.kind, { ...options, registration, silenceMs });
+      const next = sequence.next(step.message, speakerId());
+      closed ??= options.nodes.streamOpened(next);
+      await take(options, next, step.message);
     }
-    await take(options, sequence.next(step.message, speakerId()), step.message);
+  } finally {
+    closed?.();
   }
+}
+
+/** The answer to a stream that is over; throws when it was cut, or may not go on. */
+function endOf(
+  kind: Exclude<StreamStep<unknown>["kind"], "message">,
+  stream: {
+    readonly stopping: AbortSignal;
+    readonly registration: Registration | undefined;
+    readonly silenceMs: number;
+  },
+): NodeReportResponse {
+  if (kind === "end") return ended("the stream ended");
+  if (kind === "silent") return ended(`no report for ${stream.silenceMs} ms`);
+  if (stream.stopping.aborted) return ended("the cluster-agent is stopping");
+  stream.registration?.ended.throwIfAborted();
+  throw new BerthError("CANCELED", "the stream was cut");
 }
 
 async function take(

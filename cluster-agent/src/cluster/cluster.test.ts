@@ -1,3 +1,4 @@
+import { parseLossless } from "@berth/service-kit";
 import { describe, expect, it } from "vitest";
 import { fingerprint, registerRequest } from "../testing/fixtures.ts";
 import { registered, testRegistry } from "../testing/registry.ts";
@@ -85,6 +86,30 @@ describe("Cluster", () => {
     await cluster.update({ $push: { tags: "b" } });
     const again = await openCluster({ ...options, defaults: { ...options.defaults, tags: [] } });
     expect(again.document()).toMatchObject({ regionId: "us", tags: ["a", "b"] });
+  });
+
+  it("keeps numbers as they were written, over restarts and later updates", async () => {
+    const { cluster, options } = await testCluster();
+    const numbers = '{"big":12345678901234567890,"ratio":1.50,"exact":0.1000000000000000055}';
+    await cluster.update(parseLossless(`{"clusterMetadata":${numbers}}`));
+    const again = await openCluster(options);
+    await again.update({ $push: { tags: "b" }, $inc: { reputation: -1 } });
+    for (const opened of [again, await openCluster(options)]) {
+      const text = JSON.stringify(opened.document());
+      expect(text).toContain(`"clusterMetadata":${numbers}`);
+      expect(text).toContain('"reputation":99');
+    }
+  });
+
+  it("takes up what an older version has stored, which was no text", async () => {
+    const { options, store } = await testCluster();
+    const body = { ...options.defaults, regionId: "us" };
+    const key = { orgId: "default_org", collection: "declared_clusters", id: "c1" };
+    await store.apply([{ kind: "insert", key, body }]);
+    const cluster = await openCluster(options);
+    expect(cluster.document().regionId).toBe("us");
+    await cluster.update({ tags: ["z"] });
+    expect((await openCluster(options)).document()).toMatchObject({ regionId: "us", tags: ["z"] });
   });
 
   it("loses none of many updates at the same time", async () => {

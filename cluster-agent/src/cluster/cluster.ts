@@ -1,5 +1,5 @@
 import type { ClusterDocument, ClusterMetrics } from "@berth/proto";
-import { BerthError, type DocumentStore, Serial } from "@berth/service-kit";
+import { BerthError, type DocumentStore, parseLossless, Serial } from "@berth/service-kit";
 import type { NodeRegistry } from "../nodes/node-registry.ts";
 import { clusterMetrics } from "../telemetry/aggregate-metrics.ts";
 import { nodeEntry } from "../telemetry/node-entry.ts";
@@ -8,6 +8,9 @@ import { clusterDocument } from "./cluster-document.ts";
 import { type DeclaredCluster, updateDeclaredCluster } from "./declared-cluster.ts";
 
 const COLLECTION = "declared_clusters";
+
+/** What is declared, as its text, so that numbers stay as they were written; older versions stored it as it is. */
+type StoredDeclared = string | DeclaredCluster;
 
 /** What {@link openCluster} needs. */
 export interface ClusterOptions {
@@ -24,8 +27,9 @@ export interface ClusterOptions {
 /** Opens the cluster with what the store says it declares. */
 export async function openCluster(options: ClusterOptions): Promise<Cluster> {
   const key = { orgId: options.orgId, collection: COLLECTION, id: options.clusterId };
-  const stored = await options.store.get<DeclaredCluster>(key);
-  return new Cluster(options, stored?.body);
+  const stored = (await options.store.get<StoredDeclared>(key))?.body;
+  const declared = typeof stored === "string" ? (parseLossless(stored) as DeclaredCluster) : stored;
+  return new Cluster(options, declared);
 }
 
 /** The cluster: declared fields that are kept in the store, and what its nodes make of it. */
@@ -52,7 +56,7 @@ export class Cluster {
     return `${this.#declaredVersion}/${nodes.structureVersion}/${baseUrl()}`;
   }
 
-  /** The cluster document as it is now. */
+  /** The cluster document as it is now; declared numbers may be `RawNumber`s. */
   document(): ClusterDocument {
     return clusterDocument({
       clusterId: this.#options.clusterId,
@@ -67,7 +71,7 @@ export class Cluster {
     return clusterMetrics(this.#options.clusterId, this.#options.nodes.views().map(nodeMetrics));
   }
 
-  /** Applies a client's update, durable when it resolves; INVALID_ARGUMENT names what does not hold. */
+  /** Applies a client's update, durable when it resolves, with numbers as they were written; INVALID_ARGUMENT names what does not hold. */
   update(update: unknown): Promise<ClusterDocument> {
     return this.#serial.run(async () => {
       const changed = updateDeclaredCluster(this.#declared, update);
@@ -78,7 +82,8 @@ export class Cluster {
     });
   }
 
-  async #save(body: DeclaredCluster): Promise<void> {
+  async #save(declared: DeclaredCluster): Promise<void> {
+    const body: StoredDeclared = JSON.stringify(declared);
     const { orgId, clusterId: id, store } = this.#options;
     const kind = this.#stored ? "replace" : "insert";
     const outcome = await store.apply([{ kind, key: { orgId, collection: COLLECTION, id }, body }]);

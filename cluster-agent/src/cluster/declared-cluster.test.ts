@@ -1,3 +1,4 @@
+import { parseLossless } from "@berth/service-kit";
 import { describe, expect, it } from "vitest";
 import { defaultDeclaredCluster, updateDeclaredCluster } from "./declared-cluster.ts";
 
@@ -42,6 +43,14 @@ describe("updateDeclaredCluster", () => {
     expect(changed.config).not.toHaveProperty("urlMap");
   });
 
+  it("refuses a sum that no double holds", () => {
+    const large = updateDeclaredCluster(declared, { "config.weight": 1e308 });
+    const doubled = { $inc: { "config.weight": 1e308 } };
+    expect(() => updateDeclaredCluster(large, doubled)).toThrow(
+      "config.weight: a number is too large for a double",
+    );
+  });
+
   it.each([
     ["an observed field", { memory: 1 }, "$set.memory: this field cannot be changed"],
     ["the id", { $set: { id: "x" } }, "$set.id: this field cannot be changed"],
@@ -60,6 +69,11 @@ describe("updateDeclaredCluster", () => {
     ["an array", [], "the update: expected a non-empty object, got array"],
     ["deep nesting", { clusterMetadata: nested(10_000) }, "nested levels"],
     ["deep nesting by a dotted path", { [`config${".a".repeat(40)}`]: 1 }, "nested levels"],
+    [
+      "a number that no double holds",
+      parseLossless('{"$set":{"config.a":{"b":[0,1e400]}}}'),
+      "config.a.b.1: a number is too large for a double",
+    ],
     ["too much", { "config.blob": "x".repeat(1024 * 1024) }, "characters of JSON"],
   ])("refuses %s", (_what, update, message) => {
     expect(() => updateDeclaredCluster(declared, update)).toThrow(message);

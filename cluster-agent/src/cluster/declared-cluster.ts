@@ -1,4 +1,12 @@
-import { applyUpdate, BerthError, isJsonObject, jsonDepth, parse } from "@berth/service-kit";
+import {
+  BerthError,
+  isJsonObject,
+  jsonDepth,
+  parse,
+  plainOf,
+  unfitForPolicies,
+  updateLossless,
+} from "@berth/service-kit";
 import { type Static, Type } from "typebox";
 
 /** Deepest nesting and largest JSON text (in characters) of what a cluster declares. */
@@ -18,7 +26,10 @@ export const declaredClusterSchema = Type.Object(
   { additionalProperties: false },
 );
 
-/** A value of {@link declaredClusterSchema}. */
+/**
+ * A value of {@link declaredClusterSchema}. Its numbers may be `RawNumber`s, which `JSON.stringify` writes as the
+ * client wrote them.
+ */
 export type DeclaredCluster = Static<typeof declaredClusterSchema>;
 
 /** Paths that an update of the cluster cannot reach: they are observed, or filled by the agent. */
@@ -60,8 +71,8 @@ export function defaultDeclaredCluster(about: {
 
 /**
  * Applies an update of a client (plain fields or `$set $unset $inc $push $pull`). Throws
- * INVALID_ARGUMENT that names the field when it is observed, unknown, or of another type. `config`
- * as a whole may be given with a `urlMap`, as clients send back what they read; it is left out.
+ * INVALID_ARGUMENT that names the field when it is observed, unknown, of another type, or holds what no policy
+ * can read. Numbers that are kept as text (`parseLossless`) stay as they were written. `config` as a whole may be given with a `urlMap`, as clients send back what they read; it is left out.
  */
 export function updateDeclaredCluster(declared: DeclaredCluster, update: unknown): DeclaredCluster {
   if (jsonDepth(update) > DECLARED_LIMITS.depth) {
@@ -69,11 +80,14 @@ export function updateDeclaredCluster(declared: DeclaredCluster, update: unknown
     throw new BerthError("INVALID_ARGUMENT", message);
   }
   refuseUrlMapPaths(update);
-  const changed = parse(declaredClusterSchema, applyUpdate(declared, update, OBSERVED_PATHS));
+  const changed = updateLossless(declared, update, OBSERVED_PATHS) as DeclaredCluster;
+  parse(declaredClusterSchema, plainOf(changed));
   if (jsonDepth(changed) > DECLARED_LIMITS.depth) {
     const message = `the cluster: expected at most ${DECLARED_LIMITS.depth} nested levels`;
     throw new BerthError("INVALID_ARGUMENT", message);
   }
+  const unfit = unfitField(changed, []);
+  if (unfit !== undefined) throw new BerthError("INVALID_ARGUMENT", unfit);
   const { urlMap: _filledByTheAgent, ...config } = changed.config;
   const result = { ...changed, config };
   const size = JSON.stringify(result).length;
@@ -82,6 +96,18 @@ export function updateDeclaredCluster(declared: DeclaredCluster, update: unknown
     throw new BerthError("PAYLOAD_TOO_LARGE", message);
   }
   return result;
+}
+
+/** The innermost field that no policy could be given, and why; the value is of a bounded depth. */
+function unfitField(value: unknown, path: readonly string[]): string | undefined {
+  const problem = unfitForPolicies(value);
+  if (problem === undefined) return undefined;
+  const fields = isJsonObject(value) || Array.isArray(value) ? Object.entries(value) : [];
+  for (const [key, child] of fields) {
+    const inner = unfitField(child, [...path, key]);
+    if (inner !== undefined) return inner;
+  }
+  return `${path.join(".")}: ${problem}`;
 }
 
 /** `config` as a whole may be replaced, so its urlMap cannot simply be one of the observed paths. */

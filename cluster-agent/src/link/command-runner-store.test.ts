@@ -5,7 +5,8 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { FaultyStore } from "../testing/faulty-store.ts";
 import { HandClock, until } from "../testing/fixtures.ts";
 import { JOURNAL_LIMITS, type JournalLimits, openCommandJournal } from "./command-journal.ts";
-import { type Authority, CommandRunner } from "./command-runner.ts";
+import { CommandRunner } from "./command-runner.ts";
+import type { Authority } from "./fence.ts";
 import type { OrderHandler } from "./order-handlers.ts";
 
 const FENCE = { storeId: "s1", controllerTerm: 3n, termId: "t3" };

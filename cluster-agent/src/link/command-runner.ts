@@ -7,7 +7,7 @@ import type {
   JournalEntry,
   JournalVerdict,
 } from "./command-journal.ts";
-import { judgeOrder, type KnownFence, type LinkMode } from "./fence.ts";
+import { type Authority, judgeOrder } from "./fence.ts";
 import { type Insisted, insist } from "./insist.ts";
 import { LateAcknowledgements } from "./late-acknowledgements.ts";
 import type { OrderHandlers, OrderOutcome } from "./order-handlers.ts";
@@ -20,16 +20,10 @@ const MAX_OUTSTANDING = 10_000;
 const MAX_COMMAND_ID_CHARACTERS = 128;
 /** Longest wait of a Node timer. */
 const LONGEST_TIMER_MS = 2_147_483_647;
-/** Time that a command gets which is taken up again after a crash, ms. */
-const RESUMED_MS = 60_000;
+/** Time that a command gets which is taken up again after a crash, ms: more than the longest order takes. */
+const RESUMED_MS = 90_000;
 /** Delays before the store is asked again for what it has to take, or give. */
 const STORE_RETRY: BackoffOptions = { firstMs: 200, capMs: 10_000 };
-
-/** Whom the agent obeys at the moment. */
-export interface Authority {
-  readonly mode: LinkMode;
-  readonly known: KnownFence | undefined;
-}
 
 /** A result on its way to the control-plane. */
 export interface Completion {
@@ -230,7 +224,10 @@ export class CommandRunner {
     let outcome: OrderOutcome;
     try {
       if (handler === undefined) throw new Error(`no handler of order ${command.order.case}`);
-      outcome = await handler(command.order, { resumed, memory: entry.memory, signal });
+      outcome = await handler(command.order, {
+        ...{ commandId: id, resumed, signal },
+        memory: entry.memory,
+      });
     } catch (thrown) {
       // Begun and cut off by our own end: the next start goes on with it.
       if (this.#stop.signal.aborted) return;

@@ -2,7 +2,8 @@ import { type AgentService, CompleteRequestSchema } from "@berth/proto";
 import { backoffMs, sleep } from "@berth/service-kit";
 import { create } from "@bufbuild/protobuf";
 import { type CallOptions, type Client, Code, ConnectError } from "@connectrpc/connect";
-import type { Authority, CommandRunner, Completion } from "./command-runner.ts";
+import type { CommandRunner, Completion } from "./command-runner.ts";
+import type { Authority, OrderFence } from "./fence.ts";
 
 /** Longest wait for the acknowledgement of a result, ms. */
 const COMPLETE_MS = 15_000;
@@ -21,15 +22,28 @@ export interface CommandStreamOptions {
   readonly call: CallOptions & { readonly signal?: AbortSignal };
   readonly sessionId: string;
   readonly commands: CommandRunner;
+}
+
+/** What {@link takeCommands} works with. */
+export interface TakeCommandsOptions extends CommandStreamOptions {
   /** Whom the agent obeys now. */
   readonly authority: () => Authority;
+  /** Store and term that the control-plane has registered the agent with. */
+  readonly term: OrderFence;
+  /** Hears the fences that are told, the newest last; resolves when what has to be kept is kept. Never rejects. */
+  readonly onTold: (told: OrderFence) => Promise<void>;
 }
 
 /** Runs one Commands stream: hands orders to the runner. Gives why it ended. */
-export async function takeCommands(options: CommandStreamOptions): Promise<string> {
-  const { client, call, sessionId, commands, authority } = options;
+export async function takeCommands(options: TakeCommandsOptions): Promise<string> {
+  const { client, call, sessionId, commands, authority, term, onTold } = options;
   const signal = call.signal ?? new AbortController().signal;
-  for await (const { command } of client.commands({ sessionId }, call)) {
+  for await (const { command, termId } of client.commands({ sessionId }, call)) {
+    // What a session that has ended still told must not take the place of what the next one tells.
+    if (signal.aborted) break;
+    // Before the order: having acted on it, the agent shall know the stretch of the term that gave it.
+    if (command?.fence !== undefined) await onTold(command.fence);
+    if (termId !== "") await onTold({ ...term, termId });
     if (command !== undefined) await commands.take(command, authority(), signal);
   }
   return "the control-plane ended the command stream";

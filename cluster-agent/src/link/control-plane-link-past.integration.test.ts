@@ -70,24 +70,72 @@ describe("what the link tells of the agent's past", () => {
   });
 });
 
-describe("a control-plane whose past is not the known one", () => {
-  it("is only observed when its term of the known number is another one", async () => {
+describe("names of a term that are told within it", () => {
+  const echo = (commandId: string, fence: Partial<typeof FENCE>) =>
+    create(CommandSchema, {
+      commandId,
+      fence: { ...FENCE, ...fence },
+      timeoutMs: 10_000,
+      order: { case: "echo", value: { text: "hi" } },
+    });
+  const FENCE = { storeId: "store-1", controllerTerm: 5n, termId: "term-5" };
+
+  /** A linked agent; `restarted` stops it and gives what its next start registers with. */
+  async function opened(script: Partial<FakeControlPlane["script"]> = {}) {
     const dataDir = await cleanup.directory();
     const plane = await controlPlane();
     await linkedStart(plane, dataDir);
-    plane.script = { ...SCRIPT, termId: "term-5-of-a-copy" };
+    plane.script = { ...SCRIPT, ...script };
     const agent = await linked(plane, dataDir);
-    await until("it observes", () => agent.link().observes?.includes("older copy") ?? false);
     await until("the commands are open", () => plane.commandSessions.length === 1);
-    const fence = { storeId: "store-1", controllerTerm: 5n, termId: "term-5-of-a-copy" };
-    const order = { case: "echo", value: { text: "hi" } } as const;
-    plane.order(create(CommandSchema, { commandId: "c1", fence, timeoutMs: 10_000, order }));
-    await until("it refuses the order", () => plane.completions.length > 0);
-    expect(plane.completions[0]?.outcome.value).toMatchObject({ reason: "PRECONDITION_FAILED" });
-    await agent.stop();
-    expect((await linkedStart(plane, dataDir)).register.knownTermId).toBe("term-5");
+    const restarted = async () => {
+      await agent.stop();
+      plane.script = SCRIPT;
+      return (await linkedStart(plane, dataDir)).register;
+    };
+    return { plane, agent, restarted };
+  }
+
+  it("are kept, the newest one, and told at the next registration", async () => {
+    const { plane, restarted } = await opened();
+    plane.nameTerm("term-5-b");
+    plane.order(echo("c1", { termId: "term-5-c" }));
+    plane.nameTerm("term-5-d");
+    plane.order(echo("c2", { termId: "term-5-d" }));
+    await until("both orders are answered", () => plane.completions.length === 2);
+    expect(plane.completions.map(({ outcome }) => outcome.case)).toEqual([
+      "resultJson",
+      "resultJson",
+    ]);
+    const register = await restarted();
+    expect(register).toMatchObject({ knownControllerTerm: 5n, knownTermId: "term-5-d" });
   });
 
+  it("are kept when they come with a registration", async () => {
+    const { restarted } = await opened({ termId: "term-5-later" });
+    expect((await restarted()).knownTermId).toBe("term-5-later");
+  });
+
+  it("are not kept with orders of other stores and terms", async () => {
+    const { plane, restarted } = await opened();
+    plane.order(echo("c1", { storeId: "store-2", termId: "x" }));
+    plane.order(echo("c2", { controllerTerm: 4n, termId: "y" }));
+    plane.order(echo("c3", { controllerTerm: 6n, termId: "z" }));
+    await until("all are answered", () => plane.completions.length === 3);
+    expect(await restarted()).toMatchObject({ knownControllerTerm: 5n, knownTermId: "term-5" });
+  });
+
+  it("are not kept while the agent only observes", async () => {
+    const { plane, agent, restarted } = await opened({ observeReason: "not yours" });
+    expect(agent.link().mode).toBe("observe");
+    plane.nameTerm("term-5-b");
+    plane.order(echo("c1", { termId: "term-5-b" }));
+    await until("the order is refused", () => plane.completions.length === 1);
+    expect((await restarted()).knownTermId).toBe("term-5");
+  });
+});
+
+describe("a control-plane whose past is not the known one", () => {
   it("is only observed when it says so, and changes nothing of what is known", async () => {
     const dataDir = await cleanup.directory();
     const plane = await controlPlane();

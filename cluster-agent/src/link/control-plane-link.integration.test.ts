@@ -2,12 +2,12 @@ import { copyFile, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import path from "node:path";
 import { CommandSchema } from "@berth/proto";
+import { startHalfOpenProxy } from "@berth/service-kit/testing";
 import { create } from "@bufbuild/protobuf";
 import { afterEach, describe, expect, it } from "vitest";
 import { AUTHORIZED, Cleanup, nodeClient, startAgent } from "../testing/agent.ts";
 import { FakeControlPlane, LINK_TOKEN } from "../testing/fake-control-plane.ts";
 import { registerRequest, until } from "../testing/fixtures.ts";
-import { startHalfOpenProxy } from "@berth/service-kit/testing";
 
 const cleanup = new Cleanup();
 afterEach(() => cleanup.run());

@@ -9,8 +9,15 @@ import {
   sleep,
   toBerthError,
 } from "@berth/service-kit";
-import type { Authority, CommandRunner } from "./command-runner.ts";
-import { judgeFence, type LinkMode } from "./fence.ts";
+import type { CommandRunner } from "./command-runner.ts";
+import type { EventHold } from "./event-hold.ts";
+import {
+  type Authority,
+  judgeFence,
+  type LinkMode,
+  type OrderFence,
+  renewedFence,
+} from "./fence.ts";
 import type { FenceStore } from "./fence-store.ts";
 import { type LinkFacts, LinkSession } from "./link-session.ts";
 import type { Outbox } from "./outbox.ts";
@@ -28,6 +35,8 @@ export interface ControlPlaneLinkOptions {
   readonly identity: AgentIdentity;
   /** Events on their way. */
   readonly outbox: Outbox;
+  /** How long events wait that the control-plane does not take. */
+  readonly eventHold: EventHold;
   /** What carries out orders; stopped with the link. */
   readonly commands: CommandRunner;
   readonly clock: Clock;
@@ -66,6 +75,7 @@ export class ControlPlaneLink implements Part {
   #mode: LinkMode = "obey";
   #observes: string | undefined;
   #lastError: string | undefined;
+  #unkeptTerm: string | undefined;
 
   constructor(options: ControlPlaneLinkOptions) {
     this.#options = options;
@@ -119,7 +129,10 @@ export class ControlPlaneLink implements Part {
       const registered = await this.#register(session);
       await this.#obey(registered);
       this.#nowUp(registered);
-      return await session.run(registered, () => this.#authority());
+      return await session.run(registered, {
+        authority: () => this.#authority(),
+        onTold: (told) => this.#keepTerm(told),
+      });
     } catch (thrown) {
       const { reason, message, cause } = toBerthError(thrown);
       const inner = cause instanceof Error && reason === "INTERNAL" ? `: ${cause.message}` : "";
@@ -145,6 +158,21 @@ export class ControlPlaneLink implements Part {
 
   #authority(): Authority {
     return { mode: this.#mode, known: this.#options.fences.known };
+  }
+
+  /** Keeps the newest name of the term. A store that does not take it gets the next one. */
+  async #keepTerm(told: OrderFence): Promise<void> {
+    const { fences, logger } = this.#options;
+    const renewed = renewedFence(told, this.#authority());
+    if (renewed === undefined) return;
+    try {
+      await fences.renew(renewed);
+      this.#unkeptTerm = undefined;
+    } catch (err) {
+      const why = String(err);
+      if (why !== this.#unkeptTerm) logger.error("the name of the term was not kept", { err });
+      this.#unkeptTerm = why;
+    }
   }
 
   async #obey(registered: AgentRegisterResponse): Promise<void> {

@@ -1,4 +1,4 @@
-import { BerthError, type DocumentStore } from "@berth/service-kit";
+import { BerthError, type DocumentStore, Serial } from "@berth/service-kit";
 import type { KnownFence } from "./fence.ts";
 
 interface FenceBody {
@@ -20,16 +20,21 @@ export async function openFenceStore(store: DocumentStore, orgId: string): Promi
   return new FenceStore(store, orgId, known);
 }
 
-/** The known store and its highest term; a change is durable before it counts. */
+/** The known store, its highest term, and the newest name of that. */
 export class FenceStore {
   readonly #store: DocumentStore;
   readonly #orgId: string;
+  readonly #writes = new Serial();
   #known: KnownFence | undefined;
+  #stored: KnownFence | undefined;
+  /** The write of a name that has not begun yet. */
+  #renewal: Promise<void> | undefined;
 
   constructor(store: DocumentStore, orgId: string, known: KnownFence | undefined) {
     this.#store = store;
     this.#orgId = orgId;
     this.#known = known;
+    this.#stored = known;
   }
 
   /** Undefined until a control-plane was obeyed. */
@@ -37,22 +42,43 @@ export class FenceStore {
     return this.#known;
   }
 
-  /** Keeps a fence; writes only when it has changed. */
-  async keep(fence: KnownFence): Promise<void> {
-    const known = this.#known;
-    if (known !== undefined && isSame(known, fence)) return;
+  /** Keeps a fence, which is durable before it counts. */
+  keep(fence: KnownFence): Promise<void> {
+    return this.#writes.run(async () => {
+      await this.#write(fence);
+      this.#known = fence;
+    });
+  }
+
+  /**
+   * Keeps the known fence with a newer term id. It counts at once and is durable when this resolves, by itself or
+   * with a newer one: one write is under way at most, and one waits. Rejects when the store does not take it; the
+   * next call writes it then.
+   */
+  renew(fence: KnownFence): Promise<void> {
+    this.#known = fence;
+    this.#renewal ??= this.#writes.run(async () => {
+      this.#renewal = undefined;
+      await this.#write(this.#known ?? fence);
+    });
+    return this.#renewal;
+  }
+
+  /** Writes only what has changed. */
+  async #write(fence: KnownFence): Promise<void> {
+    if (this.#stored !== undefined && isSame(this.#stored, fence)) return;
     const key = { orgId: this.#orgId, collection: "link", id: "fence" };
     const body: FenceBody = {
       storeId: fence.storeId,
       controllerTerm: String(fence.controllerTerm),
       termId: fence.termId,
     };
-    const kind = known === undefined ? "insert" : "replace";
+    const kind = this.#stored === undefined ? "insert" : "replace";
     const outcome = await this.#store.apply([{ kind, key, body }]);
     if (outcome.kind === "refused") {
       throw new BerthError("INTERNAL", `the link's fence was not written: ${outcome.why}`);
     }
-    this.#known = fence;
+    this.#stored = fence;
   }
 }
 

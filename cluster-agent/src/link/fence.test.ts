@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { judgeFence, judgeOrder } from "./fence.ts";
+import { judgeFence, judgeOrder, renewedFence } from "./fence.ts";
 
 const known = { storeId: "s1", controllerTerm: 5n, termId: "t5" };
 const unnamed = { ...known, termId: "" };
@@ -28,6 +28,12 @@ describe("judgeFence", () => {
     ["keeps the name of a term that is offered without", known, offer({ termId: "" }), known],
     ["learns the name of a term that it knew without", unnamed, offer(), known],
     [
+      "takes the newer name of the known term",
+      known,
+      offer({ termId: "t5-later" }),
+      { ...known, termId: "t5-later" },
+    ],
+    [
       "obeys a store that took the place of the known one",
       known,
       offer({ storeId: "s2", controllerTerm: 1n, termId: "u1", adoptedStoreIds: ["s3", "s1"] }),
@@ -39,7 +45,6 @@ describe("judgeFence", () => {
 
   it.each([
     ["an older term of the known store", offer({ controllerTerm: 4n }), "restored"],
-    ["another term of the known number", offer({ termId: "x5" }), "restored"],
     ["another store, whatever its term", offer({ storeId: "s2", controllerTerm: 9n }), "s2"],
     [
       "a store that took the place of others",
@@ -80,7 +85,7 @@ describe("judgeOrder", () => {
     ["the known term", "obey", known, known, undefined],
     ["a newer term", "obey", known, { ...known, controllerTerm: 6n, termId: "t6" }, undefined],
     ["an older term", "obey", known, { ...known, controllerTerm: 4n }, "CONFLICT"],
-    ["another term of the known number", "obey", known, { ...known, termId: "x5" }, "CONFLICT"],
+    ["the known term by another name", "obey", known, { ...known, termId: "t5-later" }, undefined],
     ["the known number without a name", "obey", known, unnamed, undefined],
     ["the known number, known without a name", "obey", unnamed, known, undefined],
     ["another store", "obey", known, { ...known, storeId: "s2" }, "PRECONDITION_FAILED"],
@@ -94,5 +99,29 @@ describe("judgeOrder", () => {
   it("says how an observing agent is made to obey", () => {
     const refusal = judgeOrder(known, { mode: "observe", known });
     expect(refusal?.message).toContain("`berth fleet adopt`");
+  });
+});
+
+describe("renewedFence", () => {
+  const later = { ...known, termId: "t5-later" };
+
+  it("is the known fence by its newest name", () => {
+    expect(renewedFence(later, { mode: "obey", known })).toEqual(later);
+    expect(renewedFence(known, { mode: "obey", known: unnamed })).toEqual(known);
+  });
+
+  it.each([
+    ["while the agent only observes", later, { mode: "observe", known }],
+    ["before a store is known", later, { mode: "obey", known: undefined }],
+    ["without a fence", undefined, { mode: "obey", known }],
+    ["without a fence or a known store", undefined, { mode: "obey", known: undefined }],
+    ["of another store", { ...later, storeId: "s2" }, { mode: "obey", known }],
+    ["of an older term", { ...later, controllerTerm: 4n }, { mode: "obey", known }],
+    ["of a newer term", { ...later, controllerTerm: 6n }, { mode: "obey", known }],
+    ["without a name", unnamed, { mode: "obey", known }],
+    ["by the known name", known, { mode: "obey", known }],
+    ["by a name that is too long", { ...known, termId: "t".repeat(129) }, { mode: "obey", known }],
+  ] as const)("is nothing %s", (_what, told, now) => {
+    expect(renewedFence(told, now)).toBeUndefined();
   });
 });

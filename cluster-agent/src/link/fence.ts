@@ -6,7 +6,7 @@ const MAX_REASON_CHARACTERS = 1_000;
 export interface KnownFence {
   readonly storeId: string;
   readonly controllerTerm: bigint;
-  /** Tells the term from one of the same number on another copy of the store; "" when not known. */
+  /** Names the newest stretch of the term that was told, for the control-plane to judge; "" when not known. */
   readonly termId: string;
 }
 
@@ -29,9 +29,10 @@ export type FenceVerdict =
 
 /**
  * Judges the fence of a registration's answer. The first store that answers is obeyed from then on, and
- * after it a store that has taken its place; any other is only observed. So is the known one when it was
- * restored from an older copy, which an older term shows, or another term of the same number, and one that
- * says itself that it shall not be obeyed. Nothing that is only observed becomes the known fence.
+ * after it a store that has taken its place; any other is only observed. So is the known one when an older term
+ * shows that it was restored from an older copy, and one that says itself that it shall not be obeyed: ids of
+ * terms are renewed within a term, so only the control-plane can judge the one that the agent knows. Nothing
+ * that is only observed becomes the known fence.
  */
 export function judgeFence(known: KnownFence | undefined, offered: OfferedFence): FenceVerdict {
   const { storeId, controllerTerm, termId, adoptedStoreIds, observeReason } = offered;
@@ -51,27 +52,34 @@ export function judgeFence(known: KnownFence | undefined, offered: OfferedFence)
   if (!isKnownStore || controllerTerm > known.controllerTerm) {
     return { kind: "obey", known: { storeId, controllerTerm, termId } };
   }
-  const restored = restoredWhy(known, offered);
-  if (restored !== undefined) return { kind: "observe", why: restored };
+  if (controllerTerm < known.controllerTerm) {
+    const why = `controller term ${controllerTerm} is older than ${known.controllerTerm}: the control-plane's store was restored from an older copy; \`berth fleet adopt\` makes it a store of its own`;
+    return { kind: "observe", why };
+  }
   // A control-plane of an older version names no term: what is known of this one stays.
   return { kind: "obey", known: { storeId, controllerTerm, termId: termId || known.termId } };
 }
 
-/** By what a term, not newer than the known one, shows that the store went back; undefined when it does not. */
-function restoredWhy(known: KnownFence, offered: KnownFence): string | undefined {
-  const restored =
-    "the control-plane's store was restored from an older copy; `berth fleet adopt` makes it a store of its own";
-  if (offered.controllerTerm < known.controllerTerm) {
-    return `controller term ${offered.controllerTerm} is older than ${known.controllerTerm}: ${restored}`;
-  }
-  if (!isOtherTerm(known, offered)) return undefined;
-  return `controller term ${offered.controllerTerm} is another one than the known of that number: ${restored}`;
+/** Whom the agent obeys at the moment. */
+export interface Authority {
+  readonly mode: LinkMode;
+  readonly known: KnownFence | undefined;
 }
 
-/** Whether two terms of one number are not the same; without both ids there is no evidence. */
-function isOtherTerm(known: KnownFence, other: KnownFence): boolean {
-  const areNamed = known.termId !== "" && other.termId !== "";
-  return known.controllerTerm === other.controllerTerm && areNamed && known.termId !== other.termId;
+/**
+ * The known fence with the term id that was told within its term, the newest one as ids are told in order.
+ * Undefined when there is nothing to keep: the agent only observes, the store or the term is another one, or the
+ * id is absent, too long, or known.
+ */
+export function renewedFence(
+  told: OrderFence | undefined,
+  { mode, known }: Authority,
+): KnownFence | undefined {
+  if (mode === "observe" || told?.storeId !== known?.storeId) return undefined;
+  if (known === undefined || told?.controllerTerm !== known.controllerTerm) return undefined;
+  const { termId } = told;
+  const isNews = termId !== "" && termId !== known.termId;
+  return isNews && termId.length <= MAX_TERM_ID_CHARACTERS ? { ...known, termId } : undefined;
 }
 
 /** Fence of an order. */
@@ -80,7 +88,7 @@ export type OrderFence = KnownFence;
 /** Why an order does not count now; undefined when it does. */
 export function judgeOrder(
   fence: OrderFence | undefined,
-  now: { readonly mode: LinkMode; readonly known: KnownFence | undefined },
+  now: Authority,
 ): { readonly reason: "PRECONDITION_FAILED" | "CONFLICT"; readonly message: string } | undefined {
   const { mode, known } = now;
   if (mode === "observe" || known === undefined) {
@@ -94,10 +102,6 @@ export function judgeOrder(
   }
   if (fence.controllerTerm < known.controllerTerm) {
     const message = `fence.controller_term: ${fence.controllerTerm} is older than ${known.controllerTerm}`;
-    return { reason: "CONFLICT", message };
-  }
-  if (isOtherTerm(known, fence)) {
-    const message = `fence.term_id: term ${fence.controllerTerm} of the order is another one than the known of that number`;
     return { reason: "CONFLICT", message };
   }
   return undefined;

@@ -1,8 +1,9 @@
 import type { Clock, DocumentStore, Logger } from "@berth/service-kit";
 import { openCommandJournal } from "./command-journal.ts";
 import { CommandRunner } from "./command-runner.ts";
+import { EventHold } from "./event-hold.ts";
 import { type FenceStore, openFenceStore } from "./fence-store.ts";
-import { ORDER_HANDLERS } from "./order-handlers.ts";
+import { openOrderHandlers } from "./order-handlers.ts";
 import { type Outbox, openOutbox } from "./outbox.ts";
 import { openStartHistory, type StartHistory } from "./start-history.ts";
 
@@ -11,6 +12,7 @@ export interface LinkMemory {
   readonly fences: FenceStore;
   readonly starts: StartHistory;
   readonly outbox: Outbox;
+  readonly eventHold: EventHold;
   readonly commands: CommandRunner;
 }
 
@@ -23,13 +25,14 @@ export async function openLinkMemory(deps: {
 }): Promise<LinkMemory> {
   const { store, orgId, clock, logger } = deps;
   const journal = await openCommandJournal({ store, orgId, clock });
-  const handlers = ORDER_HANDLERS;
+  const handlers = await openOrderHandlers(store, orgId);
   // There is no ledger yet: its revision is 0, which every order without a target fits.
   const ledgerRevision = () => 0n;
   return {
     fences: await openFenceStore(store, orgId),
     starts: await openStartHistory(store, orgId),
     outbox: await openOutbox({ store, orgId, clock, logger }),
+    eventHold: new EventHold({ clock, logger }),
     commands: new CommandRunner({ journal, handlers, ledgerRevision, clock, logger }),
   };
 }

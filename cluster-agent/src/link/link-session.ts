@@ -16,9 +16,10 @@ import {
   createClient,
 } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
-import type { Authority, CommandRunner } from "./command-runner.ts";
+import type { CommandRunner } from "./command-runner.ts";
 import { completeCommands, takeCommands } from "./command-stream.ts";
-import type { KnownFence } from "./fence.ts";
+import type { EventHold } from "./event-hold.ts";
+import type { Authority, KnownFence, OrderFence } from "./fence.ts";
 import { LinkConnection } from "./link-connection.ts";
 import type { Outbox } from "./outbox.ts";
 import { reportMessages } from "./report-stream.ts";
@@ -64,8 +65,17 @@ export interface LinkSessionOptions {
   readonly url: string;
   readonly identity: AgentIdentity;
   readonly outbox: Outbox;
+  readonly eventHold: EventHold;
   readonly commands: CommandRunner;
   readonly clock: Clock;
+}
+
+/** What {@link LinkSession.run} asks and tells. */
+export interface SessionHooks {
+  /** Whom the agent obeys now. */
+  readonly authority: () => Authority;
+  /** Hears the fences that the control-plane tells; never rejects. */
+  readonly onTold: (told: OrderFence) => Promise<void>;
 }
 
 /** One connection to the control-plane: a registration and the streams that belong to it. */
@@ -112,19 +122,21 @@ export class LinkSession {
    * Runs the streams until one of them ends; gives why. Rejects when one breaks. Never longer than
    * {@link close} plus one second.
    */
-  async run(registered: AgentRegisterResponse, authority: () => Authority): Promise<string> {
-    const { facts, outbox, commands, clock } = this.#options;
+  async run(registered: AgentRegisterResponse, hooks: SessionHooks): Promise<string> {
+    const { facts, outbox, eventHold, commands, clock } = this.#options;
     const { sessionId } = registered;
+    const { storeId = "", controllerTerm = 0n, termId = "" } = registered.fence ?? {};
+    const term = { storeId, controllerTerm, termId };
     const held = registered.snapshotWanted ? undefined : this.#registered;
     const call = this.#call();
     const client = this.#client;
     const inSync = Promise.withResolvers<void>();
-    const state = { client, call, sessionId, board: facts.board, outbox, clock, held };
+    const state = { client, call, sessionId, board: facts.board, outbox, eventHold, clock, held };
     const streams = [
       sendState({ ...state, ackMs: LINK_LIMITS.ackMs, onInSync: inSync.resolve }),
       this.#report(registered, inSync.promise),
-      takeCommands({ client, call, sessionId, commands, authority }),
-      completeCommands({ client, call, sessionId, commands, authority }),
+      takeCommands({ client, call, sessionId, commands, term, ...hooks }),
+      completeCommands({ client, call, sessionId, commands }),
     ];
     try {
       return await Promise.race(streams);

@@ -108,6 +108,11 @@ export class OutboxIndex {
     return batch;
   }
 
+  /** Some of what was on its way has to be sent again. */
+  release(seqs: readonly number[]): void {
+    for (const seq of seqs) this.#inFlight.delete(seq);
+  }
+
   /** What was on its way has to be sent again. */
   rewind(): void {
     this.#inFlight.clear();

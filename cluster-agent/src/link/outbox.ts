@@ -8,6 +8,7 @@ import {
   toBerthError,
   type Write,
 } from "@berth/service-kit";
+import { checkEvent, type OutboxEvent } from "./check-event.ts";
 import {
   EVENTS_DROPPED,
   OUTBOX_LIMITS,
@@ -20,20 +21,8 @@ import { Wakeup } from "./wakeup.ts";
 const COLLECTION = "outbox";
 const SEQ_DIGITS = 16;
 const BATCH = { events: 500, characters: 256 * 1024 } as const;
-const MAX_FACTS_CHARACTERS = 64 * 1024;
-const MAX_KEY_CHARACTERS = 512;
-const KIND = /^[a-z][a-z0-9_]{0,63}$/;
 /** Events that wait for the store; more count as dropped. */
 const MAX_WAITING = 1_000;
-
-/** Something that happened on the cluster. */
-export interface OutboxEvent {
-  /** "node_joined", "node_telemetry_lost": 1-64 characters of [a-z0-9_]. */
-  readonly kind: string;
-  /** What it is about: "node/<node id>". */
-  readonly key: string;
-  readonly facts: Readonly<Record<string, unknown>>;
-}
 
 /** An event as it is sent. */
 export interface OutgoingEvent {
@@ -190,6 +179,11 @@ export class Outbox {
     });
   }
 
+  /** A batch was not taken in: it is to be sent again, before what is newer. */
+  release({ seqs }: OutboxBatch): void {
+    this.#index.release(seqs);
+  }
+
   /** A stream has ended: what it did not see acknowledged is sent again by the next one. */
   rewind(): void {
     this.#index.rewind();
@@ -273,19 +267,6 @@ export class Outbox {
   #key(seq: number) {
     const id = String(seq).padStart(SEQ_DIGITS, "0");
     return { orgId: this.#deps.orgId, collection: COLLECTION, id };
-  }
-}
-
-function checkEvent({ kind, key }: OutboxEvent, json: string): void {
-  const refuse = (why: string) => {
-    throw new BerthError("INVALID_ARGUMENT", why);
-  };
-  if (!KIND.test(kind)) refuse("kind: expected 1-64 characters of [a-z0-9_]");
-  if (key.length > MAX_KEY_CHARACTERS) {
-    refuse(`key: expected at most ${MAX_KEY_CHARACTERS} characters`);
-  }
-  if (json.length > MAX_FACTS_CHARACTERS) {
-    refuse(`facts: expected at most ${MAX_FACTS_CHARACTERS} characters of JSON`);
   }
 }
 

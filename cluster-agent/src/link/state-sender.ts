@@ -2,6 +2,7 @@ import type { AgentService } from "@berth/proto";
 import { BerthError, type Clock } from "@berth/service-kit";
 import type { CallOptions, Client } from "@connectrpc/connect";
 import { AckDeadline } from "./ack-deadline.ts";
+import type { EventHold } from "./event-hold.ts";
 import type { Outbox, OutboxBatch } from "./outbox.ts";
 import type { StateBoard, StateEntry } from "./state-board.ts";
 import { stateMessages } from "./state-stream.ts";
@@ -13,6 +14,7 @@ export interface StateSenderOptions {
   readonly sessionId: string;
   readonly board: StateBoard;
   readonly outbox: Outbox;
+  readonly eventHold: EventHold;
   readonly clock: Clock;
   /** Entries that the control-plane holds; undefined when it wants a snapshot. */
   readonly held: readonly StateEntry[] | undefined;
@@ -24,7 +26,7 @@ export interface StateSenderOptions {
 
 /** Runs one State stream; gives why it ended, rejects when it breaks or is not acknowledged in time. */
 export async function sendState(options: StateSenderOptions): Promise<string> {
-  const { client, board, outbox, clock, sessionId, held, ackMs, onInSync } = options;
+  const { client, board, outbox, eventHold, clock, sessionId, held, ackMs, onInSync } = options;
   const late = new AbortController();
   const deadline = new AckDeadline(ackMs, () => late.abort());
   const signal = AbortSignal.any([
@@ -36,7 +38,7 @@ export async function sendState(options: StateSenderOptions): Promise<string> {
   let inSyncAt = held === undefined ? undefined : 0n;
   if (held !== undefined) onInSync();
   const messages = stateMessages({
-    ...{ board, outbox, clock, sessionId, held, signal },
+    ...{ board, outbox, eventHold, clock, sessionId, held, signal },
     admitted: () => admission.opened,
     onSend: ({ streamSeq, snapshotEnd, batch }) => {
       deadline.sent(streamSeq);
@@ -46,11 +48,11 @@ export async function sendState(options: StateSenderOptions): Promise<string> {
   });
   try {
     for await (const answer of client.state(messages, { ...options.call, signal })) {
-      const { ackedStreamSeq, snapshotAdmitted } = answer;
+      const { ackedStreamSeq, snapshotAdmitted, eventsRefused } = answer;
       deadline.acked(ackedStreamSeq);
       if (snapshotAdmitted) admission.open();
       if (inSyncAt !== undefined && ackedStreamSeq >= inSyncAt) onInSync();
-      await forgetAcked(outbox, batches, ackedStreamSeq);
+      await settle(options, takeAcked(batches, ackedStreamSeq), eventsRefused);
     }
     return "the control-plane ended the state stream";
   } catch (thrown) {
@@ -70,14 +72,31 @@ function admissionGate(signal: AbortSignal): { readonly opened: Promise<void>; o
   return { opened: promise, open: resolve };
 }
 
-async function forgetAcked(
-  outbox: Outbox,
+/** The batches that an acknowledgement tells of; they are not waited for any more. */
+function takeAcked(
   batches: Map<bigint, OutboxBatch>,
   ackedStreamSeq: bigint,
-): Promise<void> {
+): readonly OutboxBatch[] {
+  const acked: OutboxBatch[] = [];
   for (const [streamSeq, batch] of batches) {
-    if (streamSeq > ackedStreamSeq) return;
+    if (streamSeq > ackedStreamSeq) break;
     batches.delete(streamSeq);
-    await outbox.forget(batch);
+    acked.push(batch);
   }
+  return acked;
+}
+
+/** Forgets events that were taken in; those that were refused, for the reason `why`, are sent again later. */
+async function settle(
+  { outbox, eventHold }: StateSenderOptions,
+  batches: readonly OutboxBatch[],
+  why: string,
+): Promise<void> {
+  if (batches.length === 0) return;
+  for (const batch of batches) {
+    if (why === "") await outbox.forget(batch);
+    else outbox.release(batch);
+  }
+  if (why === "") eventHold.taken();
+  else eventHold.refused(why);
 }

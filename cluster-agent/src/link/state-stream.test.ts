@@ -3,6 +3,7 @@ import { openSqliteDocumentStore, silentLogger } from "@berth/service-kit";
 import { describe, expect, it } from "vitest";
 import { HandClock } from "../testing/fixtures.ts";
 import { CHUNK_CHARACTERS, chunked } from "./chunks.ts";
+import { EventHold } from "./event-hold.ts";
 import { openOutbox } from "./outbox.ts";
 import { StateBoard } from "./state-board.ts";
 import { stateMessages } from "./state-stream.ts";
@@ -15,10 +16,12 @@ async function stream(
   const clock = new HandClock();
   const store = openSqliteDocumentStore(":memory:", clock);
   const outbox = await openOutbox({ store, orgId: "o", clock, logger: silentLogger });
+  const eventHold = new EventHold({ clock, logger: silentLogger });
   const sent: { seq: number; end: boolean; events: number }[] = [];
   const messages = stateMessages({
     board,
     outbox,
+    eventHold,
     clock,
     sessionId: "s",
     held: options.held,
@@ -30,7 +33,7 @@ async function stream(
     },
   });
   const next = async (): Promise<StateRequest | undefined> => (await messages.next()).value;
-  return { abort, next, outbox, sent };
+  return { abort, clock, eventHold, next, outbox, sent };
 }
 
 const short = (message: StateRequest | undefined) =>
@@ -101,6 +104,25 @@ describe("stateMessages", () => {
     await outbox.add({ kind: "node_back", key: "node/a", facts: {} });
     expect((await waiting)?.events).toMatchObject([{ kind: "node_back" }]);
     expect(sent.map(({ events }) => events)).toEqual([0, 0, 1, 1]);
+  });
+
+  it("sends no events while they are held back, but state, and then the refused ones first", async () => {
+    const board = new StateBoard(1n, new HandClock());
+    const { next, outbox, eventHold, clock } = await stream(board, { held: [] });
+    await next();
+    await outbox.add({ kind: "node_joined", key: "node/a", facts: {} });
+    const refused = await next();
+    const waiting = next();
+    outbox.release({ events: [], seqs: [1] });
+    eventHold.refused("the disk is full");
+    await outbox.add({ kind: "node_joined", key: "node/b", facts: {} });
+    board.set("cluster", "1");
+    expect(await waiting).toMatchObject({ entries: [{ json: "1" }], events: [] });
+    clock.advance(1_000);
+    expect((await next())?.events).toMatchObject([
+      { eventId: refused?.events[0]?.eventId, key: "node/a" },
+      { key: "node/b" },
+    ]);
   });
 });
 

@@ -8,6 +8,7 @@ import {
 import type { Clock } from "@berth/service-kit";
 import { create } from "@bufbuild/protobuf";
 import { chunked } from "./chunks.ts";
+import type { EventHold } from "./event-hold.ts";
 import type { Outbox, OutboxBatch } from "./outbox.ts";
 import type { StateBoard, StateEntry } from "./state-board.ts";
 import { firstWakeup } from "./wakeup.ts";
@@ -16,6 +17,8 @@ import { firstWakeup } from "./wakeup.ts";
 export interface StateStreamOptions {
   readonly board: StateBoard;
   readonly outbox: Outbox;
+  /** While it is on no events are sent. */
+  readonly eventHold: EventHold;
   readonly clock: Clock;
   readonly sessionId: string;
   /**
@@ -52,21 +55,30 @@ type StatePart = Partial<Pick<StateRequest, "snapshot" | "snapshotEnd">> & {
  * again: state as the next registration's digest differs, events as the outbox still holds them.
  */
 export async function* stateMessages(options: StateStreamOptions): AsyncGenerator<StateRequest> {
-  const { board, outbox, signal, held } = options;
+  const { board, signal, held } = options;
   const stream = new StateStream(options);
   // The first message names the session: the wait for admission begins with it.
   yield stream.message({});
   if (held === undefined) yield* snapshotMessages(stream, options);
   else stream.holds(held);
   while (!signal.aborted) {
-    const batch = await outbox.nextBatch();
+    const batch = await nextEvents(options);
     if (batch !== undefined) yield stream.message({ batch });
     const changed = stream.changed(board.entries());
     for (const entries of chunked(changed)) {
       if (entries.length > 0) yield stream.message({ entries });
     }
-    if (changed.length === 0 && !outbox.hasUnsent) await changes(options);
+    if (changed.length === 0 && !hasEvents(options)) await changes(options);
   }
+}
+
+/** Whether there are events to send now. */
+function hasEvents({ outbox, eventHold }: StateStreamOptions): boolean {
+  return outbox.hasUnsent && !eventHold.isOn;
+}
+
+async function nextEvents(options: StateStreamOptions): Promise<OutboxBatch | undefined> {
+  return hasEvents(options) ? await options.outbox.nextBatch() : undefined;
 }
 
 async function* snapshotMessages(
@@ -121,10 +133,11 @@ class StateStream {
 }
 
 /** Resolves when there is something to send, or when the stream ends. */
-function changes({ board, outbox, signal }: StateStreamOptions): Promise<void> {
+function changes({ board, outbox, eventHold, signal }: StateStreamOptions): Promise<void> {
   return firstWakeup(signal, [
     (either) => board.changed(either),
     (either) => outbox.changed(either),
+    (either) => eventHold.changed(either),
   ]);
 }
 

@@ -1,5 +1,6 @@
 import type { Candidate, Logger, Reason } from "@berth/service-kit";
 import type { FieldProblem } from "./check-samples.ts";
+import type { NodeInventory } from "./inventory.ts";
 import type { Liveness } from "./liveness.ts";
 
 /** Something about a node that people and the control-plane want to know. */
@@ -44,6 +45,17 @@ export class NodeNews {
     const level = kind === "node_joined" || kind === "node_back" ? "info" : alarming;
     this.#logger[level](news.message, { node, ...news.facts });
     this.#onEvent({ kind, key: `node/${node}`, facts: news.facts });
+  }
+
+  /** Tells that a node was seen for the first time. */
+  joined(node: string, { machineId, bootId, gpus }: NodeInventory): void {
+    const facts = { machineId, bootId, gpus: gpus.length };
+    this.tell(node, "node_joined", { message: "a node joined", facts });
+  }
+
+  /** Tells that the machine of a node has booted. */
+  rebooted(node: string, facts: { readonly bootId: string; readonly formerBootId: string }): void {
+    this.tell(node, "node_rebooted", { message: "a node has rebooted", facts });
   }
 
   /** Tells that two agents run as one node. */

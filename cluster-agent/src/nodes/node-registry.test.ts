@@ -203,6 +203,49 @@ describe("NodeRegistry and duplicates", () => {
     await registered(nodes, copy);
   });
 
+  it("never replaces an agent whose stream is open, and refuses both once both were heard for 10 s", async () => {
+    const { nodes, clock, events } = await testRegistry();
+    const held = await registered(nodes, original);
+    nodes.streamOpened(held);
+    for (const seconds of [1, 4, 5]) {
+      clock.advance(seconds * 1_000);
+      await nodes.report(held, { host: hostSample(), gpus: [] });
+      expect(await registering(nodes, copy)).toMatchObject({ reason: "UNAVAILABLE" });
+      expect(held.ended.aborted).toBe(false);
+    }
+    clock.advance(5_001);
+    await nodes.report(held, { host: hostSample(), gpus: [] });
+    expect(nodes.view("node-a")?.liveness).toBe("live");
+    clock.advance(1_000);
+    expect(await registering(nodes, copy)).toMatchObject({ reason: "ALREADY_EXISTS" });
+    expect(held.ended.aborted).toBe(true);
+    expect(await registering(nodes, original)).toMatchObject({ reason: "ALREADY_EXISTS" });
+    expect(events.filter((event) => event.kind === "node_duplicate")).toHaveLength(1);
+  });
+
+  it("takes a later start at once when the streams of the one before it have ended", async () => {
+    const { nodes } = await testRegistry();
+    const held = await registered(nodes, original);
+    const closings = [nodes.streamOpened(held), nodes.streamOpened(held)];
+    closings[0]?.();
+    closings[0]?.();
+    expect(await registering(nodes, copy)).toMatchObject({ reason: "UNAVAILABLE" });
+    closings[1]?.();
+    await registered(nodes, copy);
+  });
+
+  it("lets the process that holds the node register again beside its own open stream", async () => {
+    const { nodes } = await testRegistry();
+    const before = await registered(nodes, original);
+    const close = nodes.streamOpened(before);
+    const after = await registered(nodes, original);
+    // The stream of a registration that has ended counts for nobody.
+    nodes.streamOpened(before);
+    await registered(nodes, copy);
+    close();
+    expect(after.ended.aborted).toBe(true);
+  });
+
   it("asks an agent on a new state directory to wait until the one before it is silent", async () => {
     const { nodes, clock } = await testRegistry();
     await registered(nodes, original);

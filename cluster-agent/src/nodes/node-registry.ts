@@ -126,10 +126,12 @@ export class NodeRegistry {
     return this.#registrations.find(id);
   }
 
-  /**
-   * Whether the agent of a node was heard so lately that it may still be there. Nobody else may take the
-   * node's key from it meanwhile.
-   */
+  /** Counts a report stream as open until the function is called: no other process takes the node meanwhile. */
+  streamOpened(registration: Registration): () => void {
+    return this.#registrations.openStream(registration);
+  }
+
+  /** Whether the agent of a node may still be there, as it was just heard: nobody else may take its key meanwhile. */
   isHeld(id: string): boolean {
     return this.#watch.isHeld(id);
   }
@@ -212,7 +214,10 @@ export class NodeRegistry {
     const place = known && { record: known.record, liveness: this.#liveness(nodeId, known) };
     const refusal = speakerRefusal(speaker, asked) ?? placeRefusal(asked, place, this.#nodes.size);
     if (refusal !== undefined) return refusal;
-    const verdict = await this.#watch.asks(nodeId, { agent: askingInstance(asked, speaker) });
+    const verdict = await this.#watch.asks(nodeId, {
+      agent: askingInstance(asked, speaker),
+      isHolderPresent: this.#registrations.isPresent(nodeId),
+    });
     if (verdict === "duplicate" && known !== undefined) {
       this.#registrations.end(nodeId, TWO_AGENTS);
       this.#tellVerdict(nodeId, known);
@@ -236,13 +241,10 @@ export class NodeRegistry {
     if (before.inventory.bootId !== record.inventory.bootId) forgetSamples(node);
     this.#setRecord(node, record);
     this.#tellVerdict(id, node);
-    const { bootId, machineId } = record.inventory;
-    if (known === undefined) {
-      const facts = { machineId, bootId, gpus: record.inventory.gpus.length };
-      this.#news.tell(id, "node_joined", { message: "a node joined", facts });
-    } else if (hasRebooted(before, record) && !this.#watch.isCandidateBoot(id, bootId)) {
-      const facts = { bootId, formerBootId: before.inventory.bootId };
-      this.#news.tell(id, "node_rebooted", { message: "a node has rebooted", facts });
+    const { bootId } = record.inventory;
+    if (known === undefined) this.#news.joined(id, record.inventory);
+    else if (hasRebooted(before, record) && !this.#watch.isCandidateBoot(id, bootId)) {
+      this.#news.rebooted(id, { bootId, formerBootId: before.inventory.bootId });
     }
   }
 

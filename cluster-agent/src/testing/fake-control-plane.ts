@@ -5,6 +5,7 @@ import {
   type AgentReportRequest,
   AgentService,
   type Command,
+  type CommandsResponse,
   CommandsResponseSchema,
   type CompleteRequest,
   EnrolmentService,
@@ -46,6 +47,8 @@ export interface ControlPlaneScript {
   readonly holdsSnapshots?: boolean;
   /** State messages are not acknowledged once there are events in them. */
   readonly losesEvents?: boolean;
+  /** Why events are not taken in; the rest of their messages is. */
+  readonly eventsRefused?: string;
   /** Answers of Complete get lost so many times. */
   readonly losesCompletions?: number;
 }
@@ -66,7 +69,7 @@ export class FakeControlPlane {
   readonly #keys = new Set<string>();
   readonly #admissions: (() => void)[] = [];
   /** By session. */
-  readonly #orders = new Map<string, Outgoing<Command>>();
+  readonly #orders = new Map<string, Outgoing<CommandsResponse>>();
 
   constructor(script: ControlPlaneScript) {
     this.script = script;
@@ -93,7 +96,12 @@ export class FakeControlPlane {
 
   /** Offers a command on every open Commands stream. */
   order(command: Command): void {
-    for (const orders of this.#orders.values()) orders.send(command);
+    this.#push(create(CommandsResponseSchema, { command }));
+  }
+
+  /** Tells a new name of the term on every open Commands stream. */
+  nameTerm(termId: string): void {
+    this.#push(create(CommandsResponseSchema, { termId }));
   }
 
   /** Forgets the keys of agents: they have to enrol again. */
@@ -128,6 +136,10 @@ export class FakeControlPlane {
       .sort((a, b) => Number(a.revision - b.revision))
       .at(-1);
     return entry === undefined ? undefined : JSON.parse(entry.json);
+  }
+
+  #push(message: CommandsResponse): void {
+    for (const orders of this.#orders.values()) orders.send(message);
   }
 
   #gate({ requestHeader, service }: HandlerContext): void {
@@ -191,7 +203,8 @@ export class FakeControlPlane {
       const ackedStreamSeq = request.streamSeq;
       const waits = this.script.snapshotWanted && ackedStreamSeq === 1n;
       const snapshotAdmitted = waits && this.script.holdsSnapshots !== true;
-      yield create(StateResponseSchema, { ackedStreamSeq, snapshotAdmitted });
+      const eventsRefused = request.events.length > 0 ? (this.script.eventsRefused ?? "") : "";
+      yield create(StateResponseSchema, { ackedStreamSeq, snapshotAdmitted, eventsRefused });
       if (!waits || snapshotAdmitted) continue;
       await new Promise<void>((resolve) => this.#admissions.push(resolve));
       yield create(StateResponseSchema, { ackedStreamSeq, snapshotAdmitted: true });
@@ -199,12 +212,12 @@ export class FakeControlPlane {
   }
 
   async *#commands(sessionId: string, signal: AbortSignal) {
-    const orders = new Outgoing<Command>();
+    const orders = new Outgoing<CommandsResponse>();
     this.#orders.set(sessionId, orders);
     signal.addEventListener("abort", () => {
       this.#orders.delete(sessionId);
       orders.end();
     });
-    for await (const command of orders) yield create(CommandsResponseSchema, { command });
+    yield* orders;
   }
 }

@@ -1,0 +1,63 @@
+import { type BackoffOptions, backoffMs, type Clock, type Logger, sleep } from "@berth/service-kit";
+import { Wakeup } from "./wakeup.ts";
+
+const RETRY: BackoffOptions = { firstMs: 1_000, capMs: 60_000 };
+const MAX_REASON_CHARACTERS = 1_000;
+
+/** What {@link EventHold} needs. */
+export interface EventHoldDeps {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Delays between attempts; 1 s to 60 s by default. */
+  readonly retry?: BackoffOptions;
+}
+
+/** Holds events back for a growing, jittered time while the control-plane cannot take them in. */
+export class EventHold {
+  readonly #deps: EventHoldDeps;
+  readonly #refusals = new Wakeup();
+  #failures = 0;
+  #untilMs = Number.NEGATIVE_INFINITY;
+  #told: string | undefined;
+
+  constructor(deps: EventHoldDeps) {
+    this.#deps = deps;
+  }
+
+  /** Whether no events shall be sent now. */
+  get isOn(): boolean {
+    return this.#restMs() > 0;
+  }
+
+  /** Events were not taken in, for this reason. Those that were sent with them count with them. */
+  refused(why: string): void {
+    const { clock, logger, retry = RETRY } = this.#deps;
+    const shown = why.slice(0, MAX_REASON_CHARACTERS);
+    if (shown !== this.#told) {
+      logger.warn("the control-plane does not take events; they are kept", { why: shown });
+      this.#told = shown;
+    }
+    if (this.isOn) return;
+    this.#failures += 1;
+    this.#untilMs = clock.nowMs() + backoffMs(this.#failures, retry);
+    this.#refusals.wake();
+  }
+
+  /** Events were taken in. */
+  taken(): void {
+    this.#failures = 0;
+    if (this.#told === undefined) return;
+    this.#told = undefined;
+    this.#deps.logger.info("the control-plane takes events again");
+  }
+
+  /** Resolves when the time is over, or at the next refusal when there is none; or when the signal is aborted. */
+  async changed(signal: AbortSignal): Promise<void> {
+    if (this.isOn) await sleep(Math.ceil(this.#restMs()), signal);
+    else await this.#refusals.wait(signal);
+  }
+
+  #restMs(): number {
+    return this.#untilMs - this.#deps.clock.nowMs();
+  }
+}
