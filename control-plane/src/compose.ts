@@ -2,12 +2,14 @@ import path from "node:path";
 import { createSandbox, type SandboxEvent } from "@berth/policy-sandbox";
 import {
   type Config,
+  type DocumentStore,
   type Logger,
   listening,
   loopbackAuthenticator,
   openSqliteDocumentStore,
   type Part,
   systemClock,
+  toBerthError,
 } from "@berth/service-kit";
 import { Allocator } from "./allocation/allocator.ts";
 import { Assumptions } from "./allocation/assumptions.ts";
@@ -62,7 +64,7 @@ export async function composeControlPlane(
     commands: fleet.commands,
     events: fleet.events,
     adoption: fleet.adoption,
-    ready: () => readiness(sandbox.stats()),
+    ready: () => readiness(store, sandbox.stats()),
     authenticate,
     origins,
     logger: logger.child({ component: "rest" }),
@@ -104,11 +106,19 @@ function openDecisionLog(config: Config<typeof settings>, logger: Logger) {
 
 type Sandbox = ReturnType<typeof createSandbox>;
 
-function readiness(stats: ReturnType<Sandbox["stats"]>) {
+async function readiness(store: DocumentStore, stats: ReturnType<Sandbox["stats"]>) {
   const { snapshot, workers, running, queued } = stats;
+  const state = await store.storeId().then(
+    () => "ready",
+    (err: unknown) => toBerthError(err).message,
+  );
   return {
-    ready: snapshot === "ready",
-    parts: { version: VERSION, sandbox: { snapshot, workers: workers.length, running, queued } },
+    ready: snapshot === "ready" && state === "ready",
+    parts: {
+      version: VERSION,
+      store: state,
+      sandbox: { snapshot, workers: workers.length, running, queued },
+    },
   };
 }
 

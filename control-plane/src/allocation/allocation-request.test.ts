@@ -12,7 +12,6 @@ describe("readFrame", () => {
       policyRuleUri: "p:1-s",
       selection: { kind: "all" },
       inputsJson: "{}",
-      requestCount: undefined,
       parameters: {},
       settings: {},
       assumeSeconds: undefined,
@@ -72,11 +71,80 @@ describe("readFrame", () => {
   });
 
   it.each([
-    ["requests of the inputs", { requests: [{}, {}] }, 2],
-    ["inputs that are a list", [{}], 1],
-    ["null inputs", null, undefined],
-  ])("counts %s", (_name, inputs, count) => {
-    expect(parse({ ...base, inputs }).requestCount).toBe(count);
+    ['{"in\\u0070uts":[ 1 ],"policy_rule_uri":"p"}', "[ 1 ]"],
+    ['{"inputs":1,"policy_rule_uri":"p","inputs":{"inputs":2} }', '{"inputs":2}'],
+    ['{"x":{"inputs":3},"policy_rule_uri":"p","inputs":null}', "null"],
+  ])("takes the inputs out of %s as they are written", (text, inputs) => {
+    expect(parseText(text).inputsJson).toBe(inputs);
+  });
+
+  it("does not look into inputs of any size, and takes little time for them", () => {
+    const inputs = `[${"1.0,".repeat(400_000)}1]`;
+    const begunAt = performance.now();
+    expect(parseText(`{"policy_rule_uri":"p","inputs":${inputs}}`).inputsJson).toBe(inputs);
+    expect(performance.now() - begunAt).toBeLessThan(1_000);
+  });
+
+  it.each([
+    [
+      "levels",
+      `"inputs":${"[".repeat(8_000_000)}`,
+      /^inputs\[0\].*: nested deeper than 128 levels/,
+    ],
+    [
+      "values in inputs",
+      `"inputs":[${"0,".repeat(8_000_000)}0]`,
+      /^inputs\[\d+\]: .*more than 500000/,
+    ],
+    [
+      "values beside inputs",
+      `"inputs":1,"filter":{"variable":"id","operator":"IN","value":[${"1.0,".repeat(4_000_000)}1]}`,
+      /^filter\.value\[\d+\]: .*more than 500000/,
+    ],
+    [
+      "values that are read one by one",
+      `"inputs":[1,2],"parameters":{"a":[${"1.0,".repeat(200_000)}1]}`,
+      /^parameters\.a\[\d+\]: the request has more than 100000 values and keys beside its inputs$/,
+    ],
+  ])("refuses too many %s at once, and says where", (_name, fields, message) => {
+    const begunAt = performance.now();
+    expect(() => parseText(`{"policy_rule_uri":"p",${fields}}`)).toThrow(message);
+    expect(performance.now() - begunAt).toBeLessThan(1_000);
+  });
+
+  it.each([
+    { mode: "dry_run" },
+    { input: {} },
+    { adhoc: null, input: {}, mode: "dry_run" },
+    { adhoc: false, input: {} },
+    { adhoc: "false", mode: "select_clusters", policy_rule_uri: "p", inputs: {} },
+    { adhoc: 0, input: {}, policy_rule_uri: "p", inputs: {} },
+  ])("says what to use instead of the block mode of %j", (message) => {
+    expect(() => parse(message)).toThrow(
+      expect.objectContaining({
+        reason: "UNIMPLEMENTED",
+        message: expect.stringContaining('send {"adhoc": true, "policy_rule_uri", "inputs"}'),
+      }),
+    );
+  });
+
+  it.each([
+    { adhoc: true, mode: "dry_run", input: {} },
+    { adhoc: 1, mode: "dry_run" },
+    { adhoc: false },
+    { adhoc: "", mode: "function" },
+    { mode: "function" },
+    { inputs: { mode: "function", input: {} } },
+  ])("takes ad-hoc requests with %j", (fields) => {
+    const { adhoc: _, ...rest } = base;
+    expect(parse({ ...rest, ...fields })).toMatchObject({ policyRuleUri: "p:1-s" });
+  });
+
+  it.each([
+    [{ clusters: ["a"], filter: { foo: 1 } }, "filter: expected clusterQuery"],
+    [{ clusters: ["a"], search: { foo: 1 } }, "search.rankingPolicyRule: expected an object"],
+  ])("checks in %j what it does not use", (fields, message) => {
+    expect(() => parse({ ...base, ...fields })).toThrow(message);
   });
 
   it.each([
@@ -120,14 +188,15 @@ describe("readFrame", () => {
     ['{"policy_rule_uri":"p","inputs":{},"hold":{"ttl_ms":"x"}}', "hold.ttl_ms: expected"],
     ['{"input":{},"mode":"dry_run"}', "block mode"],
     ['{"adhoc":false,"input":{}}', "block mode"],
-    [`${"[".repeat(100_000)}`, "the request is not JSON"],
+    [`${"[".repeat(100_000)}`, "the request[0][0]"],
+    ['{"policy_rule_uri":"p","inputs":}', "the request is not JSON"],
   ])("refuses %s and says what is wrong", (text, message) => {
     expect(() => parseText(text)).toThrow(message);
   });
 
   it("survives 100,000 closed nesting levels", () => {
     const text = `{"policy_rule_uri":"p","inputs":${"[".repeat(100_000)}${"]".repeat(100_000)}}`;
-    expect(() => parseText(text)).toThrow(/nested too deeply|nested/);
+    expect(() => parseText(text)).toThrow(/^inputs\[0\].*: nested deeper than 128/);
   });
 });
 

@@ -1,11 +1,18 @@
 import {
   BerthError,
+  boundMessage,
+  exceededBound,
   isJsonObject,
   isRawNumber,
+  MAX_JSON_DEPTH,
+  memberOf,
+  parseClientJson,
   parseLossless,
   type RawNumber,
+  spliced,
   toNumber,
   typeName,
+  wholeOf,
 } from "@berth/service-kit";
 import { Type } from "typebox";
 import { type ClusterFilter, parseFilter, parseSearch, type Search } from "./query/selection.ts";
@@ -31,6 +38,8 @@ export const AllocationBody = Type.Object({
 export const MAX_ASSUME_SECONDS = 300;
 const MAX_CLUSTER_IDS = 10_000;
 const MAX_ID_CHARACTERS = 253;
+/** What is read value by value: everything but the inputs. The existing clients send far less. */
+const FIELD_BOUNDS = { depth: MAX_JSON_DEPTH, values: 100_000 };
 const MAX_HOLD_MS = 24 * 60 * 60 * 1_000;
 
 /** A `request_id` as the client wrote it. */
@@ -53,10 +62,8 @@ export interface AllocationRequest {
   readonly policyRuleUri: string;
   /** Which clusters the policy may choose from. */
   readonly selection: Selection;
-  /** `inputs` as JSON text, passed to the policy unchanged. */
+  /** `inputs` as the client wrote them, passed to the policy unchanged. */
   readonly inputsJson: string;
-  /** Number of placements that the inputs ask for, when they hold a list of requests. */
-  readonly requestCount: number | undefined;
   /** Parameters and settings with their numbers as written; override the policy's defaults. */
   readonly parameters: Readonly<Record<string, unknown>>;
   readonly settings: Readonly<Record<string, unknown>>;
@@ -73,72 +80,92 @@ export type Selection =
   | { readonly kind: "filter"; readonly filter: ClusterFilter }
   | { readonly kind: "search"; readonly search: Search };
 
+/** A message of which everything but the inputs has been read. */
+interface Message {
+  /** The fields with their numbers as written; the inputs are null where there are any. */
+  readonly fields: Readonly<Record<string, unknown>>;
+  readonly inputsJson: string | undefined;
+}
+
 /** Reads what a client sent. Never throws: what is wrong with it is told by `request()`. */
 export function readFrame(text: string): AllocationFrame {
-  let message: Record<string, unknown>;
+  return frameOf(() => readMessage(text, parseClientJson(text)));
+}
+
+/** {@link readFrame} for text that `parseClientJson` has taken, and what that made of it. */
+export function readParsedFrame(text: string, parsed: unknown): AllocationFrame {
+  return frameOf(() => readMessage(text, parsed));
+}
+
+function frameOf(read: () => Message): AllocationFrame {
+  let message: Message;
   try {
-    message = parseMessage(text);
+    message = read();
   } catch (thrown) {
     const request = () => {
       throw thrown;
     };
     return { requestId: undefined, request };
   }
-  const id = message.request_id;
+  const id = message.fields.request_id;
   return { requestId: isRequestId(id) ? id : undefined, request: () => toRequest(message) };
 }
 
-function toRequest(message: Record<string, unknown>): AllocationRequest {
-  if (!isAdhoc(message.adhoc)) refuseBlockMode(message);
-  for (const field of ["policy_rule_uri", "inputs"]) {
-    if (field in message && message[field] !== "") continue;
-    throw new BerthError("INVALID_ARGUMENT", `Missing required fields: ${field}`);
+/** The inputs are cut out as text: nobody looks into them, however large they are. */
+function readMessage(text: string, parsed: unknown): Message {
+  if (!isJsonObject(parsed)) {
+    const got = typeName(parsed);
+    throw new BerthError("INVALID_ARGUMENT", `the request: expected a JSON object, got ${got}`);
   }
-  const id = message.request_id;
+  const inputs = memberOf(text, wholeOf(text), "inputs");
+  const rest = inputs === undefined ? text : spliced(text, [{ ...inputs, text: "null" }]);
+  const exceeded = exceededBound(rest, FIELD_BOUNDS);
+  if (exceeded !== undefined) {
+    const why = boundMessage(rest, exceeded, FIELD_BOUNDS);
+    throw new BerthError("INVALID_ARGUMENT", `${why} beside its inputs`);
+  }
+  return {
+    fields: parseLossless(rest) as Record<string, unknown>,
+    inputsJson: inputs && text.slice(inputs.start, inputs.end),
+  };
+}
+
+function toRequest({ fields, inputsJson }: Message): AllocationRequest {
+  refuseBlockMode(fields);
+  const uri = fields.policy_rule_uri;
+  if (uri === undefined || uri === "") missing("policy_rule_uri");
+  if (inputsJson === undefined || inputsJson === '""') return missing("inputs");
+  const id = fields.request_id;
   if (id !== undefined && id !== null && !isRequestId(id)) {
     const got = typeName(id);
     throw new BerthError("INVALID_ARGUMENT", `request_id: expected text or a number, got ${got}`);
   }
-  const uri = message.policy_rule_uri;
   if (typeof uri !== "string") {
     const got = typeName(uri);
     throw new BerthError("INVALID_ARGUMENT", `policy_rule_uri: expected a string, got ${got}`);
   }
   return {
     policyRuleUri: uri,
-    selection: selectionOf(message),
-    inputsJson: JSON.stringify(message.inputs),
-    requestCount: requestCount(message.inputs),
-    parameters: optionalObject("parameters", message.parameters),
-    settings: optionalObject("settings", message.settings),
-    assumeSeconds: assumeSeconds(message.assume_seconds),
-    isHoldAsked: isHoldAsked(message.hold),
+    selection: selectionOf(fields),
+    inputsJson,
+    parameters: optionalObject("parameters", fields.parameters),
+    settings: optionalObject("settings", fields.settings),
+    assumeSeconds: assumeSeconds(fields.assume_seconds),
+    isHoldAsked: isHoldAsked(fields.hold),
   };
+}
+
+function missing(field: string): never {
+  throw new BerthError("INVALID_ARGUMENT", `Missing required fields: ${field}`);
 }
 
 function isRequestId(id: unknown): id is RequestId {
   return typeof id === "string" || typeof id === "number" || isRawNumber(id);
 }
 
-function parseMessage(text: string): Record<string, unknown> {
-  let message: unknown;
-  try {
-    message = parseLossless(text);
-  } catch (cause) {
-    const why =
-      cause instanceof RangeError ? "it is nested too deeply" : (cause as SyntaxError).message;
-    throw new BerthError("INVALID_ARGUMENT", `the request is not JSON: ${why}`, { cause });
-  }
-  if (!isJsonObject(message)) {
-    const got = typeName(message);
-    throw new BerthError("INVALID_ARGUMENT", `the request: expected a JSON object, got ${got}`);
-  }
-  return message;
-}
-
-/** `adhoc` as clients write it: a boolean, or one in a number or a text. */
-function isAdhoc(value: unknown): boolean {
-  if (value === undefined || value === null || value === "") return false;
+/** `adhoc` as clients write it: a boolean, or one in a number or a text; undefined when it is empty. */
+function adhocOf(value: unknown): boolean | undefined {
+  if (value === undefined || value === null || value === "") return undefined;
   if (typeof value === "boolean") return value;
   if (typeof value === "string" && /^(true|false)$/i.test(value)) return /^t/i.test(value);
   const number = toNumber(value);
@@ -147,21 +174,30 @@ function isAdhoc(value: unknown): boolean {
   throw new BerthError("INVALID_ARGUMENT", `adhoc: expected true or false, got ${number ?? got}`);
 }
 
-function refuseBlockMode(message: Record<string, unknown>): void {
-  if (!("input" in message) || "policy_rule_uri" in message) return;
+/**
+ * Clients of the existing deployment ask for a block with `input` and `mode`, and `adhoc` false or absent. An
+ * ad-hoc request has neither, whatever stands in its `inputs`.
+ */
+function refuseBlockMode(fields: Readonly<Record<string, unknown>>): void {
+  const adhoc = adhocOf(fields.adhoc);
+  if (adhoc === true || !("input" in fields || "mode" in fields)) return;
+  if (adhoc === undefined && "policy_rule_uri" in fields) return;
   throw new BerthError(
     "UNIMPLEMENTED",
     'block mode ({"input", "mode"}) is not served; send {"adhoc": true, "policy_rule_uri", "inputs"}',
   );
 }
 
-function selectionOf(message: Record<string, unknown>): Selection {
+function selectionOf(message: Readonly<Record<string, unknown>>): Selection {
   const ids = clusterIds(message.clusters);
   const filter = optionalObject("filter", message.filter);
   const search = optionalObject("search", message.search);
+  // What is not used is checked, too: a mistake in it shows with the first request, not with another one.
+  const parsedFilter = Object.keys(filter).length > 0 ? parseFilter(filter) : undefined;
+  const parsedSearch = Object.keys(search).length > 0 ? parseSearch(search) : undefined;
   if (ids.length > 0) return { kind: "ids", ids };
-  if (Object.keys(filter).length > 0) return { kind: "filter", filter: parseFilter(filter) };
-  if (Object.keys(search).length > 0) return { kind: "search", search: parseSearch(search) };
+  if (parsedFilter !== undefined) return { kind: "filter", filter: parsedFilter };
+  if (parsedSearch !== undefined) return { kind: "search", search: parsedSearch };
   return { kind: "all" };
 }
 
@@ -193,11 +229,6 @@ function optionalObject(field: string, value: unknown): Readonly<Record<string, 
   if (isJsonObject(value)) return value;
   const message = `${field}: expected an object, got ${typeName(value)}`;
   throw new BerthError("INVALID_ARGUMENT", message);
-}
-
-function requestCount(inputs: unknown): number | undefined {
-  const requests = isJsonObject(inputs) ? inputs.requests : inputs;
-  return Array.isArray(requests) ? requests.length : undefined;
 }
 
 function assumeSeconds(value: unknown): number | undefined {

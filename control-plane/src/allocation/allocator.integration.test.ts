@@ -65,6 +65,62 @@ describe("Allocator", () => {
     });
   });
 
+  it("lets a ranking bring back only what its filter found", async () => {
+    const uri = await harness.publish("seen", SEEN);
+    const ranking = await harness.publish("rank-more", 'return ["ghost", "gone", "c2", "c1"]');
+    const filterRule = {
+      filter: { clusterQuery: { variable: "id", operator: "==", value: "c1" } },
+    };
+    const stranger = (id: string) =>
+      `search: the ranking policy returned ${id}, which its filter did not find`;
+    const search = (parameters: object) => ({
+      search: { rankingPolicyRule: { policyRuleURI: ranking, parameters } },
+    });
+    expect(await harness.allocate(uri, search({ filterRule, return: 1 }))).toMatchObject({
+      data: { seen: ["c1"] },
+      warnings: ["ghost", "gone", "c2"].map(stranger),
+    });
+    const record = harness.records.at(-1);
+    expect(record?.candidates).toEqual(["c1"]);
+    expect(record?.dropped.map(({ id }) => id)).toEqual(["c2", "gone"]);
+    expect(await harness.allocate(uri, search({ return: 1 }))).toMatchObject({
+      data: { seen: ["c2"] },
+      warnings: expect.arrayContaining(["ghost", "gone"].map(stranger)),
+    });
+  });
+
+  it.each([
+    ['"inputs":{"a":[1,1e400]}', /^inputs\.a\[1\]: the number 1e400 does not fit a double$/],
+    ['"settings":{"a":{"b":-1e999}}', /^settings\.a\.b: the number -1e999 does not fit a double$/],
+    [
+      `"inputs":{"a":${"[".repeat(63)}${"]".repeat(63)}}`,
+      /^inputs\.a(\[0\])+…?: nested deeper than 63 levels$/,
+    ],
+    [
+      `"parameters":{"a":${"[".repeat(64)}${"]".repeat(64)}}`,
+      /^parameters\.a(\[0\])+…?: nested deeper than 64 levels$/,
+    ],
+  ])("names the field that no policy can be given in %s", async (fields, message) => {
+    const uri = await harness.publish("seen", SEEN);
+    await expect(harness.allocate(uri, fields)).rejects.toMatchObject({
+      reason: "INVALID_ARGUMENT",
+      message: expect.stringMatching(message),
+    });
+  });
+
+  it("takes an empty list of a policy that was asked for one placement as none", async () => {
+    const uri = await harness.publish("empty-list", "return []");
+    expect(await harness.allocate(uri)).toMatchObject({
+      data: { cluster_id: null, unschedulable: true, reasons: [expect.any(String)] },
+    });
+    expect(await harness.allocate(uri, '"inputs":[]')).toMatchObject({ data: [] });
+  });
+
+  it("repeats no more than the beginning of a policy's name that nobody knows", async () => {
+    const unknown = harness.allocate("x".repeat(100_000));
+    await expect(unknown).rejects.toThrow(`'${"x".repeat(200)}…' not found.`);
+  });
+
   it("names what is wrong with a ranking", async () => {
     const uri = await harness.publish("seen", SEEN);
     const bad = await harness.publish("rank-bad", "return [1]");

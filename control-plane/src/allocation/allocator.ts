@@ -19,6 +19,7 @@ import { hostClients } from "./host-clients.ts";
 import { Pacer } from "./pacer.ts";
 import { checkPlacement, type PlacedGpu, type PlacementCheck, type TakenGpu } from "./placement.ts";
 import { type RankingDeps, rankClusters } from "./rank-clusters.ts";
+import { requestCount } from "./request-count.ts";
 import { runPolicy } from "./run-policy.ts";
 import { shortList } from "./short-list.ts";
 import { Sight } from "./sight.ts";
@@ -168,6 +169,7 @@ export class Allocator {
         resident: look,
         parameters: request.parameters,
         settings: request.settings,
+        fieldPrefix: "",
         clients: hostClients(() => sightOf(seen), pacer),
         signal,
       },
@@ -177,8 +179,9 @@ export class Allocator {
     if (run.kind === "failed") throw run.error;
     const { sight, chosen } = seen ?? (await this.#unseen());
     const candidates = new Map(chosen.candidates.map((view) => [view.id, view]));
-    const { requestCount } = request;
-    const check = checkPlacement(parseLossless(run.resultJson), { candidates, requestCount });
+    const result = parseLossless(run.resultJson);
+    const count = Array.isArray(result) ? requestCount(request.inputsJson) : undefined;
+    const check = checkPlacement(result, { candidates, requestCount: count });
     if (check.kind === "invalid") {
       const message = `policy ${policy.record.policy_rule_uri} returned an invalid placement: ${check.message}`;
       const details = logOf(run.facts);

@@ -1,6 +1,9 @@
 import type { ClusterView } from "../fleet/cluster-view.ts";
 import type { Selection } from "./allocation-request.ts";
 import type { Pacer } from "./pacer.ts";
+import { MAX_CLUSTER_STEPS, MAX_REQUEST_STEPS, QuerySteps } from "./query/query-steps.ts";
+import { type ClusterFilter, isSelected } from "./query/selection.ts";
+import { shortList } from "./short-list.ts";
 import type { Sight } from "./sight.ts";
 
 /** A selection whose search, if it was one, has been ranked. */
@@ -56,8 +59,8 @@ export async function chooseCandidates(
     case "ids":
       return named(selection.ids, sight, "clusters");
     case "filter": {
-      const { found, dropped } = await applyFilter(selection.filter, scope);
-      return withMore(named(idsOf(found), sight, "filter"), { dropped, warnings: [] });
+      const { found, ...more } = await applyFilter(selection.filter, scope, "filter");
+      return withMore(named(idsOf(found), sight, "filter"), more);
     }
     case "ranked": {
       const { ids, ...more } = selection.ranking;
@@ -66,20 +69,55 @@ export async function chooseCandidates(
   }
 }
 
-/** The clusters that are not unreachable and match, and why the others do not. */
+/** What a filter made of the clusters. */
+export interface Filtered {
+  readonly found: readonly ClusterView[];
+  readonly dropped: readonly Dropped[];
+  readonly warnings: readonly string[];
+}
+
+/**
+ * The clusters that are not unreachable and match, and why the others do not. Those on which the filter would
+ * take too long are named in warnings, which begin with the field that the filter is from.
+ */
 export async function applyFilter(
-  matches: (view: ClusterView) => boolean,
+  filter: ClusterFilter,
   { sight, pacer, signal }: ChoosingScope,
-): Promise<{ readonly found: readonly ClusterView[]; readonly dropped: readonly Dropped[] }> {
+  field: string,
+): Promise<Filtered> {
   const found: ClusterView[] = [];
   const dropped: Dropped[] = [];
-  const look = (view: ClusterView) => {
-    if (view.health === "unreachable") dropped.push({ id: view.id, reason: "unreachable" });
-    else if (matches(view)) found.push(view);
-    else dropped.push({ id: view.id, reason: "the filter does not match" });
-  };
-  await pacer.each(sight.all(), look, signal);
-  return { found, dropped };
+  await pacer.run(filtering(sight.all(), filter, { found, dropped }), signal);
+  const tooLong = dropped.filter(({ reason }) => TOO_LONG_REASONS.includes(reason));
+  const warnings = shortList(
+    tooLong.map(({ id, reason }) => `${field}: cluster ${id} is no candidate: ${reason}`),
+    (count) => `${field}: ${count} more clusters are no candidates: it takes too many steps`,
+  );
+  return { found, dropped, warnings };
+}
+
+const TOO_LONG_HERE = `the filter takes more than ${MAX_CLUSTER_STEPS} steps on it`;
+const TOO_LONG_BEFORE = `the filter took all of its ${MAX_REQUEST_STEPS} steps on others`;
+const TOO_LONG_REASONS = [TOO_LONG_HERE, TOO_LONG_BEFORE];
+
+function* filtering(
+  views: readonly ClusterView[],
+  filter: ClusterFilter,
+  { found, dropped }: { readonly found: ClusterView[]; readonly dropped: Dropped[] },
+): Generator<void, void> {
+  const steps = new QuerySteps();
+  for (const view of views) {
+    const { id, health } = view;
+    if (health === "unreachable") {
+      dropped.push({ id, reason: "unreachable" });
+      continue;
+    }
+    const verdict = yield* isSelected(filter, view, steps);
+    if (verdict === true) found.push(view);
+    else if (verdict === false) dropped.push({ id, reason: "the filter does not match" });
+    else dropped.push({ id, reason: steps.isSpent ? TOO_LONG_BEFORE : TOO_LONG_HERE });
+    yield;
+  }
 }
 
 function everyLive(sight: Sight): Candidates {

@@ -53,6 +53,19 @@ describe("Pacer", () => {
     expect(turns).toBeGreaterThanOrEqual(20);
   });
 
+  it("runs a work that pauses, and gives what it came to", async () => {
+    function* long(): Generator<void, string> {
+      for (let piece = 0; piece < 60; piece += 1) {
+        busy(1);
+        yield;
+      }
+      return "done";
+    }
+    const work = new Pacer().run(long(), never);
+    expect((await turnsDuring(work)).turns).toBeGreaterThan(4);
+    expect(await work).toBe("done");
+  });
+
   it("ends a work that nobody waits for any more", async () => {
     const gone = new AbortController();
     let visited = 0;

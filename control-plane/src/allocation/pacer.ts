@@ -10,15 +10,22 @@ export class Pacer {
   readonly #waiting: (() => void)[] = [];
 
   /** Visits every item in order. Rejects with the signal's reason as soon as it is aborted. */
-  async each<T>(items: Iterable<T>, visit: (item: T) => void, signal: AbortSignal): Promise<void> {
+  each<T>(items: Iterable<T>, visit: (item: T) => void, signal: AbortSignal): Promise<void> {
+    return this.run(visits(items, visit), signal);
+  }
+
+  /**
+   * Does a work that pauses where others could have their turn, a fraction of a millisecond apart. Rejects with
+   * what the work throws, and with the signal's reason as soon as it is aborted.
+   */
+  async run<T>(work: Generator<void, T>, signal: AbortSignal): Promise<T> {
     let begunAt = performance.now();
-    for (const item of items) {
-      if (performance.now() - begunAt >= STRETCH_MS) {
-        await this.#turn();
-        signal.throwIfAborted();
-        begunAt = performance.now();
-      }
-      visit(item);
+    for (let piece = work.next(); ; piece = work.next()) {
+      if (piece.done === true) return piece.value;
+      if (performance.now() - begunAt < STRETCH_MS) continue;
+      await this.#turn();
+      signal.throwIfAborted();
+      begunAt = performance.now();
     }
   }
 
@@ -32,5 +39,12 @@ export class Pacer {
   #next(): void {
     this.#waiting.shift()?.();
     if (this.#waiting.length > 0) setImmediate(() => this.#next());
+  }
+}
+
+function* visits<T>(items: Iterable<T>, visit: (item: T) => void): Generator<void, void> {
+  for (const item of items) {
+    visit(item);
+    yield;
   }
 }

@@ -122,6 +122,13 @@ describe("checkPlacement", () => {
     ["null", null, ["the policy chose none of 4 candidate clusters"]],
     ["an empty object", {}, ["the policy chose none of 4 candidate clusters"]],
     ["a null cluster", { cluster_id: null }, ["the policy chose none of 4 candidate clusters"]],
+    ["[] for one request", [], ["the policy chose none of 4 candidate clusters"]],
+    [
+      "reasons of any shape",
+      { reasons: [{ a: 1 }, ["b"], 2, null, "c"] },
+      ['{"a":1}', '["b"]', "2", "null", "c"],
+    ],
+    ["one reason of any shape", { cluster_id: null, reason: { a: 1 } }, ['{"a":1}']],
     ["its own reasons", { cluster_id: null, reasons: ["c1: full"] }, ["c1: full"]],
     ["one reason", { reason: "full" }, ["full"]],
   ])("reads %s as unschedulable with reasons", (_name, result, reasons) => {

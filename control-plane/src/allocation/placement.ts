@@ -49,7 +49,7 @@ type ItemCheck =
  * Holds the result of an allocator policy against what exists: cluster, node and GPUs must be there
  * and alive. A result is one placement or a list of them, one per request. null, `{}` and
  * `cluster_id: null` mean that nothing fits: unschedulable, with the policy's own `reasons` if it gave
- * any. GPU ids become slot strings; ints and UUIDs are accepted. Extra keys are kept. A GPU that is leased or
+ * any, as does `[]` where one placement was asked for. GPU ids become slot strings; ints and UUIDs are accepted. Extra keys are kept. A GPU that is leased or
  * allocated may be chosen (a policy may know better), and is told as taken.
  */
 export function checkPlacement(result: unknown, context: PlacementContext): PlacementCheck {
@@ -57,6 +57,10 @@ export function checkPlacement(result: unknown, context: PlacementContext): Plac
     return checkItem(result, "result", context.candidates);
   }
   const { requestCount } = context;
+  // An empty list answers an empty list of requests; to one request it says that nothing fits.
+  if (requestCount === undefined && result.length === 0) {
+    return checkItem(null, "result", context.candidates);
+  }
   if (requestCount !== undefined && result.length !== requestCount) {
     const message = `result: expected ${requestCount} placements, one per request, got ${result.length}`;
     return { kind: "invalid", message };
@@ -201,7 +205,7 @@ function unschedulable(
   value: Record<string, unknown>,
   candidates: PlacementContext["candidates"],
 ): ItemCheck {
-  const given = [value.reasons ?? value.reason ?? []].flat().map(String);
+  const given = [value.reasons ?? value.reason ?? []].flat().map(reasonText);
   const counted =
     candidates.size === 0
       ? "there is no candidate cluster"
@@ -211,6 +215,11 @@ function unschedulable(
     kind: "unschedulable",
     data: { ...value, cluster_id: null, unschedulable: true, reasons },
   };
+}
+
+/** A policy may give reasons of any shape. */
+function reasonText(reason: unknown): string {
+  return typeof reason === "string" ? reason : JSON.stringify(reason);
 }
 
 function invalid(path: string, why: string): { kind: "invalid"; message: string } {

@@ -11,6 +11,7 @@ import { rankingClients } from "./host-clients.ts";
 import type { Search } from "./query/selection.ts";
 import type { ResidentCatalog } from "./resident-catalog.ts";
 import { type PolicyRunDeps, runPolicy } from "./run-policy.ts";
+import { shortList } from "./short-list.ts";
 
 /** What {@link rankClusters} needs. */
 export interface RankingDeps extends PolicyRunDeps {
@@ -34,7 +35,7 @@ export async function rankClusters(
 ): Promise<Ranking> {
   const { principal, sight, pacer, signal } = scope;
   const policy = await deps.policies.runnable(principal.orgId, search.policyRuleUri);
-  const filtered = await applyFilter(search.filter, scope);
+  const filtered = await applyFilter(search.filter, scope, "search");
   const fit = fitCandidates(filtered.found, {
     ...deps,
     kind: "ranking",
@@ -42,7 +43,7 @@ export async function rankClusters(
   });
   const found = fit.candidates;
   const dropped = [...filtered.dropped, ...fit.dropped];
-  const { warnings } = fit;
+  const warnings = [...filtered.warnings, ...fit.warnings];
   if (found.length === 0) return { ids: [], dropped, warnings };
   const run = await runPolicy(
     {
@@ -53,6 +54,7 @@ export async function rankClusters(
       resident: async () => fit.resident,
       parameters: search.parameters,
       settings: search.settings,
+      fieldPrefix: "search.rankingPolicyRule.",
       clients: rankingClients(() => sight, pacer),
       signal,
     },
@@ -60,12 +62,29 @@ export async function rankClusters(
   );
   if (run.kind === "failed") throw run.error;
   const ranked = rankedIds(JSON.parse(run.resultJson), search);
-  const ids = ranked.slice(0, search.top);
+  const findable = new Set(found.map(({ id }) => id));
+  // Only what the filter found is ranked: a policy cannot bring clusters back that it was not given.
+  const ids = ranked.filter((id) => findable.has(id)).slice(0, search.top);
   const chosen = new Set(ids);
   const behind = found.filter((view) => !chosen.has(view.id));
-  const behindThem = behind.map(({ id }) => rankedOut(id, search));
-  return { ids, dropped: [...dropped, ...behindThem], warnings };
+  return {
+    ids,
+    dropped: [...dropped, ...behind.map(({ id }) => rankedOut(id, search))],
+    warnings: [...warnings, ...strangers(ranked, findable)],
+  };
 }
+
+/** Names that the ranking policy returned although it was not given them. */
+function strangers(ranked: readonly string[], findable: ReadonlySet<string>): readonly string[] {
+  const names = ranked.filter((id) => !findable.has(id)).map((id) => id.slice(0, MAX_NAME));
+  return shortList(
+    names.map((id) => `search: the ranking policy returned ${id}, which its filter did not find`),
+    (count) => `search: the ranking policy returned ${count} more that its filter did not find`,
+  );
+}
+
+/** Characters of a name that a policy made up. */
+const MAX_NAME = 253;
 
 function rankedOut(id: string, search: Search): Dropped {
   const limit = search.top === undefined ? "" : `, or not among its first ${search.top}`;

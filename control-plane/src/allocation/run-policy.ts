@@ -12,6 +12,7 @@ import { BerthError, parseLossless } from "@berth/service-kit";
 import type { PolicyContexts } from "../policies/policy-contexts.ts";
 import type { RunnablePolicy } from "../policies/policy-registry.ts";
 import { deepMerge } from "./deep-merge.ts";
+import { type GivenTexts, inputProblem } from "./input-problem.ts";
 
 /** One run of a policy. */
 export interface PolicyRun {
@@ -24,6 +25,8 @@ export interface PolicyRun {
   /** Override the policy's stored defaults, object by object. */
   readonly parameters: Readonly<Record<string, unknown>>;
   readonly settings: Readonly<Record<string, unknown>>;
+  /** What the client calls the parameters and settings: the path down to them, "" or "search.". */
+  readonly fieldPrefix: string;
   readonly clients: Readonly<Record<string, HostClient>>;
   readonly signal: AbortSignal;
 }
@@ -56,12 +59,14 @@ export async function runPolicy(run: PolicyRun, deps: PolicyRunDeps): Promise<Po
   const { orgId } = run;
   const { contexts } = deps;
   const uri = record.policy_rule_uri;
+  const settings = mergedJson(settingsJson, run.settings);
+  const parameters = mergedJson(parametersJson, run.parameters);
   const outcome = await deps.sandbox.evaluate({
     tenant: `${orgId}/${record.name}`,
     policyUri: uri,
     code,
-    settingsJson: mergedJson(settingsJson, run.settings),
-    parametersJson: mergedJson(parametersJson, run.parameters),
+    settingsJson: settings,
+    parametersJson: parameters,
     inputJson: run.inputJson,
     resident: run.resident,
     context: {
@@ -74,9 +79,26 @@ export async function runPolicy(run: PolicyRun, deps: PolicyRunDeps): Promise<Po
   });
   if (outcome.kind !== "returned") {
     const facts = "wallMs" in outcome ? outcome : undefined;
-    return { kind: "failed", error: errorOf(outcome, uri), facts };
+    const error =
+      outcome.kind === "invalid_input"
+        ? badInput(outcome.message, givenTexts(run, settings, parameters))
+        : errorOf(outcome, uri);
+    return { kind: "failed", error, facts };
   }
   return { kind: "returned", resultJson: outcome.resultJson, facts: outcome };
+}
+
+function badInput(message: string, texts: GivenTexts): BerthError {
+  return new BerthError("INVALID_ARGUMENT", inputProblem(message, texts));
+}
+
+function givenTexts(run: PolicyRun, settings: string, parameters: string): GivenTexts {
+  const prefix = run.fieldPrefix;
+  return {
+    settings: { json: settings, field: `${prefix}settings`, addedLevels: 0 },
+    parameters: { json: parameters, field: `${prefix}parameters`, addedLevels: 0 },
+    input: { json: run.inputJson, field: "", addedLevels: 1 },
+  };
 }
 
 /** The limits of one evaluation: those of its kind, lowered by the operator's caps. */
@@ -97,7 +119,7 @@ function mergedJson(defaultsJson: string, overrides: Readonly<Record<string, unk
 }
 
 function errorOf(
-  outcome: Exclude<EvaluationOutcome, { kind: "returned" }>,
+  outcome: Exclude<EvaluationOutcome, { kind: "returned" | "invalid_input" }>,
   uri: string,
 ): BerthError {
   switch (outcome.kind) {
@@ -120,8 +142,6 @@ function errorOf(
       const text = `policy ${uri} returned an invalid result: ${outcome.path}: ${outcome.message}`;
       return new BerthError("POLICY_FAILED", text, { details: { log: outcome.log } });
     }
-    case "invalid_input":
-      return new BerthError("INVALID_ARGUMENT", outcome.message);
     case "overloaded":
       return new BerthError("OVERLOADED", outcome.message);
     case "canceled":

@@ -46,6 +46,7 @@ afterEach(async () => {
   await port.stop();
   fleet.commands.close();
   fleet.agents.sessions.close();
+  await fleet.stretches.stop();
   await fleet.events.close();
   await store.close();
   rmSync(directory, { recursive: true });
@@ -71,6 +72,29 @@ function enrol(keySha256: Uint8Array): Promise<void> {
   return fleet.enrolment.enrol(`Bearer ${token}`, { subjectId: "c1", identity, keySha256 });
 }
 
+describe("the term", () => {
+  it("goes on with each order, and agents are told without one", async () => {
+    await enrol(sha256(key));
+    const { sessionId, fence } = await agent.register();
+    const other = newSecret();
+    const { token: otherToken } = await fleet.enrolment.createToken({ subjectId: "c2" });
+    const bound = { subjectId: "c2", identity: identityOf("c2"), keySha256: sha256(other) };
+    await fleet.enrolment.enrol(`Bearer ${otherToken}`, bound);
+    const idle = new TestAgent(url(), "c2", other);
+    const news = idle.commands((await idle.register()).sessionId).next();
+    const orders = agent.commands(sessionId);
+    void fleet.commands.send("c1", { kind: "echo", text: "hi", holdMs: 0 }, { timeoutMs: 60_000 });
+    let told = (await orders.next()).value;
+    while (told?.command === undefined) told = (await orders.next()).value;
+    expect(told.command.fence).toMatchObject({ controllerTerm: 1n });
+    expect(told.command.fence?.termId).not.toBe(fence?.termId);
+    const { value } = await news;
+    expect(value?.command).toBeUndefined();
+    expect(value?.termId).toBe(fleet.stores.fence.termId);
+    idle.close();
+  });
+});
+
 describe("a cluster's key", () => {
   it("ends its session at once when another one takes its place", async () => {
     await enrol(sha256(key));
@@ -88,7 +112,7 @@ describe("a cluster's key", () => {
   it("ends with a forced removal of the cluster, its orders refused", async () => {
     await enrol(sha256(key));
     const state = await agent.join();
-    const order = { kind: "echo", text: "hi" } as const;
+    const order = { kind: "echo", text: "hi", holdMs: 0 } as const;
     const sent = fleet.commands.send("c1", order, { timeoutMs: 60_000 });
     await vi.waitFor(async () => {
       expect(await fleet.commands.list({ state: "pending", limit: 1 })).toHaveLength(1);
@@ -125,6 +149,13 @@ describe("the agent port", () => {
     await new Promise<void>((resolve) => silent.once("close", () => resolve()));
     expect(fleet.agents.sessions.status(ORG)[0]?.connected).toBe(true);
   }, 30_000);
+
+  it("has 32 calls of one connection open at once", async () => {
+    const client = http2.connect(url());
+    await new Promise<void>((resolve) => client.once("remoteSettings", () => resolve()));
+    expect(client.remoteSettings.maxConcurrentStreams).toBe(32);
+    client.destroy();
+  });
 
   it("names the setting of a host that it cannot listen on", async () => {
     const config = configFor({ BERTH_AGENT_HOST: "192.0.2.1" });

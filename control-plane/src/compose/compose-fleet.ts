@@ -17,18 +17,24 @@ import {
   unaryPathsOf,
 } from "@berth/service-kit";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
-import { agentRoutes, MAX_AGENT_MESSAGE_BYTES } from "../api/connect/agent-service.ts";
+import { agentRoutes } from "../api/connect/agent-service.ts";
 import { enrolmentRoutes } from "../api/connect/enrolment-service.ts";
 import { type ClusterAgents, openClusterAgents } from "../fleet/cluster-agents.ts";
 import { type Commands, openCommands } from "../fleet/commands.ts";
 import { FleetAdoption } from "../fleet/fleet-adoption.ts";
 import { type FleetEvents, openFleetEvents } from "../fleet/fleet-events.ts";
 import { type FleetStores, openFleetStores } from "../fleet/fleet-stores.ts";
+import { StallGuard } from "../fleet/stall-guard.ts";
+import { TermStretches } from "../fleet/term-stretches.ts";
 import type { settings } from "../settings.ts";
 
 type ControlPlaneConfig = Config<typeof settings>;
 
+/** An agent has a State, a Report and a Commands stream, and a few single calls beside them. */
+const MAX_STREAMS = 32;
 const EXPIRY_INTERVAL_MS = 1_000;
+/** Time between two looks for silence that says that this process was too busy to hear anybody. */
+const STALL_MS = 3 * EXPIRY_INTERVAL_MS;
 const PRUNE_INTERVAL_MS = 60_000;
 /** Shortest silence after which a cluster is unreachable; three reports when those are rarer. */
 const LEAST_TTL_MS = 10_000;
@@ -38,6 +44,8 @@ const STORE_RESTORED =
 /** What the control-plane knows of its agents and tells them. */
 export interface Fleet {
   readonly stores: FleetStores;
+  /** When the term's stretches begin. */
+  readonly stretches: TermStretches;
   readonly events: FleetEvents;
   readonly agents: ClusterAgents;
   readonly commands: Commands;
@@ -64,26 +72,33 @@ export async function openFleet(
   });
   const controllerTerm = BigInt(await store.raise("controller_term"));
   const stores = await openFleetStores({ ...shared, controllerTerm });
+  const stretches = new TermStretches({
+    begin: () => stores.beginStretch(),
+    tell: () => commands.tellTerm(),
+    isWorthwhile: () => agents.sessions.isAnyThere,
+    logger,
+  });
+  const advance = () => stretches.advance();
   const events = await openFleetEvents(shared);
   const agents = await openClusterAgents({
-    ...{ ...shared, stores, reportIntervalMs },
+    ...{ ...shared, stores, advance, reportIntervalMs },
     ttlMs: Math.max(LEAST_TTL_MS, 3 * reportIntervalMs),
     forgetKey: (clusterId) => enrolment.forget(clusterId),
     withdrawOrders: (clusterId) => commands.agentRestored(clusterId),
     onEvent: (event) => events.record(event),
   });
   const commands = await openCommands({
-    ...shared,
+    ...{ ...shared, advance },
     fence: () => stores.fence,
     refusal: (clusterId) => (stores.restored ? STORE_RESTORED : agents.refusal(clusterId)),
     knows: (clusterId) => agents.knows(orgId, clusterId),
   });
   const adoption = new FleetAdoption({ stores, agents: agents.sessions, logger });
-  return { stores, events, agents, commands, adoption, enrolment, security };
+  return { stores, stretches, events, agents, commands, adoption, enrolment, security };
 }
 
 /** Looks for silent agents, and forgets what is old. */
-export function fleetParts({ agents, commands, events }: Fleet, logger: Logger): Part[] {
+export function fleetParts({ agents, commands, events, stretches }: Fleet, logger: Logger): Part[] {
   let expiry: NodeJS.Timeout | undefined;
   let pruning: NodeJS.Timeout | undefined;
   const prune = () => {
@@ -96,14 +111,20 @@ export function fleetParts({ agents, commands, events }: Fleet, logger: Logger):
     {
       name: "agent sessions",
       async start() {
-        expiry = setInterval(() => agents.sessions.expire(), EXPIRY_INTERVAL_MS);
+        const stall = new StallGuard(systemClock, STALL_MS);
+        // Messages that came while this process could not read them must not count as silence.
+        expiry = setInterval(() => {
+          if (!stall.hasStalled()) agents.sessions.expire();
+        }, EXPIRY_INTERVAL_MS);
         pruning = setInterval(prune, PRUNE_INTERVAL_MS);
+        stretches.start();
       },
       async stop() {
         clearInterval(expiry);
         clearInterval(pruning);
         commands.close();
         agents.sessions.close();
+        await stretches.stop();
       },
     },
   ];
@@ -121,13 +142,13 @@ export function agentPort(config: ControlPlaneConfig, fleet: Fleet, logger: Logg
     },
     logger,
     tls: security.tls,
+    maxStreams: MAX_STREAMS,
     isKnown: knownCaller(enrolment),
     unaryPaths: unaryPathsOf(AgentService, EnrolmentService),
     handler: connectNodeAdapter({
       requestGate: enrolmentGate(enrolment, EnrolmentService.typeName),
       contextValues: callerAddress,
       interceptors: [errorMapping(logger)],
-      readMaxBytes: MAX_AGENT_MESSAGE_BYTES,
       routes(router) {
         agentRoutes(router, { ...fleet, authenticate });
         enrolmentRoutes(router, enrolment);

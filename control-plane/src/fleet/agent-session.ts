@@ -2,7 +2,7 @@ import type { AgentRegisterRequest } from "@berth/proto";
 import { BerthError } from "@berth/service-kit";
 import type { AgentCluster } from "./agent-cluster.ts";
 import type { AdmissionTicket } from "./snapshot-admission.ts";
-import type { KnownStore, StoreVerdict } from "./store-verdict.ts";
+import type { KnownStore, StoreFence, StoreVerdict } from "./store-verdict.ts";
 
 /** The streams that an agent opens, at most one of each per session. */
 export type StreamKind = "report" | "state" | "commands";
@@ -14,6 +14,8 @@ export interface AgentSession {
   readonly incarnation: bigint;
   /** The agent's state was found to be an older copy when it registered. */
   readonly isRestored: boolean;
+  /** What the agent was told of our store when it registered. */
+  readonly told: StoreFence;
   /** Aborted when the session ends. */
   readonly signal: AbortSignal;
 }
@@ -35,7 +37,7 @@ export interface AgentStatus {
   readonly agentIncarnation: bigint;
   readonly agentInstanceId: string;
   readonly agentVersion: string;
-  /** Time since its last message, ms. */
+  /** Time since the last message on a stream of it, ms; registering again does not count. */
   readonly heardMsAgo: number;
 }
 
@@ -48,8 +50,9 @@ export interface SessionFacts {
   readonly verdict: StoreVerdict;
   readonly isRestored: boolean;
   readonly snapshotWanted: boolean;
-  /** Monotonic, ms. */
-  readonly nowMs: number;
+  readonly told: StoreFence;
+  /** When a stream of the agent was last heard; of its first session: when that began. Monotonic, ms. */
+  readonly heardAtMs: number;
 }
 
 /** A session as its keeper sees it. */
@@ -63,9 +66,10 @@ export class LiveSession implements AgentSession {
   readonly known: KnownStore;
   readonly verdict: StoreVerdict;
   readonly isRestored: boolean;
+  readonly told: StoreFence;
   /** The agent's state is not held yet. */
   snapshotWanted: boolean;
-  /** When the agent was last heard, monotonic, ms. */
+  /** When a stream of the agent was last heard, monotonic, ms. */
   heardAtMs: number;
   readonly #ending = new AbortController();
   readonly #streams = new Set<StreamKind>();
@@ -82,7 +86,8 @@ export class LiveSession implements AgentSession {
     this.verdict = facts.verdict;
     this.isRestored = facts.isRestored;
     this.snapshotWanted = facts.snapshotWanted;
-    this.heardAtMs = facts.nowMs;
+    this.told = facts.told;
+    this.heardAtMs = facts.heardAtMs;
   }
 
   /** Aborted when the session ends. */

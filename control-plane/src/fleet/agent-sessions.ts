@@ -23,6 +23,7 @@ import {
   type AdmissionTicket,
   SnapshotAdmission,
 } from "./snapshot-admission.ts";
+import type { StoreFence } from "./store-verdict.ts";
 
 export type { AgentSession, AgentStatus, StreamKind } from "./agent-session.ts";
 
@@ -64,22 +65,30 @@ export class AgentSessions {
     return this.#clusters.version;
   }
 
-  /** Opens a session for an agent that was let in, and ends the one before it. */
-  begin(request: AgentRegisterRequest, admitted: AdmittedAgent): LiveSession {
+  /**
+   * Opens a session for an agent that was let in, and ends the one before it. To register says nothing about
+   * the agent's streams, so the time of silence goes on; the first message ends it.
+   */
+  begin(request: AgentRegisterRequest, admitted: AdmittedAgent, told: StoreFence): LiveSession {
     const { orgId, clock, news } = this.#deps;
     const { clusterId } = request;
     const cluster = this.#clusters.of(orgId, clusterId);
     if (admitted.isRestored) cluster.forget();
     const snapshotWanted = cluster.stateDigest !== request.stateDigest;
+    const former = this.ofCluster(clusterId);
     const session = new LiveSession({
-      ...{ id: randomUUID(), cluster, request, ...admitted, snapshotWanted },
-      nowMs: clock.nowMs(),
+      ...{ id: randomUUID(), cluster, request, ...admitted, snapshotWanted, told },
+      heardAtMs: former?.heardAtMs ?? clock.nowMs(),
     });
-    this.#end(this.ofCluster(clusterId), "a newer session of the cluster began");
+    this.#end(former, "a newer session of the cluster began");
     this.#sessions.add(session);
-    if (!snapshotWanted) this.#setLive(session);
     news.registered(session);
     return session;
+  }
+
+  /** Whether any agent has a session. */
+  get isAnyThere(): boolean {
+    return this.#sessions.size > 0;
   }
 
   /** The session of a cluster. */
@@ -119,8 +128,9 @@ export class AgentSessions {
 
   /** Takes in one message of telemetry. */
   report(session: AgentSession, entries: readonly Entry[]): void {
-    this.#heard(session);
+    const live = this.#heard(session);
     session.cluster.apply(entries);
+    if (!live.snapshotWanted) this.#setLive(live);
   }
 
   /** Forgets nodes whose keys the whole first report of a stream did not carry. */

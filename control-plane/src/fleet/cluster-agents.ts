@@ -23,6 +23,7 @@ import { ADMISSION_LIMITS, type AdmissionLimits } from "./snapshot-admission.ts"
 
 /** What Register answers. */
 export interface Registration {
+  /** `session.told` is the fence that the agent is to be told. */
   readonly session: AgentSession;
   /** Time between two telemetry reports, ms. */
   readonly reportIntervalMs: number;
@@ -49,6 +50,8 @@ export interface ClusterAgentsDeps {
   readonly forgetKey: (clusterId: string) => Promise<boolean>;
   /** Refuses the orders to a cluster whose fate nobody knows; durable when it resolves. */
   readonly withdrawOrders: (clusterId: string) => Promise<void>;
+  /** Called right behind the writing of who a cluster's agent is, which both are durable before it is let in. Must not reject. */
+  readonly advance: () => Promise<void>;
   /** Hears what happens on the links; must not throw. */
   readonly onEvent: (event: LinkEvent) => void;
   /** 32 snapshots at once by default. */
@@ -100,13 +103,14 @@ export class ClusterAgents {
     },
   ) {
     const { bindings, watch, news, sessions } = opened;
-    const { stores, withdrawOrders } = deps;
+    const { stores, withdrawOrders, advance } = deps;
     this.#deps = deps;
     this.#bindings = bindings;
     this.#watch = watch;
     this.sessions = sessions;
     const onRefused = (clusterId: string, reason: string) => news.refused(clusterId, reason);
-    this.#judge = new RegistrationJudge({ stores, bindings, watch, withdrawOrders, onRefused });
+    const judged = { stores, bindings, watch, withdrawOrders, advance, onRefused };
+    this.#judge = new RegistrationJudge(judged);
   }
 
   /**
@@ -131,7 +135,7 @@ export class ClusterAgents {
       });
       // The key may have ended while this one waited for the store.
       this.#judge.checkCredential(caller.principal(), clusterId, identity);
-      const session = this.sessions.begin(request, admitted);
+      const session = this.sessions.begin(request, admitted, this.#deps.stores.fence);
       this.#rememberContradiction(session);
       const { snapshotWanted, verdict } = session;
       const observeReason = verdict.kind === "observe" ? verdict.why : "";

@@ -1,11 +1,22 @@
 import { BerthError, jsonDepth, MAX_JSON_DEPTH } from "@berth/service-kit";
+import type { StoreFence } from "./store-verdict.ts";
 
 /** What a command asks for. */
 export type Order = {
   readonly kind: "echo";
   /** At most 1 KiB of UTF-8. */
   readonly text: string;
+  /** Time between carrying it out and the answer, ms, at most 60,000. */
+  readonly holdMs: number;
 };
+
+/** An order as the store keeps it; those of older versions have no `holdMs`. */
+export type StoredOrder = Omit<Order, "holdMs"> & Partial<Pick<Order, "holdMs">>;
+
+/** An order from the store. */
+export function orderOf(stored: StoredOrder): Order {
+  return { ...stored, holdMs: stored.holdMs ?? 0 };
+}
 
 /** Where a command stands. `expired`: no answer in its time; an answer that comes later is still recorded. */
 export type CommandState = "pending" | "completed" | "refused" | "expired";
@@ -32,7 +43,7 @@ export type CommandAnswer =
 /** A command as the store keeps it. */
 export interface CommandBody {
   readonly clusterId: string;
-  readonly order: Order;
+  readonly order: StoredOrder;
   /** Store that gave the order. */
   readonly storeId: string;
   readonly state: CommandState;
@@ -48,6 +59,7 @@ export interface CommandBody {
 
 /** A command with its id. */
 export interface CommandRecord extends CommandBody {
+  readonly order: Order;
   readonly commandId: string;
   /** ISO 8601. */
   readonly createdAt: string;
@@ -59,6 +71,21 @@ export type CommandOutcome =
   | { readonly kind: "expired"; readonly commandId: string }
   /** The caller stopped waiting; the command stays valid until its deadline. */
   | { readonly kind: "abandoned"; readonly commandId: string };
+
+/** What goes to an agent on its Commands stream. */
+export type Offer =
+  | ({ readonly kind: "order" } & OfferedOrder)
+  /** News of the term, for the fence that the agent was told. */
+  | { readonly kind: "term"; readonly termId: string };
+
+/** An order as it goes to the agent, once per stream. */
+export interface OfferedOrder {
+  readonly commandId: string;
+  readonly order: Order;
+  readonly fence: StoreFence;
+  /** Time left, ms, at least 1. */
+  readonly timeoutMs: number;
+}
 
 /** A command after its answer. */
 export function answered(body: CommandBody, answer: CommandAnswer, now: string): CommandBody {

@@ -6,7 +6,7 @@ import {
   type StoredDocument,
   type Write,
 } from "@berth/service-kit";
-import type { CommandBody, CommandRecord } from "./command-record.ts";
+import { type CommandBody, type CommandRecord, orderOf } from "./command-record.ts";
 
 const COLLECTION = "commands";
 /** Commands that are removed in one transaction. */
@@ -102,5 +102,5 @@ export class CommandStore {
 
 /** A stored command for those who ask. */
 export function toRecord({ id, body, createdAt }: StoredCommand): CommandRecord {
-  return { ...body, commandId: id, createdAt };
+  return { ...body, order: orderOf(body.order), commandId: id, createdAt };
 }

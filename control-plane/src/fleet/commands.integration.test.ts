@@ -10,6 +10,7 @@ import {
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { AgentCluster } from "./agent-cluster.ts";
 import { type Commands, openCommands } from "./commands.ts";
+import type { StoreFence } from "./store-verdict.ts";
 
 const ORG = "default_org";
 const LONG = { timeoutMs: 60_000 };
@@ -21,15 +22,18 @@ let commands: Commands;
 /** Why clusters are given no orders. */
 let refusals: Map<string, string>;
 let ended: AbortController;
+let fence: StoreFence;
 
 beforeEach(async () => {
+  fence = FENCE;
   directory = mkdtempSync(path.join(tmpdir(), "berth-orders-"));
   store = openSqliteDocumentStore(path.join(directory, "test.db"), systemClock);
   refusals = new Map();
   ended = new AbortController();
   commands = await openCommands({
     ...{ store, orgId: ORG, clock: systemClock, logger: silentLogger },
-    fence: () => FENCE,
+    fence: () => fence,
+    advance: async () => undefined,
     refusal: (clusterId) => refusals.get(clusterId),
     knows: async () => true,
   });
@@ -41,10 +45,11 @@ afterEach(async () => {
   rmSync(directory, { recursive: true });
 });
 
-const echo = (text: string) => ({ kind: "echo", text }) as const;
+const echo = (text: string) => ({ kind: "echo", text, holdMs: 0 }) as const;
 const sessionOf = (clusterId: string) => ({
   cluster: new AgentCluster(ORG, clusterId),
   signal: ended.signal,
+  told: FENCE,
 });
 const offersOf = (clusterId: string) => commands.offers(sessionOf(clusterId), ended.signal);
 const states = async (clusterId: string) =>
@@ -91,6 +96,66 @@ describe("Commands of a cluster that is given no orders", () => {
     expect((await sent).kind).toBe("expired");
     ended.abort();
     expect((await offered).done).toBe(true);
+  });
+});
+
+describe("News of the term", () => {
+  const renewed = (termId: string): void => {
+    fence = { ...fence, termId };
+    commands.tellTerm();
+  };
+
+  it("goes to each stream once per change, the newest only", async () => {
+    const stream = offersOf("c1");
+    const first = stream.next();
+    renewed("term 2");
+    expect((await first).value).toEqual({ kind: "term", termId: "term 2" });
+    renewed("term 3");
+    renewed("term 4");
+    expect((await stream.next()).value).toEqual({ kind: "term", termId: "term 4" });
+    const next = stream.next();
+    commands.tellTerm();
+    await given("c1", "x");
+    expect((await next).value).toMatchObject({ kind: "order", order: echo("x") });
+  });
+
+  it("goes with an order when there is one, and is not told again behind it", async () => {
+    const stream = offersOf("c1");
+    await given("c1", "x");
+    fence = { ...fence, termId: "term 2" };
+    expect((await stream.next()).value).toMatchObject({ order: echo("x"), fence });
+    const next = stream.next();
+    commands.tellTerm();
+    await given("c1", "y");
+    expect((await next).value).toMatchObject({ order: echo("y") });
+  });
+
+  it("is told to a stream that was opened after the change, as the agent knows what Register told", async () => {
+    fence = { ...fence, termId: "term 2" };
+    expect((await offersOf("c1").next()).value).toEqual({ kind: "term", termId: "term 2" });
+  });
+
+  it("is not told of a store that got another id than the agent was told", async () => {
+    const next = offersOf("c1").next();
+    fence = { storeId: "another", controllerTerm: 1n, termId: "term 2" };
+    commands.tellTerm();
+    ended.abort();
+    expect((await next).done).toBe(true);
+  });
+});
+
+describe("An order that an older version stored", () => {
+  it("is offered without a hold", async () => {
+    const key = { orgId: ORG, collection: "commands", id: "former" };
+    const body = {
+      ...{ clusterId: "c1", order: { kind: "echo", text: "x" }, storeId: "store" },
+      ...{ state: "pending", timeoutMs: 60_000 },
+      deadlineAt: new Date(Date.now() + 60_000).toISOString(),
+    };
+    await store.apply([{ kind: "insert", key, body }]);
+    await commands.load();
+    expect((await offersOf("c1").next()).value).toMatchObject({ order: echo("x") });
+    expect((await commands.get("former")).order).toEqual(echo("x"));
   });
 });
 

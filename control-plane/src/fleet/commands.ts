@@ -10,12 +10,14 @@ import {
   type CommandState,
   checkDepth,
   formerStore,
+  type Offer,
   type Order,
+  orderOf,
   UNKNOWN_FATE,
   wallTimeLeftMs,
 } from "./command-record.ts";
 import { CommandStore, toRecord } from "./command-store.ts";
-import { type PendingCommand, PendingCommands } from "./pending-commands.ts";
+import { type PendingCommand, PendingCommands, untilAborted } from "./pending-commands.ts";
 import type { StoreFence } from "./store-verdict.ts";
 
 /** A day: what is not answered by then has to be given again. */
@@ -47,6 +49,8 @@ export interface CommandsDeps {
   readonly orgId: string;
   /** Store id and term that orders are given under, as they are now. */
   readonly fence: () => StoreFence;
+  /** Called right behind the writing of each order, which is offered once both are durable. Must not reject. */
+  readonly advance: () => Promise<void>;
   /** Why no order is given to a cluster, and what to do; undefined when orders are. */
   readonly refusal: (clusterId: string) => string | undefined;
   /** Whether a cluster has an agent. */
@@ -54,15 +58,6 @@ export interface CommandsDeps {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly limits?: CommandLimits;
-}
-
-/** An order as it goes to the agent, once per stream. */
-export interface Offer {
-  readonly commandId: string;
-  readonly order: Order;
-  readonly fence: StoreFence;
-  /** Time left, ms, at least 1. */
-  readonly timeoutMs: number;
 }
 
 /** Opens the durable commands: those without an answer go on where they were. */
@@ -81,6 +76,8 @@ export class Commands {
   readonly #limits: CommandLimits;
   readonly #stored: CommandStore;
   readonly #pending = new PendingCommands();
+  /** Raised each time that streams are to tell the newest term id. */
+  #announced = 1;
 
   constructor(deps: CommandsDeps) {
     this.#deps = deps;
@@ -105,7 +102,7 @@ export class Commands {
     order: Order,
     options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
   ): Promise<CommandOutcome> {
-    const { clock, knows, fence, refusal } = this.#deps;
+    const { clock, knows, fence, advance, refusal } = this.#deps;
     const { timeoutMs } = options;
     if (!(timeoutMs >= 1 && timeoutMs <= MAX_TIMEOUT_MS)) {
       throw new BerthError("INVALID_ARGUMENT", `timeout_ms: expected 1 to ${MAX_TIMEOUT_MS}`);
@@ -124,7 +121,7 @@ export class Commands {
     const body: CommandBody = { clusterId, order, storeId, state, timeoutMs, deadlineAt };
     const unreserve = this.#pending.reserve(clusterId);
     try {
-      await this.#stored.insert(commandId, body);
+      await Promise.all([this.#stored.insert(commandId, body), advance()]);
     } finally {
       unreserve();
     }
@@ -133,33 +130,45 @@ export class Commands {
   }
 
   /**
-   * Orders for one session, oldest first, each once per call. Ends when the signal or the session is
-   * aborted. While the cluster is given no orders nothing is offered, and what waits runs into its deadline
-   * unless a later session is offered it.
+   * Orders for one session, oldest first, each once per call, and the newest term id whenever it is another one
+   * than the agent was told. Ends when the signal or the session is aborted. While the cluster is given no
+   * orders none is offered, and what waits runs into its deadline unless a later session is offered it.
    */
   async *offers(
-    session: Pick<AgentSession, "cluster" | "signal">,
+    session: Pick<AgentSession, "cluster" | "signal" | "told">,
     signal: AbortSignal,
   ): AsyncGenerator<Offer> {
-    const { clock, fence, refusal } = this.#deps;
+    const { clock, fence } = this.#deps;
     const either = AbortSignal.any([signal, session.signal]);
+    let toldTermId = session.told.termId;
+    let announced = 0;
     let seq = 0;
     while (!either.aborted) {
       const pending = this.#pending.next(session.cluster.id, seq);
+      const now = fence();
       if (pending === undefined) {
-        await this.#pending.added(session.cluster.id, either);
+        // A store that got a new id meanwhile has ended the session: its terms are not of the one that was told.
+        const isOther = now.termId !== toldTermId && now.storeId === session.told.storeId;
+        const isNews = isOther && announced !== this.#announced;
+        announced = this.#announced;
+        if (isNews) {
+          toldTermId = now.termId;
+          yield { kind: "term", termId: now.termId };
+        } else await this.#pending.added(session.cluster.id, either);
         continue;
       }
       seq = pending.seq;
       const timeoutMs = Math.floor(pending.deadlineMs - clock.nowMs());
-      if (timeoutMs < 1) continue;
-      const now = fence();
-      if (pending.storeId !== now.storeId) {
-        await this.#answer(pending.id, formerStore(pending.storeId));
-      } else if (refusal(session.cluster.id) === undefined) {
-        yield { commandId: pending.id, order: pending.order, fence: now, timeoutMs };
-      }
+      if (timeoutMs < 1 || !(await this.#mayGive(pending, now))) continue;
+      toldTermId = now.termId;
+      yield { kind: "order", commandId: pending.id, order: pending.order, fence: now, timeoutMs };
     }
+  }
+
+  /** Tells every open stream the newest term id, in its turn. */
+  tellTerm(): void {
+    this.#announced += 1;
+    this.#pending.wakeAll();
   }
 
   /**
@@ -225,6 +234,13 @@ export class Commands {
     this.#pending.close();
   }
 
+  /** Whether an order may go out as it is now; one of a former store is answered. */
+  async #mayGive({ id, clusterId, storeId }: PendingCommand, now: StoreFence): Promise<boolean> {
+    if (storeId === now.storeId) return this.#deps.refusal(clusterId) === undefined;
+    await this.#answer(id, formerStore(storeId));
+    return false;
+  }
+
   #checkRoom(clusterId: string): void {
     const { pendingOfCluster, pending } = this.#limits;
     if (this.#pending.sizeOf(clusterId) >= pendingOfCluster) {
@@ -241,7 +257,7 @@ export class Commands {
     return this.#pending.add({
       id,
       clusterId: body.clusterId,
-      order: body.order,
+      order: orderOf(body.order),
       storeId: body.storeId,
       deadlineMs: clock.nowMs() + timeLeftMs,
       timeLeftMs,
@@ -275,21 +291,4 @@ export class Commands {
 function unknownCommand(commandId: string): BerthError {
   const details = { command_id: commandId };
   return new BerthError("NOT_FOUND", `command_id: no command ${commandId}`, { details });
-}
-
-async function untilAborted(
-  { id, outcome }: PendingCommand,
-  signal: AbortSignal | undefined,
-): Promise<CommandOutcome> {
-  if (signal === undefined) return outcome;
-  const abandoned: CommandOutcome = { kind: "abandoned", commandId: id };
-  if (signal.aborted) return abandoned;
-  const { promise, resolve } = Promise.withResolvers<CommandOutcome>();
-  const stop = () => resolve(abandoned);
-  signal.addEventListener("abort", stop, { once: true });
-  try {
-    return await Promise.race([outcome, promise]);
-  } finally {
-    signal.removeEventListener("abort", stop);
-  }
 }

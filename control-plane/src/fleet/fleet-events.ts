@@ -65,6 +65,8 @@ export class FleetEvents {
   /** Own events that wait for the store. */
   #own: EventBody[] = [];
   #writing: Promise<void> | undefined;
+  /** The last events of an agent could not be written. */
+  #isFailing = false;
 
   constructor(deps: FleetEventsDeps) {
     this.#deps = deps;
@@ -80,7 +82,7 @@ export class FleetEvents {
 
   /**
    * Takes in events of a cluster's agent, each id once; durable when it resolves. INVALID_ARGUMENT names a
-   * bad field. Beyond the cluster's share its own oldest go, beyond the bounds of all the oldest of all.
+   * bad field, UNAVAILABLE says why the store takes none now (logged at the first one). Beyond the cluster's share its own oldest go, beyond the bounds of all the oldest of all.
    */
   async take(clusterId: string, events: readonly Event[]): Promise<void> {
     checkEvents(events);
@@ -89,7 +91,14 @@ export class FleetEvents {
       const at = new Date(Math.max(0, nowMs - Number(ageMs))).toISOString();
       return { eventId: eventId.toLowerCase(), clusterId, kind, key, factsJson: json, at };
     });
-    await this.#archive.insert(bodies);
+    try {
+      await this.#archive.insert(bodies);
+      this.#isFailing = false;
+    } catch (err) {
+      if (!this.#isFailing) this.#deps.logger.error("events of agents are not written", { err });
+      this.#isFailing = true;
+      throw err;
+    }
   }
 
   /** Records an event of the control-plane's own; a failure is logged. */

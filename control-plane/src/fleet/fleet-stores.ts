@@ -42,8 +42,8 @@ export interface AdoptionPlan {
 }
 
 /**
- * Opens what the control-plane's store knows of itself and of the stores that it has taken the place of.
- * Gives this start's term its id, so it is called once per term.
+ * Opens what the control-plane's store knows of itself and of the stores that it has taken the place of. Begins
+ * a stretch of its own for this start's term.
  */
 export async function openFleetStores(deps: FleetStoresDeps): Promise<FleetStores> {
   const { store, orgId } = deps;
@@ -89,6 +89,11 @@ export class FleetStores {
   /** Why this store counts as restored from an older copy; undefined when it does not. */
   get restored(): RestoredEvidence | undefined {
     return this.#held.restored;
+  }
+
+  /** Begins a new stretch of the term, durable when it resolves; the fence has its id from then on. */
+  beginStretch(): Promise<void> {
+    return this.#writes.run(() => this.#held.terms.begin());
   }
 
   /**

@@ -104,7 +104,12 @@ export class PendingCommands {
     kept.settle(outcome);
   }
 
-  /** Resolves when a command of the cluster is added, or when the signal is aborted. */
+  /** Wakes the streams of all clusters: there is something else to tell. */
+  wakeAll(): void {
+    for (const wakers of [...this.#wakers.values()]) for (const wake of [...wakers]) wake();
+  }
+
+  /** Resolves when a command of the cluster is added, at {@link wakeAll}, or when the signal is aborted. */
   added(clusterId: string, signal: AbortSignal): Promise<void> {
     if (signal.aborted) return Promise.resolve();
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -128,5 +133,23 @@ export class PendingCommands {
     for (const { id } of [...this.#byId.values()]) {
       this.settle({ kind: "abandoned", commandId: id });
     }
+  }
+}
+
+/** What came of a command, or `abandoned` as soon as the signal is aborted. */
+export async function untilAborted(
+  { id, outcome }: PendingCommand,
+  signal: AbortSignal | undefined,
+): Promise<CommandOutcome> {
+  if (signal === undefined) return outcome;
+  const abandoned: CommandOutcome = { kind: "abandoned", commandId: id };
+  if (signal.aborted) return abandoned;
+  const { promise, resolve } = Promise.withResolvers<CommandOutcome>();
+  const stop = () => resolve(abandoned);
+  signal.addEventListener("abort", stop, { once: true });
+  try {
+    return await Promise.race([outcome, promise]);
+  } finally {
+    signal.removeEventListener("abort", stop);
   }
 }

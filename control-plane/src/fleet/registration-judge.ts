@@ -28,6 +28,8 @@ export interface RegistrationJudgeDeps {
   readonly watch: DuplicateWatch;
   /** Refuses the orders whose fate nobody knows; durable when it resolves. */
   readonly withdrawOrders: (clusterId: string) => Promise<void>;
+  /** Called right behind the writing of who a cluster's agent is; must not reject. */
+  readonly advance: () => Promise<void>;
   /** Hears that an agent was refused, and why; must not throw. */
   readonly onRefused: (clusterId: string, reason: string) => void;
 }
@@ -67,7 +69,7 @@ export class RegistrationJudge {
       readonly isHolderPresent: boolean;
     },
   ): Promise<AdmittedAgent> {
-    const { stores, bindings, withdrawOrders } = this.#deps;
+    const { stores, bindings, withdrawOrders, advance } = this.#deps;
     const { clusterId } = request;
     const descent = await bindings.descent(request, facts.identity);
     await this.#refuseSecond(request, facts);
@@ -79,7 +81,7 @@ export class RegistrationJudge {
     const verdict = await stores.judge(clusterId, known);
     // Before the new start is remembered: after a crash in between it counts as restored again.
     if (descent.isRestored) await withdrawOrders(clusterId);
-    await bindings.bind(descent);
+    if (descent.write !== undefined) await Promise.all([bindings.bind(descent), advance()]);
     return { known, verdict, isRestored: descent.isRestored };
   }
 

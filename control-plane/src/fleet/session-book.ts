@@ -5,6 +5,11 @@ export class SessionBook {
   readonly #byId = new Map<string, LiveSession>();
   readonly #ofCluster = new Map<string, LiveSession>();
 
+  /** Number of sessions in force. */
+  get size(): number {
+    return this.#byId.size;
+  }
+
   /** The session with an id, undefined when it has ended or never was. */
   find(id: string): LiveSession | undefined {
     return this.#byId.get(id);

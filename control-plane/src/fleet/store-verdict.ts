@@ -1,8 +1,10 @@
+import { stretchOf } from "./term-id.ts";
+
 /** Store and term that a control-plane works under. */
 export interface StoreFence {
   readonly storeId: string;
   readonly controllerTerm: bigint;
-  /** Id of the term, with the store's proof that it gave it. */
+  /** Id of the term's newest stretch, with the store's proof that it gave it. */
   readonly termId: string;
 }
 
@@ -12,18 +14,18 @@ export interface KnownStore {
   readonly storeId: string;
   /** Highest term that the agent has seen from it. */
   readonly controllerTerm: bigint;
-  /** Id of that term; empty at first, and from agents of older versions. */
+  /** Newest id that it was told; empty at first, and from agents of older versions. */
   readonly termId: string;
 }
 
-/** The terms that this store has given. */
+/** The stretches of its terms that this store has named, numbered over all terms. */
 export interface KnownTerms {
-  /** Lowest term whose id is still known. */
-  readonly oldest: bigint;
-  /** Id that this store gave to a term; undefined when it gave none, or it is not known any more. */
-  idOf(term: bigint): string | undefined;
-  /** Whether some copy of this store has given this id to the term, whichever copy it was. */
-  isProven(term: bigint, termId: string): boolean;
+  /** Lowest stretch that is still remembered. */
+  readonly oldest: number;
+  /** Whether this store has given this id, as far as it remembers. */
+  gave(termId: string): boolean;
+  /** Whether some copy of this store has given this id, whichever copy it was. */
+  isProven(termId: string): boolean;
 }
 
 /** Whether an agent obeys this control-plane, as the control-plane sees it. */
@@ -32,9 +34,9 @@ export type StoreVerdict =
   | {
       readonly kind: "observe";
       /**
-       * `unknown_store`: the agent obeys another store. `restored`: the agent has proof of a term that
-       * another copy of our store gave, so ours is a restored one. `contradicts`: the agent claims a term
-       * of our store without proof, and we know better.
+       * `unknown_store`: the agent obeys another store. `restored`: the agent has proof of what only another
+       * copy of our store gave, so ours is a restored one. `contradicts`: the agent claims a term of our
+       * store without proof, and we know better.
        */
       readonly cause: "unknown_store" | "restored" | "contradicts";
       readonly why: string;
@@ -59,14 +61,20 @@ export function judgeKnownStore({ fence, adopted, known, terms }: StoreFacts): S
     const why = `the agent obeys the store ${storeId}, this is ${fence.storeId}; \`berth fleet adopt\` takes its place`;
     return { kind: "observe", cause: "unknown_store", why };
   }
-  // What is older than our memory cannot be told from a term of ours.
-  if (term < terms.oldest) return { kind: "obey" };
-  const isOlderVersion = termId === "" && term <= fence.controllerTerm;
-  if (isOlderVersion || (termId !== "" && termId === terms.idOf(term))) return { kind: "obey" };
-  if (terms.isProven(term, termId)) {
-    const why = `the agent has obeyed a term ${term} that another copy of this store gave; this one is at ${fence.controllerTerm}: it was restored from an older copy; \`berth fleet adopt\` makes it a store of its own`;
+  const isId = termId !== "";
+  const isOwn = isId && isOurs(terms, termId);
+  if ((isOwn || !isId) && term <= fence.controllerTerm) return { kind: "obey" };
+  // An id of ours that comes with a higher term than we gave proves nothing but that we gave it.
+  if (!isOwn && terms.isProven(termId)) {
+    const why = `the agent has obeyed another copy of this store (term ${term}; this one is at ${fence.controllerTerm}), which went on after this one was made: this one was restored from an older copy; \`berth fleet adopt\` makes it a store of its own`;
     return { kind: "observe", cause: "restored", why };
   }
   const why = `the agent claims a term ${term} of this store, which is at ${fence.controllerTerm}, without proof that it was ever given; if you trust the agent, \`berth fleet adopt\` gives this store a new id that it obeys`;
   return { kind: "observe", cause: "contradicts", why };
+}
+
+/** Whether this store gave an id, as far back as it remembers; what is older cannot be told from it. */
+function isOurs(terms: KnownTerms, termId: string): boolean {
+  const stretch = stretchOf(termId);
+  return stretch !== undefined && (stretch.number < terms.oldest || terms.gave(termId));
 }

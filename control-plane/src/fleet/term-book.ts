@@ -1,4 +1,4 @@
-import { createHmac, randomBytes, randomUUID, timingSafeEqual } from "node:crypto";
+import { randomBytes, randomUUID } from "node:crypto";
 import {
   allPages,
   BerthError,
@@ -7,36 +7,42 @@ import {
   type Write,
 } from "@berth/service-kit";
 import type { KnownTerms } from "./store-verdict.ts";
+import { isTermIdProven, stretchOf, termIdOf } from "./term-id.ts";
 
 const KEY = { collection: "fleet", id: "term_key" } as const;
-const TERMS = "fleet_terms";
+const STARTS = "term_starts";
+/** Ids by term, as unreleased versions kept them; nobody reads them any more. */
+const FORMER = "fleet_terms";
 const KEY_BYTES = 32;
-/** Terms whose ids are kept; the oldest go first. */
-const MAX_TERMS = 10_000;
-/** Enough for every number that the store counts to. */
-const TERM_DIGITS = 16;
-const TERM_ID = /^([0-9a-f-]{36})\.([A-Za-z0-9_-]{43})$/;
+/** Starts that are remembered; the oldest go first. */
+const MAX_STARTS = 10_000;
+/** Enough for a thousand stretches each second of 30,000 years. */
+const NUMBER_DIGITS = 15;
 
 interface KeyBody {
   /** base64url. */
   readonly key: string;
 }
 
-interface TermBody {
-  readonly termId: string;
+/** One start of the control-plane, or of a new key, as it lies in the store. */
+interface StartBody {
+  /** UUID. */
+  readonly start: string;
+  /** Number of its first stretch. */
+  readonly from: number;
+  /** Number of its newest stretch. */
+  readonly to: number;
 }
 
 /** What {@link openTermBook} needs. */
 export interface TermBookDeps {
   readonly store: DocumentStore;
   readonly orgId: string;
-  /** Term of this start. */
-  readonly controllerTerm: bigint;
-  /** Terms whose ids are kept, 10,000 by default. */
+  /** Starts that are remembered, 10,000 by default. */
   readonly kept?: number;
 }
 
-/** A new id for the current term, under a new key. */
+/** A new stretch under a new key. */
 export interface TermRenewal {
   readonly termId: string;
   /** What makes it durable; all of it, or none. */
@@ -45,95 +51,133 @@ export interface TermRenewal {
   commit(): void;
 }
 
-/**
- * Gives this start's term its id, durable when it resolves, and reads the ids of the terms before. INTERNAL
- * when the term has one already: it was not raised.
- */
+/** Reads the starts before this one, and begins its first stretch, durable when it resolves. */
 export async function openTermBook(deps: TermBookDeps): Promise<TermBook> {
-  const { store, orgId, controllerTerm, kept = MAX_TERMS } = deps;
-  const ids = new Map<bigint, string>();
-  for await (const { id, body } of allPages<TermBody>(store, { orgId, collection: TERMS })) {
-    ids.set(BigInt(id), body.termId);
+  const { store, orgId, kept = MAX_STARTS } = deps;
+  const starts: StartBody[] = [];
+  for await (const { body } of allPages<StartBody>(store, { orgId, collection: STARTS })) {
+    starts.push(body);
   }
+  await removeFormer(store, orgId);
   const key = await storeKey(store, orgId);
-  const termId = mint(key, controllerTerm);
-  const pruned = [...ids.keys()].slice(0, Math.max(0, ids.size + 1 - kept));
+  const newest = newStart(starts.at(-1)?.to ?? 0);
+  const pruned = starts.splice(0, Math.max(0, starts.length + 1 - kept));
   const outcome = await store.apply([
-    { kind: "insert", key: termKey(orgId, controllerTerm), body: { termId } },
-    ...pruned.map((term): Write => ({ kind: "delete", key: termKey(orgId, term) })),
+    { kind: "insert", key: startKey(orgId, newest), body: newest },
+    ...pruned.map((old): Write => ({ kind: "delete", key: startKey(orgId, old) })),
   ]);
-  if (outcome.kind === "refused") {
-    throw new BerthError("INTERNAL", `the term ${controllerTerm} has an id already`);
-  }
-  for (const term of pruned) ids.delete(term);
-  ids.set(controllerTerm, termId);
-  return new TermBook({ orgId, controllerTerm, key, ids });
+  if (outcome.kind === "refused")
+    throw new BerthError("INTERNAL", "a start of the term came twice");
+  return new TermBook(deps, { key, former: starts, newest });
 }
 
 /**
- * The ids of the terms that this store has given. An id is "<uuid>.<HMAC-SHA256 of term and uuid>" under a key
- * that lies in the store: every copy of the store can prove that one of them gave an id, nobody else can
- * make one, and the uuid tells the copies apart.
+ * The ids that this store has given, one for each *stretch* of time, numbered over all starts. A copy of the
+ * store, also one that was made while it ran, does not know the stretches that began later; and a start of
+ * the copy goes on under a UUID of its own. The key of the ids lies in the store: every copy can prove that
+ * one of them gave an id, and nobody else can make one.
  */
 export class TermBook implements KnownTerms {
-  readonly #orgId: string;
-  readonly #term: bigint;
-  readonly #ids: Map<bigint, string>;
-  /** Lowest first. */
-  readonly #oldest: bigint;
+  readonly #deps: TermBookDeps;
+  /** By UUID, oldest first. */
+  readonly #starts: Map<string, StartBody>;
+  #newest: StartBody;
   #key: Buffer;
 
-  constructor(held: {
-    readonly orgId: string;
-    readonly controllerTerm: bigint;
-    readonly key: Buffer;
-    readonly ids: Map<bigint, string>;
-  }) {
-    this.#orgId = held.orgId;
-    this.#term = held.controllerTerm;
+  constructor(
+    deps: TermBookDeps,
+    held: {
+      readonly key: Buffer;
+      /** Oldest first. */
+      readonly former: readonly StartBody[];
+      readonly newest: StartBody;
+    },
+  ) {
+    this.#deps = deps;
     this.#key = held.key;
-    this.#ids = held.ids;
-    this.#oldest = held.ids.keys().next().value ?? held.controllerTerm;
+    this.#starts = new Map([...held.former, held.newest].map((body) => [body.start, body]));
+    this.#newest = held.newest;
   }
 
-  /** Id of this start's term. */
+  /** Id of the newest stretch. */
   get termId(): string {
-    return this.#ids.get(this.#term) ?? "";
+    return idOf(this.#key, this.#newest);
   }
 
-  get oldest(): bigint {
-    return this.#oldest;
+  get oldest(): number {
+    const [first] = this.#starts.values();
+    return first?.from ?? this.#newest.from;
   }
 
-  idOf(term: bigint): string | undefined {
-    return this.#ids.get(term);
+  gave(termId: string): boolean {
+    const stretch = stretchOf(termId);
+    const known = this.#starts.get(stretch?.start ?? "");
+    if (stretch === undefined || known === undefined) return false;
+    const isWithin = stretch.number >= known.from && stretch.number <= known.to;
+    return isWithin && this.isProven(termId);
   }
 
-  isProven(term: bigint, termId: string): boolean {
-    const [, uuid, proof] = TERM_ID.exec(termId) ?? [];
-    if (uuid === undefined || proof === undefined) return false;
-    return timingSafeEqual(Buffer.from(proof), Buffer.from(proofOf(this.#key, term, uuid)));
+  isProven(termId: string): boolean {
+    return isTermIdProven(this.#key, termId);
+  }
+
+  /** Begins a new stretch, durable when it resolves; nobody is told of it before. Not to be called twice at once. */
+  async begin(): Promise<void> {
+    const { store, orgId } = this.#deps;
+    const newest = { ...this.#newest, to: this.#newest.to + 1 };
+    const outcome = await store.apply([
+      { kind: "replace", key: startKey(orgId, newest), body: newest },
+    ]);
+    if (outcome.kind === "refused") {
+      throw new BerthError("INTERNAL", `the start of the term is ${outcome.why}`);
+    }
+    this.#goOn(newest);
   }
 
   /**
-   * A new id for the term under a new key, for a store that gets a new store id: nothing that a copy with the
-   * former id gave proves anything to this one.
+   * A new stretch under a new key, for a store that gets a new store id: nothing that a copy with the former
+   * id gave proves anything to this one.
    */
   renewal(): TermRenewal {
+    const { orgId } = this.#deps;
     const key = randomBytes(KEY_BYTES);
-    const termId = mint(key, this.#term);
+    const newest = newStart(this.#newest.to);
     const body: KeyBody = { key: key.toString("base64url") };
     return {
-      termId,
+      termId: idOf(key, newest),
       writes: [
-        { kind: "replace", key: { orgId: this.#orgId, ...KEY }, body },
-        { kind: "replace", key: termKey(this.#orgId, this.#term), body: { termId } },
+        { kind: "replace", key: { orgId, ...KEY }, body },
+        { kind: "insert", key: startKey(orgId, newest), body: newest },
       ],
       commit: () => {
         this.#key = key;
-        this.#ids.set(this.#term, termId);
+        this.#goOn(newest);
       },
     };
+  }
+
+  #goOn(newest: StartBody): void {
+    this.#starts.set(newest.start, newest);
+    this.#newest = newest;
+  }
+}
+
+/** A start behind the newest stretch of the one before. */
+function newStart(before: number): StartBody {
+  return { start: randomUUID(), from: before + 1, to: before + 1 };
+}
+
+function idOf(key: Buffer, { start, to }: StartBody): string {
+  return termIdOf(key, { number: to, start });
+}
+
+function startKey(orgId: string, { from }: StartBody): DocumentKey {
+  return { orgId, collection: STARTS, id: String(from).padStart(NUMBER_DIGITS, "0") };
+}
+
+async function removeFormer(store: DocumentStore, orgId: string): Promise<void> {
+  for await (const { id } of allPages(store, { orgId, collection: FORMER })) {
+    await store.apply([{ kind: "delete", key: { orgId, collection: FORMER, id } }]);
   }
 }
 
@@ -148,17 +192,4 @@ async function storeKey(store: DocumentStore, orgId: string): Promise<Buffer> {
   ]);
   if (outcome.kind === "refused") throw new BerthError("INTERNAL", "the key of terms came twice");
   return key;
-}
-
-function termKey(orgId: string, term: bigint): DocumentKey {
-  return { orgId, collection: TERMS, id: String(term).padStart(TERM_DIGITS, "0") };
-}
-
-function mint(key: Buffer, term: bigint): string {
-  const uuid = randomUUID();
-  return `${uuid}.${proofOf(key, term, uuid)}`;
-}
-
-function proofOf(key: Buffer, term: bigint, uuid: string): string {
-  return createHmac("sha256", key).update(`${term}|${uuid}`).digest("base64url");
 }

@@ -22,6 +22,8 @@ import { decodeBase64, readPolicyCode, unpackArchive } from "./policy-source.ts"
 const RECORDS = "policies";
 const CODE = "policy_code";
 const MAX_CACHED_CODES = 256;
+/** Characters of an unknown URI that its refusal repeats. */
+const MAX_SHOWN_URI = 200;
 
 interface StoredPolicy extends PolicyDefaults {
   readonly record: PolicyRecord;
@@ -189,6 +191,7 @@ function sameOrRefuse(
 
 function notFound(uri: string, near: readonly string[]): BerthError {
   const hint = near.length === 0 ? "" : ` Did you mean ${near.join(" or ")}?`;
-  const message = `Policy rule with URI '${uri}' not found.${hint}`;
+  const shown = uri.length <= MAX_SHOWN_URI ? uri : `${uri.slice(0, MAX_SHOWN_URI)}…`;
+  const message = `Policy rule with URI '${shown}' not found.${hint}`;
   return new BerthError("NOT_FOUND", message, near.length === 0 ? {} : { details: { near } });
 }

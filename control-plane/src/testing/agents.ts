@@ -4,6 +4,7 @@ import {
   ClusterIdentityKind,
   EntrySchema,
   type StateRequestSchema,
+  type StateResponse,
 } from "@berth/proto";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { type Client, createClient } from "@connectrpc/connect";
@@ -91,7 +92,7 @@ type StateInit = MessageInitShape<typeof StateRequestSchema>;
 export class StateStream {
   readonly sessionId: string;
   readonly #requests = new Outgoing<StateInit>();
-  readonly #answers: AsyncIterator<{ ackedStreamSeq: bigint; snapshotAdmitted: boolean }>;
+  readonly #answers: AsyncIterator<StateResponse>;
   #seq = 0n;
 
   constructor(agent: TestAgent, sessionId: string) {
@@ -107,11 +108,12 @@ export class StateStream {
     this.#requests.push({ sessionId, streamSeq: this.#seq, ...message } as StateInit);
   }
 
-  /** The next answer; rejects when the stream breaks. */
-  async answer(): Promise<{ acked: number; admitted: boolean }> {
+  /** The next answer; rejects when the stream breaks. `refused`: why events were not taken in. */
+  async answer(): Promise<{ acked: number; admitted: boolean; refused?: string }> {
     const { value, done } = await this.#answers.next();
     if (done === true) throw new Error("the stream has ended");
-    return { acked: Number(value.ackedStreamSeq), admitted: value.snapshotAdmitted };
+    const { ackedStreamSeq, snapshotAdmitted: admitted, eventsRefused: refused } = value;
+    return { acked: Number(ackedStreamSeq), admitted, ...(refused === "" ? {} : { refused }) };
   }
 
   /** Opens the stream and waits until its snapshot is admitted. */

@@ -6,6 +6,7 @@ import {
   type Clock,
   callerAddress,
   createHttp2Server,
+  type DocumentStore,
   errorMapping,
   type Http2Server,
   openSqliteDocumentStore,
@@ -22,6 +23,7 @@ import { FleetAdoption } from "../fleet/fleet-adoption.ts";
 import { type FleetEvents, openFleetEvents } from "../fleet/fleet-events.ts";
 import { type FleetStores, openFleetStores } from "../fleet/fleet-stores.ts";
 import { ADMISSION_LIMITS, type AdmissionLimits } from "../fleet/snapshot-admission.ts";
+import { STRETCH_TIMES, type StretchTimes, TermStretches } from "../fleet/term-stretches.ts";
 import { identityOf } from "./agents.ts";
 
 /** Org of the tests. */
@@ -44,6 +46,10 @@ export class LinkServer {
   readonly forgotten: string[] = [];
   /** Clusters whose keys have ended. */
   readonly endedKeys = new Set<string>();
+  /** When the term's stretches begin, at the next start. */
+  stretchTimes: StretchTimes = STRETCH_TIMES;
+  /** Why the disk takes no writes now; undefined when it does. */
+  diskFailure: string | undefined;
   readonly #admission: AdmissionLimits;
   #parts: Parts | undefined;
 
@@ -91,6 +97,8 @@ export class LinkServer {
     const opened = await openParts(this.file, {
       clock,
       admission: this.#admission,
+      times: this.stretchTimes,
+      diskFailure: () => this.diskFailure,
       forgetKey: async (clusterId) => {
         this.forgotten.push(clusterId);
         return clusterId !== "by-hand";
@@ -110,7 +118,6 @@ export class LinkServer {
         requestGate: authenticationGate(authenticate),
         contextValues: callerAddress,
         interceptors: [errorMapping(silentLogger)],
-        readMaxBytes: 100_000,
         routes: (router) => agentRoutes(router, parts),
       }),
     });
@@ -126,6 +133,7 @@ export class LinkServer {
     await parts.server.stop();
     parts.commands.close();
     parts.agents.sessions.close();
+    await parts.stretches.stop();
     await parts.events.close();
     await parts.store.close();
   }
@@ -143,27 +151,48 @@ async function openParts(
   given: {
     readonly clock: Clock;
     readonly admission: AdmissionLimits;
+    readonly times: StretchTimes;
+    readonly diskFailure: () => string | undefined;
     readonly forgetKey: (clusterId: string) => Promise<boolean>;
   },
 ) {
-  const { clock, admission, forgetKey } = given;
-  const store = openSqliteDocumentStore(file, clock);
+  const { clock, admission, times, forgetKey } = given;
+  const store = onFullDisk(openSqliteDocumentStore(file, clock), given.diskFailure);
   const controllerTerm = BigInt(await store.raise("controller_term"));
   const shared = { store, orgId: ORG, clock, logger: silentLogger };
   const stores = await openFleetStores({ ...shared, controllerTerm });
+  const stretches = new TermStretches({
+    begin: () => stores.beginStretch(),
+    tell: () => commands.tellTerm(),
+    isWorthwhile: () => agents.sessions.isAnyThere,
+    ...{ logger: silentLogger, times },
+  });
+  const advance = () => stretches.advance();
   const events = await openFleetEvents(shared);
   const agents = await openClusterAgents({
-    ...{ ...shared, stores, admission, forgetKey, reportIntervalMs: 1_000, ttlMs: 10_000 },
+    ...{ ...shared, stores, advance, admission, forgetKey, reportIntervalMs: 1_000, ttlMs: 10_000 },
     withdrawOrders: (clusterId) => commands.agentRestored(clusterId),
     onEvent: (event) => events.record(event),
   });
   const commands = await openCommands({
-    ...shared,
+    ...{ ...shared, advance },
     fence: () => stores.fence,
     refusal: (clusterId) =>
       stores.restored ? "restored; `berth fleet adopt`" : agents.refusal(clusterId),
     knows: (clusterId) => agents.knows(ORG, clusterId),
   });
   const adoption = new FleetAdoption({ stores, agents: agents.sessions, logger: silentLogger });
-  return { store, stores, events, agents, commands, adoption };
+  stretches.start();
+  return { store, stores, stretches, events, agents, commands, adoption };
+}
+
+/** A store that refuses writes while there is a reason, as SQLite's does when the disk is full. */
+function onFullDisk(store: DocumentStore, failure: () => string | undefined): DocumentStore {
+  const apply = store.apply.bind(store);
+  store.apply = async (writes) => {
+    const why = failure();
+    if (why !== undefined) throw new BerthError("UNAVAILABLE", why);
+    return await apply(writes);
+  };
+  return store;
 }

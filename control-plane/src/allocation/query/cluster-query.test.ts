@@ -1,5 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { compileQuery, MAX_QUERY_DEPTH, MAX_QUERY_NODES } from "./cluster-query.ts";
+import { compileQuery, MAX_QUERY_DEPTH, MAX_QUERY_NODES, type Query } from "./cluster-query.ts";
+import { DocumentLook } from "./document-look.ts";
+import { MAX_CLUSTER_STEPS, QuerySteps, TOO_LONG, type Verdict } from "./query-steps.ts";
 
 /** The documented example cluster of the existing deployment, cut to what the queries look at. */
 const CLUSTER = {
@@ -48,6 +50,17 @@ const agg = (aggOperator: string, target: string, operator: string, value: unkno
   value,
 });
 const options = { path: "filter.clusterQuery", aggregates: false };
+
+/** What a query comes to on a document, and how often it paused on the way. */
+function lookAt(query: Query, document: unknown): { verdict: Verdict; pauses: number } {
+  const steps = new QuerySteps();
+  steps.nextCluster();
+  const work = query(new DocumentLook(document, steps));
+  for (let pauses = 0; ; pauses += 1) {
+    const piece = work.next();
+    if (piece.done === true) return { verdict: piece.value, pauses };
+  }
+}
 const metrics = { path: "filter.clusterMetricsQuery", aggregates: true };
 
 describe("compileQuery on cluster documents", () => {
@@ -81,9 +94,16 @@ describe("compileQuery on cluster documents", () => {
     ["text against a number", simple("regionId", ">", 5), false],
     ["text order", simple("regionId", "<", "zz"), true],
     ["a dot is a dot", simple("id", "LIKE", "west.vision"), false],
+    [
+      "a value of a list",
+      simple("nodes.nodeData.gpus.gpus", "==", { modelName: "NVIDIA V100" }),
+      true,
+    ],
+    ["an object's members in another order", simple("nodes.nodeData.0", "==", {}), false],
+    ["an index and the items below it", simple("nodes.nodeData.1.id", "IN", ["node-1"]), false],
     ["an inherited key is no field", simple("constructor.name", "==", "Object"), false],
   ])("%s", (_name, query, matches) => {
-    expect(compileQuery(query, options)(CLUSTER)).toBe(matches);
+    expect(lookAt(compileQuery(query, options), CLUSTER).verdict).toBe(matches);
   });
 });
 
@@ -113,7 +133,7 @@ describe("compileQuery on metrics", () => {
       false,
     ],
   ])("%s", (_name, query, matches) => {
-    expect(compileQuery(query, metrics)(METRICS)).toBe(matches);
+    expect(lookAt(compileQuery(query, metrics), METRICS).verdict).toBe(matches);
   });
 });
 
@@ -146,7 +166,27 @@ describe("compileQuery refuses", () => {
       { variable: "a", operator: "==" },
       "filter.clusterQuery.value: required field is missing",
     ],
-    ["$where", { $where: "1" }, "filter.clusterQuery.variable"],
+    ["$where", { $where: "1" }, "filter.clusterQuery.$where: operators of MongoDB are not"],
+    [
+      "$where in a group",
+      and({ $where: "1" }),
+      "filter.clusterQuery.conditions[0].$where: operators of MongoDB",
+    ],
+    [
+      "$where beside a condition",
+      { ...simple("a", "==", 1), $where: "1" },
+      "filter.clusterQuery.$where: operators of MongoDB",
+    ],
+    [
+      "$where as a value",
+      simple("a", "==", { $where: "1" }),
+      "filter.clusterQuery.value.$where: operators of MongoDB",
+    ],
+    [
+      "$where in a list of values",
+      simple("a", "IN", [1, { b: { $where: "1" } }]),
+      "filter.clusterQuery.value.$where: operators of MongoDB",
+    ],
     ["an array", [], "filter.clusterQuery: expected an object, got array"],
     ["null", null, "filter.clusterQuery: expected an object, got null"],
     ["IN without a list", simple("a", "IN", "x"), "IN needs an array, got string"],
@@ -194,7 +234,60 @@ describe("compileQuery refuses", () => {
   });
 
   it("runs a catastrophic pattern in linear time", () => {
-    const matches = compileQuery(simple("id", "LIKE", "(a+)+$"), options);
-    expect(matches({ id: `${"a".repeat(50_000)}!` })).toBe(false);
+    const query = compileQuery(simple("id", "LIKE", "(a+)+$"), options);
+    expect(lookAt(query, { id: `${"a".repeat(50_000)}!` }).verdict).toBe(false);
+  });
+});
+
+describe("a query on a large document", () => {
+  const items = Array.from({ length: 300_000 }, (_, n) => n);
+
+  it("pauses, so that others can have their turn", () => {
+    const query = compileQuery(simple("big", "==", -1), options);
+    const { verdict, pauses } = lookAt(query, { big: items });
+    expect(verdict).toBe(false);
+    expect(pauses).toBeGreaterThan(20);
+  });
+
+  it("ends undecided when it takes too many steps, in any group", () => {
+    const long = Array.from({ length: 990 }, (_, n) => simple("big", "==", -1 - n));
+    const begunAt = performance.now();
+    for (const query of [or(...long), and(simple("big", "!=", -1), or(...long))]) {
+      expect(lookAt(compileQuery(query, options), { big: items }).verdict).toBe(TOO_LONG);
+    }
+    const aggregate = compileQuery(agg("sum", "big", ">", 0), metrics);
+    const tooLarge = Array.from({ length: MAX_CLUSTER_STEPS }, () => 1);
+    expect(lookAt(aggregate, { big: tooLarge }).verdict).toBe(TOO_LONG);
+    expect(performance.now() - begunAt).toBeLessThan(3_000);
+  });
+
+  it("walks each path once, however many conditions ask for it", () => {
+    let reads = 0;
+    const document = {
+      get id() {
+        reads += 1;
+        return "x";
+      },
+    };
+    const many = or(...Array.from({ length: 900 }, (_, n) => simple("id", "==", `${n}`)));
+    expect(lookAt(compileQuery(many, options), document).verdict).toBe(false);
+    expect(reads).toBe(1);
+  });
+
+  it("looks at each place once, whichever ways of indices and items lead there", () => {
+    let nested: unknown = "end";
+    for (let level = 0; level < 60; level += 1) nested = [{ "0": nested }];
+    const path = Array.from({ length: 120 }, () => "0").join(".");
+    const query = compileQuery(simple(path, "==", "end"), options);
+    const { verdict, pauses } = lookAt(query, nested);
+    expect(verdict).toBe(true);
+    expect(pauses).toBeLessThan(30);
+  });
+
+  it("counts what a pattern takes on a long text", () => {
+    const query = compileQuery(simple("id", "LIKE", "(a|aa|aaa|.a|a.){40}z"), options);
+    const begunAt = performance.now();
+    expect(lookAt(query, { id: "a".repeat(4_000_000) }).verdict).toBe(TOO_LONG);
+    expect(performance.now() - begunAt).toBeLessThan(1_000);
   });
 });

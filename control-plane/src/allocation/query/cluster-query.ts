@@ -1,8 +1,20 @@
-import { BerthError, isJsonObject, linearPattern, typeName } from "@berth/service-kit";
-import { leavesAt, valuesAt } from "./paths.ts";
+import { BerthError, compilePattern, isJsonObject, typeName } from "@berth/service-kit";
+import type { DocumentLook, FieldPath } from "./document-look.ts";
+import { TOO_LONG, type Verdict } from "./query-steps.ts";
+import {
+  asNumber,
+  type Compare,
+  holdsPattern,
+  isInRange,
+  sameAsAny,
+  type ValueTest,
+} from "./value-tests.ts";
 
-/** Whether a document matches. */
-export type Predicate = (document: unknown) => boolean;
+/**
+ * Looks whether a document matches. Pauses every few thousand steps, so that others can have their turn, and
+ * ends undecided when there are no steps left.
+ */
+export type Query = (look: DocumentLook) => Generator<void, Verdict>;
 
 /** Deepest nesting of a query. */
 export const MAX_QUERY_DEPTH = 32;
@@ -15,7 +27,7 @@ export const MAX_QUERY_PATTERNS = 32;
 
 const LOGICAL_OPERATORS = ["AND", "OR"];
 const AGGREGATE_OPERATORS = ["count", "avg", "sum", "min", "max"];
-const COMPARISONS: ReadonlyMap<unknown, (a: number, b: number) => boolean> = new Map([
+const COMPARISONS: ReadonlyMap<unknown, Compare> = new Map([
   ["==", (a: number, b: number) => a === b],
   ["!=", (a: number, b: number) => a !== b],
   ["<", (a: number, b: number) => a < b],
@@ -44,7 +56,7 @@ interface Walk {
 export function compileQuery(
   query: unknown,
   options: { readonly path: string; readonly aggregates: boolean },
-): Predicate {
+): Query {
   return compile(query, {
     ...options,
     depth: 1,
@@ -52,19 +64,20 @@ export function compileQuery(
   });
 }
 
-function compile(query: unknown, walk: Walk): Predicate {
+function compile(query: unknown, walk: Walk): Query {
   walk.budget.nodes -= 1;
   if (walk.budget.nodes < 0) refuse(walk.path, `the query has more than ${MAX_QUERY_NODES} nodes`);
   if (walk.depth > MAX_QUERY_DEPTH) {
     refuse(walk.path, `the query is nested deeper than ${MAX_QUERY_DEPTH} levels`);
   }
   if (!isJsonObject(query)) refuse(walk.path, `expected an object, got ${typeName(query)}`);
+  refuseOperators(query, walk.path);
   if ("logicalOperator" in query) return compileLogical(query, walk);
   if ("aggOperator" in query) return compileAggregate(query, walk);
   return compileSimple(query, walk);
 }
 
-function compileLogical(query: Record<string, unknown>, walk: Walk): Predicate {
+function compileLogical(query: Record<string, unknown>, walk: Walk): Query {
   const { logicalOperator, conditions } = query;
   if (!LOGICAL_OPERATORS.includes(logicalOperator as string)) {
     const found = `Unsupported logical operator: ${describe(logicalOperator)}`;
@@ -80,12 +93,21 @@ function compileLogical(query: Record<string, unknown>, walk: Walk): Predicate {
       depth: walk.depth + 1,
     }),
   );
-  return logicalOperator === "AND"
-    ? (document) => parts.every((matches) => matches(document))
-    : (document) => parts.some((matches) => matches(document));
+  return untilOneIs(logicalOperator === "OR", parts);
 }
 
-function compileAggregate(query: Record<string, unknown>, walk: Walk): Predicate {
+/** A group: the verdict of the first part that settles it, and of the last one otherwise. */
+function untilOneIs(settling: boolean, parts: readonly Query[]): Query {
+  return function* (look) {
+    for (const part of parts) {
+      const verdict = yield* part(look);
+      if (verdict !== !settling) return verdict;
+    }
+    return !settling;
+  };
+}
+
+function compileAggregate(query: Record<string, unknown>, walk: Walk): Query {
   const { path } = walk;
   if (!walk.aggregates) refuse(`${path}.aggOperator`, "aggregates are for clusterMetricsQuery");
   const { aggOperator, operator, value } = query;
@@ -100,8 +122,10 @@ function compileAggregate(query: Record<string, unknown>, walk: Walk): Predicate
   if (wanted === undefined) {
     refuse(`${path}.value`, `expected a number, got ${typeName(value)}`);
   }
-  return (document) => {
-    const result = aggregate(aggOperator as string, leavesAt(document, target));
+  return function* (look) {
+    const leaves = yield* look.leavesAt(target);
+    if (typeof leaves === "string" || !look.steps.take(leaves.length)) return TOO_LONG;
+    const result = aggregate(aggOperator as string, leaves);
     return result !== undefined && compare(result, wanted);
   };
 }
@@ -118,7 +142,7 @@ function aggregate(operator: string, leaves: readonly unknown[]): number | undef
   return numbers.reduce((best, number) => better(best, number));
 }
 
-function compileSimple(query: Record<string, unknown>, walk: Walk): Predicate {
+function compileSimple(query: Record<string, unknown>, walk: Walk): Query {
   const { path } = walk;
   const variable = pathOf(query.variable, `${path}.variable`);
   const { operator, value } = query;
@@ -127,9 +151,26 @@ function compileSimple(query: Record<string, unknown>, walk: Walk): Predicate {
   }
   if (!("value" in query)) refuse(`${path}.value`, "required field is missing");
   chargeValue(value, operator, walk);
-  const matches = compileTest(operator, value, path);
-  if (operator === "!=") return (document) => !valuesAt(document, variable).some(matches);
-  return (document) => valuesAt(document, variable).some(matches);
+  const one = anyAt(variable, compileTest(operator, value, path));
+  if (operator !== "!=") return one;
+  return function* (look) {
+    const verdict = yield* one(look);
+    return typeof verdict === "boolean" ? !verdict : verdict;
+  };
+}
+
+/** Whether one of the values of a path is what is asked for. */
+function anyAt(path: FieldPath, test: ValueTest): Query {
+  return function* (look) {
+    const values = yield* look.valuesAt(path);
+    if (typeof values === "string") return values;
+    for (const value of values) {
+      const verdict = test(value, look.steps);
+      if (verdict !== false) return verdict;
+      if (look.steps.isPauseDue()) yield;
+    }
+    return false;
+  };
 }
 
 /** Refuses a query whose values, all together, would take long to compare. */
@@ -145,20 +186,20 @@ function chargeValue(value: unknown, operator: string, { path, budget }: Walk): 
       refuse(`${path}.value`, `the query's values hold more than ${MAX_QUERY_VALUES} items`);
     }
     if (typeof next !== "object" || next === null) continue;
+    if (isJsonObject(next)) refuseOperators(next, `${path}.value`);
     for (const item of Object.values(next).slice(0, MAX_QUERY_VALUES + 1)) {
       waiting.push(item ?? null);
     }
   }
 }
 
-function compileTest(operator: string, value: unknown, path: string): Predicate {
+function compileTest(operator: string, value: unknown, path: string): ValueTest {
   if (operator === "LIKE") {
     if (typeof value !== "string") {
       refuse(`${path}.value`, `LIKE needs a string, got ${typeName(value)}`);
     }
     const pattern = value.replaceAll(".", "\\.").replaceAll("*", ".*");
-    const matches = linearPattern(pattern, `${path}.value`);
-    return (found) => typeof found === "string" && matches(found);
+    return holdsPattern(compilePattern(pattern, `${path}.value`));
   }
   if (operator === "IN") {
     if (!Array.isArray(value)) {
@@ -166,48 +207,22 @@ function compileTest(operator: string, value: unknown, path: string): Predicate 
     }
     return sameAsAny(value);
   }
-  if (operator === "==" || operator === "!=") return sameAsAny([value]);
   const compare = COMPARISONS.get(operator);
-  return (found) => compare !== undefined && isInRange(found, value, compare);
+  if (operator === "==" || operator === "!=" || compare === undefined) return sameAsAny([value]);
+  return isInRange(value, compare);
 }
 
-/** Range operators compare within one type only: numbers, or texts by code point. */
-function isInRange(found: unknown, value: unknown, compare: (a: number, b: number) => boolean) {
-  if (typeof found === "string" && typeof value === "string") {
-    return compare(found === value ? 0 : found < value ? -1 : 1, 0);
+/** Operators of MongoDB are not read: taking them for data would leave them out in silence. */
+function refuseOperators(query: Readonly<Record<string, unknown>>, path: string): void {
+  const name = Object.keys(query).find((key) => key.startsWith("$"));
+  if (name === undefined) return;
+  refuse(`${path}.${name.slice(0, 40)}`, "operators of MongoDB are not supported here");
+}
+
+function pathOf(value: unknown, field: string): FieldPath {
+  if (typeof value === "string" && value !== "" && value.length <= 512) {
+    return { name: value, keys: value.split(".") };
   }
-  const number = typeof found === "number" ? asNumber(value) : undefined;
-  return number !== undefined && compare(found as number, number);
-}
-
-/** Whether a value is one of the items: by value, numbers also when the item has them as text. */
-function sameAsAny(items: readonly unknown[]): Predicate {
-  const scalars = new Set<unknown>();
-  const numbers = new Set<number>();
-  const texts = new Set<string>();
-  for (const item of items) {
-    const number = asNumber(item);
-    if (number !== undefined) numbers.add(number);
-    if (typeof item === "object" && item !== null) texts.add(JSON.stringify(item));
-    else scalars.add(item);
-  }
-  return (found) => {
-    if (typeof found === "number") return numbers.has(found);
-    if (typeof found !== "object" || found === null) return scalars.has(found);
-    return texts.size > 0 && texts.has(JSON.stringify(found));
-  };
-}
-
-/** A number, also one in text: the existing registry casts by its schema, and shipped samples rely on it. */
-function asNumber(value: unknown): number | undefined {
-  if (typeof value === "number") return value;
-  if (typeof value !== "string" || value.trim() === "") return undefined;
-  const number = Number(value);
-  return Number.isFinite(number) ? number : undefined;
-}
-
-function pathOf(value: unknown, field: string): readonly string[] {
-  if (typeof value === "string" && value !== "" && value.length <= 512) return value.split(".");
   return refuse(field, `expected a field path, got ${value === "" ? "nothing" : typeName(value)}`);
 }
 

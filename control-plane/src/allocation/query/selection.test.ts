@@ -1,12 +1,16 @@
 import { parseLossless } from "@berth/service-kit";
 import { describe, expect, it } from "vitest";
 import { aView } from "../../testing/documents.ts";
-import { parseFilter, parseSearch } from "./selection.ts";
+import { QuerySteps } from "./query-steps.ts";
+import { type ClusterFilter, isSelected, parseFilter, parseSearch } from "./selection.ts";
 
 const query = { variable: "id", operator: "==", value: "c1" };
 const views = [aView("c1"), aView("c2"), { ...aView("c3"), metrics: null, metricsJson: null }];
-const selected = (filter: (view: (typeof views)[number]) => boolean) =>
-  views.filter(filter).map(({ id }) => id);
+const selected = (filter: ClusterFilter) => {
+  const steps = new QuerySteps();
+  const found = views.filter((view) => isSelected(filter, view, steps).next().value === true);
+  return found.map(({ id }) => id);
+};
 
 describe("parseFilter", () => {
   const rule = { matchType: "cluster", filter: { clusterQuery: query } };
@@ -18,6 +22,10 @@ describe("parseFilter", () => {
     ["the rule without a match type", { filter: { clusterQuery: query } }],
     ["the sections", { clusterQuery: query }],
     ["a bare query", query],
+    [
+      "a bare query beside empty sections",
+      { ...query, clusterQuery: {}, clusterMetricsQuery: null },
+    ],
     ["a query beside an empty section", { clusterQuery: query, clusterMetricsQuery: {} }],
   ])("takes %s", (_name, filter) => {
     expect(selected(parseFilter(filter))).toEqual(["c1"]);
@@ -33,6 +41,8 @@ describe("parseFilter", () => {
   it("asks both sections, and a cluster without metrics matches no metrics query", () => {
     const nodes = { aggOperator: "count", target: "nodes", operator: ">=", value: 1 };
     expect(selected(parseFilter({ clusterMetricsQuery: nodes }))).toEqual(["c1", "c2"]);
+    expect(selected(parseFilter(nodes))).toEqual(["c1", "c2"]);
+    expect(selected(parseFilter({ body: { values: { filter: nodes } } }))).toEqual(["c1", "c2"]);
     const both = { clusterQuery: query, clusterMetricsQuery: nodes };
     expect(selected(parseFilter(both))).toEqual(["c1"]);
   });
@@ -44,6 +54,15 @@ describe("parseFilter", () => {
     ],
     [{ filter: [] }, "filter.filter: expected an object, got array"],
     [{ anything: 1 }, "filter: expected clusterQuery or clusterMetricsQuery"],
+    [{ $where: "1" }, "filter: expected clusterQuery or clusterMetricsQuery, got $where"],
+    [
+      { ...query, clusterQuery: query },
+      "filter.variable: a query does not stand beside clusterQuery or clusterMetricsQuery",
+    ],
+    [
+      { filter: { aggOperator: "count", clusterMetricsQuery: query } },
+      "filter.filter.aggOperator: a query does not stand beside clusterQuery",
+    ],
     [
       { clusterQuery: { variable: "a", operator: "~", value: 1 } },
       "filter.clusterQuery.operator: Unsupported operator: ~",

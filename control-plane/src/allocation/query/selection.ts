@@ -1,9 +1,34 @@
 import { BerthError, isJsonObject, toNumber, typeName } from "@berth/service-kit";
 import type { ClusterView } from "../../fleet/cluster-view.ts";
-import { compileQuery, type Predicate } from "./cluster-query.ts";
+import { compileQuery, type Query } from "./cluster-query.ts";
+import { DocumentLook } from "./document-look.ts";
+import type { QuerySteps, Verdict } from "./query-steps.ts";
 
-/** Whether a cluster is selected. */
-export type ClusterFilter = (view: ClusterView) => boolean;
+/** Which clusters are selected: those whose document and metrics match. An absent query matches all. */
+export interface ClusterFilter {
+  readonly document: Query | undefined;
+  readonly metrics: Query | undefined;
+}
+
+/** Looks whether a cluster is selected; see {@link Query}. Without metrics it matches no query of them. */
+export function* isSelected(
+  { document, metrics }: ClusterFilter,
+  view: ClusterView,
+  steps: QuerySteps,
+): Generator<void, Verdict> {
+  steps.nextCluster();
+  if (document !== undefined) {
+    const verdict = yield* document(new DocumentLook(view.document, steps));
+    if (verdict !== true) return verdict;
+  }
+  if (metrics === undefined) return true;
+  return view.metrics !== null && (yield* metrics(new DocumentLook(view.metrics, steps)));
+}
+
+const EVERY_CLUSTER: ClusterFilter = { document: undefined, metrics: undefined };
+/** What a query consists of, when it stands without the name of its section. */
+const OF_DOCUMENTS = ["variable", "logicalOperator"];
+const OF_METRICS = ["aggOperator"];
 
 /** A parsed `search`: candidates by filter, then a policy that ranks them. */
 export interface Search {
@@ -48,7 +73,7 @@ export function parseSearch(search: Readonly<Record<string, unknown>>): Search {
       top: topOf(parameters.return, `${path}.parameters.return`),
       filter:
         Object.keys(filterRule).length === 0
-          ? () => true
+          ? EVERY_CLUSTER
           : clusterFilter(unwrap(filterRule), `${path}.parameters.filterRule`),
     };
   });
@@ -64,28 +89,38 @@ function clusterFilter(rule: Readonly<Record<string, unknown>>, path: string): C
 
 function sections(filter: Readonly<Record<string, unknown>>, path: string): ClusterFilter {
   const { clusterQuery, clusterMetricsQuery } = filter;
-  if ("variable" in filter || "logicalOperator" in filter) {
-    const matches = compileQuery(plain(filter), { path, aggregates: false });
-    return (view) => matches(view.document);
-  }
-  if (clusterQuery === undefined && clusterMetricsQuery === undefined) {
-    refuse(path, "expected clusterQuery or clusterMetricsQuery");
-  }
   const ofDocument = section(clusterQuery, { path: `${path}.clusterQuery`, aggregates: false });
   const ofMetrics = section(clusterMetricsQuery, {
     path: `${path}.clusterMetricsQuery`,
     aggregates: true,
   });
-  return (view) =>
-    (ofDocument === undefined || ofDocument(view.document)) &&
-    (ofMetrics === undefined || (view.metrics !== null && ofMetrics(view.metrics)));
+  const bare = [...OF_DOCUMENTS, ...OF_METRICS].find((key) => key in filter);
+  if (bare !== undefined) {
+    if (ofDocument !== undefined || ofMetrics !== undefined) {
+      refuse(
+        `${path}.${bare}`,
+        "a query does not stand beside clusterQuery or clusterMetricsQuery",
+      );
+    }
+    const aggregates = OF_METRICS.includes(bare);
+    const query = compileQuery(plain(filter), { path, aggregates });
+    return aggregates
+      ? { document: undefined, metrics: query }
+      : { document: query, metrics: undefined };
+  }
+  if (clusterQuery === undefined && clusterMetricsQuery === undefined) {
+    const operator = Object.keys(filter).find((key) => key.startsWith("$"));
+    const found = operator === undefined ? "" : `, got ${operator.slice(0, 40)}`;
+    refuse(path, `expected clusterQuery or clusterMetricsQuery${found}`);
+  }
+  return { document: ofDocument, metrics: ofMetrics };
 }
 
 /** An absent or empty section selects everything, as it does today. */
 function section(
   query: unknown,
   options: { readonly path: string; readonly aggregates: boolean },
-): Predicate | undefined {
+): Query | undefined {
   if (query === undefined || query === null) return undefined;
   if (isJsonObject(query) && Object.keys(query).length === 0) return undefined;
   return compileQuery(plain(query), options);

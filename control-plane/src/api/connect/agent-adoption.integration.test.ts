@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { TestAgent } from "../../testing/agents.ts";
 import { LinkServer, ORG } from "../../testing/link-server.ts";
 
-const ECHO = { kind: "echo", text: "hi" } as const;
+const ECHO = { kind: "echo", text: "hi", holdMs: 0 } as const;
 
 let directory: string;
 let server: LinkServer;

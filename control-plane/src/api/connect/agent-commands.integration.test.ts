@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { OTHER_INSTANCE, TestAgent } from "../../testing/agents.ts";
 import { LinkServer } from "../../testing/link-server.ts";
 
-const ECHO = { kind: "echo", text: "hi" } as const;
+const ECHO = { kind: "echo", text: "hi", holdMs: 0 } as const;
 const LONG = { timeoutMs: 60_000 };
 
 let directory: string;
@@ -91,7 +91,7 @@ describe("Commands", () => {
     await expect(first.orders.next()).rejects.toSatisfy(hasCode(Code.Aborted));
     await agent.complete(second.sessionId, second.command?.commandId ?? "");
     await sent;
-    const next = server.commands.send("c1", { kind: "echo", text: "next" }, LONG);
+    const next = server.commands.send("c1", { kind: "echo", text: "next", holdMs: 0 }, LONG);
     const third = await firstOrder(agent);
     expect(third.command?.order.value).toMatchObject({ text: "next" });
     await agent.complete(third.sessionId, third.command?.commandId ?? "");
@@ -163,7 +163,7 @@ describe("Commands", () => {
       agentInstanceId: OTHER_INSTANCE,
     });
     expect(await sent).toMatchObject({ kind: "refused", reason: "CONFLICT" });
-    const next = server.commands.send("c1", { kind: "echo", text: "new" }, LONG);
+    const next = server.commands.send("c1", { kind: "echo", text: "new", holdMs: 0 }, LONG);
     const { value } = await restored.commands(registered.sessionId).next();
     expect(value?.command?.order.value).toMatchObject({ text: "new" });
     await restored.complete(registered.sessionId, value?.command?.commandId ?? "");

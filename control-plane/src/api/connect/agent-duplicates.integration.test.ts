@@ -8,7 +8,7 @@ import { INSTANCE, type RegisterInit, TestAgent } from "../../testing/agents.ts"
 import { LinkServer, ORG } from "../../testing/link-server.ts";
 import { duplicateRoutes } from "../rest/duplicate-routes.ts";
 
-const ECHO = { kind: "echo", text: "hi" } as const;
+const ECHO = { kind: "echo", text: "hi", holdMs: 0 } as const;
 const instance = (n: number) => `00000000-0000-4000-8000-0000000000${n}`;
 const COPY = instance(10);
 /** The next start on a copy of the first agent's state. */

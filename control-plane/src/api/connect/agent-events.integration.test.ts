@@ -4,7 +4,8 @@ import path from "node:path";
 import { openSqliteDocumentStore, silentLogger, systemClock } from "@berth/service-kit";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { EVENT_LIMITS, openFleetEvents } from "../../fleet/fleet-events.ts";
-import { type StateStream, TestAgent } from "../../testing/agents.ts";
+import { entry, type StateStream, TestAgent } from "../../testing/agents.ts";
+import { aDocument } from "../../testing/documents.ts";
 import { LinkServer, ORG } from "../../testing/link-server.ts";
 
 let directory: string;
@@ -90,6 +91,26 @@ describe("FleetEvents", () => {
     const state = await agent.join();
     await expect(send(state, [anEvent(1, bad)])).rejects.toThrow(message);
     expect(await kept()).toEqual([]);
+  });
+
+  it("keeps the stream when the disk takes no events, says so, and takes the rest of the message in", async () => {
+    const state = await agent.join();
+    server.diskFailure = "the database cannot be written: database or disk is full";
+    const entries = [entry("cluster", 2, { ...aDocument("c1"), tags: ["new"] })];
+    state.send({ entries, events: [anEvent(1)] } as never);
+    const answer = await state.answer();
+    expect(answer).toMatchObject({ acked: 3, refused: server.diskFailure });
+    expect((await server.registry().get(ORG, "c1")).document.tags).toEqual(["new"]);
+    expect(await kept()).toEqual([]);
+    server.diskFailure = undefined;
+    expect(await send(state, [anEvent(1)])).toEqual({ acked: 4, admitted: true });
+    expect(await kept()).toHaveLength(1);
+  });
+
+  it("refuses bad events by name on a full disk too", async () => {
+    const state = await agent.join();
+    server.diskFailure = "full";
+    await expect(send(state, [anEvent(1, { kind: "Bad" })])).rejects.toThrow("events.0.kind: ");
   });
 
   it("forgets the oldest beyond its bounds of count and size", async () => {

@@ -176,7 +176,11 @@ describe("AgentService.register", () => {
   });
 
   it("refuses a message larger than its limit, compressed or not", async () => {
-    const call = agent.register({ stateDigest: "\n".repeat(200_000) });
+    const stateDigest = "\n".repeat(4 * 1024 * 1024);
+    await expect(agent.register({ stateDigest })).rejects.toSatisfy(
+      hasCode(Code.ResourceExhausted),
+    );
+    const call = agent.complete("session", "x", stateDigest);
     await expect(call).rejects.toSatisfy(hasCode(Code.ResourceExhausted));
   });
 
@@ -259,6 +263,18 @@ describe("AgentService.state and .report", () => {
     state.send({ entries: [entry("cluster", 2, aDocument("other"))] });
     await expect(state.answer()).rejects.toThrow('entry "cluster": id: expected "c1"');
     expect((await registry.get(ORG, "c1")).document.id).toBe("c1");
+  });
+
+  it("takes documents of several MiB, and none of more than 16", async () => {
+    const state = await agent.join();
+    const big = (mebibytes: number, revision: number) => {
+      const config = { pad: "x".repeat(mebibytes * 1024 * 1024) };
+      return entry("cluster", revision, { ...aDocument("c1"), config });
+    };
+    state.send({ entries: [big(15, 2)] });
+    expect(await state.answer()).toMatchObject({ acked: 3 });
+    state.send({ entries: [big(16, 3)] });
+    await expect(state.answer()).rejects.toSatisfy(hasCode(Code.ResourceExhausted));
   });
 
   it("keeps the state that it had when a snapshot holds a bad entry", async () => {

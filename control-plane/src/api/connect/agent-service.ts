@@ -10,15 +10,17 @@ import {
 import type { ConnectRouter, HandlerContext } from "@connectrpc/connect";
 import type { AgentSession } from "../../fleet/agent-session.ts";
 import type { ClusterAgents } from "../../fleet/cluster-agents.ts";
-import type { CommandAnswer } from "../../fleet/command-record.ts";
-import type { Commands, Offer } from "../../fleet/commands.ts";
+import type { CommandAnswer, OfferedOrder } from "../../fleet/command-record.ts";
+import type { Commands } from "../../fleet/commands.ts";
 import type { FleetEvents } from "../../fleet/fleet-events.ts";
 import type { FleetStores } from "../../fleet/fleet-stores.ts";
 import { takeReports } from "./report-intake.ts";
 import { takeState } from "./state-intake.ts";
 
-/** Largest message of an agent: a cluster document of 10,000 nodes fits. */
-export const MAX_AGENT_MESSAGE_BYTES = 16 * 1024 * 1024;
+/** Largest message of a stream of state or telemetry: a cluster document of 10,000 nodes fits. */
+const MAX_AGENT_MESSAGE_BYTES = 16 * 1024 * 1024;
+/** Largest message of a call that takes one: the longest result fits several times. */
+const MAX_SINGLE_MESSAGE_BYTES = 4 * 1024 * 1024;
 
 const MAX_RESULT_CHARACTERS = 256 * 1024;
 const MAX_REFUSAL_CHARACTERS = 4 * 1024;
@@ -48,31 +50,44 @@ export function agentRoutes(router: ConnectRouter, deps: AgentServiceDeps): void
     const principal = principalOf(context);
     return { agents: agents.sessions, events, principal, signal: context.signal };
   };
-  router.service(AgentService, {
-    async register(request, context) {
+  const { method } = AgentService;
+  const single = { readMaxBytes: MAX_SINGLE_MESSAGE_BYTES };
+  const stream = { readMaxBytes: MAX_AGENT_MESSAGE_BYTES };
+  router.rpc(
+    method.register,
+    async (request, context) => {
       const caller = { principal: () => principalOf(context), address: addressOf(context) };
       const registered = await agents.register(caller, request);
       const { session, reportIntervalMs, ttlMs, snapshotWanted, observeReason } = registered;
       return {
         sessionId: session.id,
-        fence: { ...stores.fence, agentIncarnation: session.incarnation },
+        fence: { ...session.told, agentIncarnation: session.incarnation },
         ...{ reportIntervalMs, ttlMs, snapshotWanted, observeReason },
         adoptedStoreIds: [...stores.adoptedStoreIds],
       };
     },
-    report: (requests, context) => takeReports(intake(context), requests),
-    state: (requests, context) => takeState(intake(context), requests),
-    commands: ({ sessionId }, context) => {
+    single,
+  );
+  router.rpc(method.report, (messages, context) => takeReports(intake(context), messages), stream);
+  router.rpc(method.state, (messages, context) => takeState(intake(context), messages), stream);
+  router.rpc(
+    method.commands,
+    ({ sessionId }, context) => {
       const session = agents.sessions.require(principalOf(context), sessionId);
       const closed = agents.sessions.opened(session, "commands");
       return giveCommands({ commands, session, closed, signal: context.signal });
     },
-    async complete(request, context) {
+    single,
+  );
+  router.rpc(
+    method.complete,
+    async (request, context) => {
       const session = agents.sessions.require(principalOf(context), request.sessionId);
       await commands.complete(session, request.commandId, answerOf(request));
       return {};
     },
-  });
+    single,
+  );
 }
 
 async function* giveCommands(given: {
@@ -85,7 +100,8 @@ async function* giveCommands(given: {
   const { commands, session, signal } = given;
   try {
     for await (const offer of commands.offers(session, signal)) {
-      yield { command: toCommand(offer, session) };
+      if (offer.kind === "term") yield { termId: offer.termId };
+      else yield { command: toCommand(offer, session) };
     }
     session.signal.throwIfAborted();
   } catch (thrown) {
@@ -96,12 +112,12 @@ async function* giveCommands(given: {
   }
 }
 
-function toCommand({ commandId, order, fence, timeoutMs }: Offer, session: AgentSession) {
+function toCommand({ commandId, order, fence, timeoutMs }: OfferedOrder, session: AgentSession) {
   return {
     commandId,
     fence: { ...fence, agentIncarnation: session.incarnation },
     timeoutMs,
-    order: { case: order.kind, value: { text: order.text } },
+    order: { case: order.kind, value: { text: order.text, holdMs: order.holdMs } },
   };
 }
 

@@ -1,5 +1,5 @@
-import type { Entry, StateRequest, StateResponse } from "@berth/proto";
-import { BerthError, toConnectError } from "@berth/service-kit";
+import type { Entry, Event, StateRequest, StateResponse } from "@berth/proto";
+import { BerthError, isBerthError, toConnectError } from "@berth/service-kit";
 import { checkKey } from "../../fleet/agent-entries.ts";
 import type { AgentSession } from "../../fleet/agent-session.ts";
 import type { AdmissionTicket } from "../../fleet/snapshot-admission.ts";
@@ -68,24 +68,37 @@ class StateStream {
   /** Tells the agent that its turn has come. */
   admission(): StateReply {
     this.#isTold = true;
-    return { ackedStreamSeq: this.#ackedSeq, snapshotAdmitted: true };
+    return { ackedStreamSeq: this.#ackedSeq, snapshotAdmitted: true, eventsRefused: "" };
   }
 
   /** Takes in a message, durably where it must be; gives its acknowledgement. */
   async take({ request, session }: StateMessage): Promise<StateReply> {
-    const { agents, events } = this.#intake;
+    const { agents } = this.#intake;
     if (request.streamSeq === 1n) this.#ticket = agents.admit(session);
     if (request.snapshot) this.#takeChunk(session, request);
     else agents.takeState(session, request.entries, false);
-    if (request.events.length > 0) await events.take(session.cluster.id, request.events);
-    this.#ackedSeq = request.streamSeq;
-    return { ackedStreamSeq: request.streamSeq, snapshotAdmitted: this.#isTold };
+    const eventsRefused = await this.#takeEvents(session, request.events);
+    const ackedStreamSeq = request.streamSeq;
+    this.#ackedSeq = ackedStreamSeq;
+    return { ackedStreamSeq, snapshotAdmitted: this.#isTold, eventsRefused };
   }
 
   /** Gives the place in the queue back. */
   leave(): void {
     this.#ticket?.leave();
     this.#ticket = undefined;
+  }
+
+  /** Keeps events; gives why they could not be kept now, else "". A disk that is full must not end the link. */
+  async #takeEvents(session: AgentSession, events: readonly Event[]): Promise<string> {
+    if (events.length === 0) return "";
+    try {
+      await this.#intake.events.take(session.cluster.id, events);
+      return "";
+    } catch (thrown) {
+      if (isBerthError(thrown) && thrown.reason === "UNAVAILABLE") return thrown.message;
+      throw thrown;
+    }
   }
 
   #takeChunk(session: AgentSession, { entries, snapshotEnd }: StateRequest): void {

@@ -1,6 +1,6 @@
 import { BerthError } from "@berth/service-kit";
 import type { FastifyInstance } from "fastify";
-import { AllocationBody, readFrame } from "../../allocation/allocation-request.ts";
+import { AllocationBody, readParsedFrame } from "../../allocation/allocation-request.ts";
 import type { Allocator } from "../../allocation/allocator.ts";
 
 /** `POST /allocate`: the HTTP twin of the allocator's WebSocket. */
@@ -17,7 +17,7 @@ export function allocateRoutes(server: FastifyInstance, allocator: Allocator): v
       const message = "the request body: expected a JSON object, got nothing";
       throw new BerthError("INVALID_ARGUMENT", message);
     }
-    const frame = readFrame(request.bodyText);
+    const frame = readParsedFrame(request.bodyText, request.body);
     const answer = await allocator.allocate(request.principal, frame, gone.signal);
     const { requestId } = frame;
     const body = requestId === undefined ? answer : { ...answer, request_id: requestId };

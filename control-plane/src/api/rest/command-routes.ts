@@ -19,12 +19,14 @@ import { LimitParameter, readLimit, sendData } from "./query-parameters.ts";
 const MAX_TEXT_BYTES = 1_024;
 const DEFAULT_TIMEOUT_MS = 10_000;
 const MAX_TIMEOUT_MS = 600_000;
+const MAX_HOLD_MS = 60_000;
 
 /** Body of `POST /clusters/<id>/ping`. */
 const PingBody = Type.Object(
   {
     text: Type.Optional(Type.String()),
     timeout_ms: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_TIMEOUT_MS })),
+    hold_ms: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_HOLD_MS })),
   },
   { additionalProperties: false },
 );
@@ -52,13 +54,21 @@ export function commandRoutes(server: FastifyInstance, commands: Commands): void
       const gone = new AbortController();
       reply.raw.once("close", () => gone.abort());
       const body = parse(PingBody, request.body === undefined ? {} : bodyObject(request));
-      const { text = "ping", timeout_ms: timeoutMs = DEFAULT_TIMEOUT_MS } = body;
+      const {
+        text = "ping",
+        timeout_ms: timeoutMs = DEFAULT_TIMEOUT_MS,
+        hold_ms: holdMs = 0,
+      } = body;
       if (Buffer.byteLength(text) > MAX_TEXT_BYTES) {
         throw new BerthError("INVALID_ARGUMENT", `text: expected at most ${MAX_TEXT_BYTES} bytes`);
       }
       const begunAtMs = performance.now();
       const options = { timeoutMs, signal: gone.signal };
-      const outcome = await commands.send(request.params.id, { kind: "echo", text }, options);
+      const outcome = await commands.send(
+        request.params.id,
+        { kind: "echo", text, holdMs },
+        options,
+      );
       const { commandId, resultJson } = requireResult(outcome, request.params.id, timeoutMs);
       const round = Math.round((performance.now() - begunAtMs) * 1_000) / 1_000;
       const data = { command_id: commandId, result: parseLossless(resultJson) };
@@ -104,11 +114,11 @@ function asReason(text: string): Reason {
 }
 
 function toWire(record: CommandRecord): Record<string, unknown> {
-  const { answer } = record;
+  const { answer, order } = record;
   return {
     command_id: record.commandId,
     cluster_id: record.clusterId,
-    order: record.order,
+    order: { kind: order.kind, text: order.text, hold_ms: order.holdMs },
     state: record.state,
     timeout_ms: record.timeoutMs,
     created_at: record.createdAt,

@@ -6,6 +6,8 @@ import type { DecisionLog } from "../../allocation/decisions/decision-log.ts";
 const MAX_LIMIT = 1_000;
 const DEFAULT_LIMIT = 50;
 
+const DECISION_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
 const DecisionParameters = Type.Object(
   {
     policy: Type.Optional(Type.String({ description: "policy_rule_uri" })),
@@ -34,7 +36,7 @@ export function decisionRoutes(
         ...(policy === undefined ? {} : { policyRuleUri: policy }),
         ...(cluster === undefined ? {} : { clusterId: cluster }),
         ...(outcome === undefined ? {} : { outcome }),
-        ...(before === undefined ? {} : { before }),
+        ...(before === undefined ? {} : { before: decisionId(before) }),
         limit: limitOf(limit),
       });
       const next = page.next === undefined ? {} : { next: page.next };
@@ -52,6 +54,12 @@ export function decisionRoutes(
       throw new BerthError("NOT_FOUND", message);
     },
   );
+}
+
+function decisionId(before: string): string {
+  if (DECISION_ID.test(before)) return before;
+  const got = JSON.stringify(before.slice(0, 60));
+  throw new BerthError("INVALID_ARGUMENT", `before: expected a decision id, got ${got}`);
 }
 
 function limitOf(text: string | undefined): number {

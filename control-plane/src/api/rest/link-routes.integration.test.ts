@@ -80,6 +80,19 @@ describe("POST /clusters/<id>/ping", () => {
     expect(command.body.data).toMatchObject({ state: "completed", cluster_id: "c1", late: false });
   });
 
+  it("passes the time on that the agent shall hold its answer", async () => {
+    const { sessionId } = await agent.join();
+    const orders = agent.commands(sessionId);
+    const pinged = post("/clusters/c1/ping", { text: "hi", hold_ms: 1_500 });
+    const { value } = await orders.next();
+    expect(value?.command?.order.value).toMatchObject({ text: "hi", holdMs: 1_500 });
+    const id = value?.command?.commandId ?? "";
+    await agent.complete(sessionId, id);
+    expect((await pinged).status).toBe(200);
+    const { body } = await get(`/commands/${id}`);
+    expect(body.data.order).toEqual({ kind: "echo", text: "hi", hold_ms: 1_500 });
+  });
+
   it("names the command when the agent does not answer in time", async () => {
     await agent.join();
     const { status, body } = await post("/clusters/c1/ping", { timeout_ms: 20 });
@@ -93,6 +106,9 @@ describe("POST /clusters/<id>/ping", () => {
     ["/clusters/c1/ping", { text: "é".repeat(513) }, 400, "text: expected at most 1024 bytes"],
     ["/clusters/c1/ping", { text: 1 }, 400, "text: expected string, got number"],
     ["/clusters/c1/ping", { timeout_ms: 0 }, 400, "timeout_ms: "],
+    ["/clusters/c1/ping", { hold_ms: 60_001 }, 400, "hold_ms: "],
+    ["/clusters/c1/ping", { hold_ms: -1 }, 400, "hold_ms: "],
+    ["/clusters/c1/ping", { hold_ms: "1" }, 400, "hold_ms: "],
     ["/clusters/c1/ping", { extra: 1 }, 400, "extra: unknown field"],
   ])("refuses %s %j by name", async (url, body, status, message) => {
     const answer = await post(url, body);
