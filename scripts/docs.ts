@@ -46,10 +46,10 @@ function missingFaultTests(): string[] {
   });
 }
 
-/** Whether a source has a test of this name that is not left out: `it("…"` or `it.each(…)("…"`. */
+/** Whether a source has a test or a suite of this name that is not left out. */
 function hasTest(source: string, name: string): boolean {
   const quoted = name.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
-  return new RegExp(`(\\b(?:it|test)|\\))\\(\\s*(["'\`])${quoted}\\2`).test(source);
+  return new RegExp(`(\\b(?:describe|it|test)|\\))\\(\\s*(["'\`])${quoted}\\2`).test(source);
 }
 
 function errorTable(): string {
