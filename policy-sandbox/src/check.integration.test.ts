@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { pythonPolicy, type Sandbox } from "./index.ts";
-import { openSandbox, policyWithBody } from "./testing/sandbox-fixture.ts";
+import { type CheckOutcome, pythonPolicy, type Sandbox } from "./index.ts";
+import { expectKind, openSandbox, policyWithBody, requestFor } from "./testing/sandbox-fixture.ts";
 
 const SOURCE = policyWithBody("return 1");
 let sandbox: Sandbox;
@@ -29,6 +29,39 @@ describe("check", () => {
         { module: "redis", file: "code/function.py", line: 3 },
         { module: "numpy.linalg", file: "code/function.py", line: 6 },
       ],
+    });
+  });
+
+  test("relative imports that cannot be resolved are named as they are written", async () => {
+    const code = pythonPolicy({
+      "code/function.py": `from . import helper, other\nfrom .helper import x\nimport pkg.deep.mod\n${SOURCE}`,
+      "code/helper.py": "from . import function\n",
+      "code/pkg/__init__.py": "from .mod import y\nfrom . import gone\nz = 1\n",
+      "code/pkg/mod.py": "from . import z, deep, lost\nfrom .missing import a\nfrom . import *\n",
+      "code/pkg/deep/mod.py": "from ..mod import y\nfrom .. import mod, z\nfrom ... import top\n",
+    });
+    const outcome = await sandbox.check(code);
+    expect(outcome.kind).toBe("ok");
+    const named = (outcome as CheckOutcome & { kind: "ok" }).unresolvedImports.map(
+      ({ file, line, module }) => `${file}:${line} ${module}`,
+    );
+    expect(named.sort()).toEqual([
+      "code/function.py:1 .helper",
+      "code/function.py:1 .other",
+      "code/helper.py:1 .function",
+      "code/pkg/__init__.py:2 .gone",
+      "code/pkg/deep/mod.py:3 ...top",
+      "code/pkg/mod.py:1 .lost",
+      "code/pkg/mod.py:2 .missing",
+    ]);
+  });
+
+  test("a relative import says when it runs what the check has said", async () => {
+    const files = { "code/function.py": `from . import helper\n${SOURCE}`, "code/helper.py": "" };
+    const outcome = await sandbox.evaluate({ ...requestFor(""), code: pythonPolicy(files) });
+    expect(expectKind(outcome, "raised").error).toMatchObject({
+      type: "ImportError",
+      message: "attempted relative import with no known parent package",
     });
   });
 

@@ -338,11 +338,32 @@ describe("output", () => {
     ["a = []\nfor n in range(100): a = [a]\nreturn a", /^result(\[0\]){64}$/, "nested too deeply"],
     ["return 'x' * (2 << 20)", "result", /bytes as JSON, at most 1048576 are allowed/],
     ["context['x'] = {1}\nreturn 1", "context.x", "set is not valid JSON"],
+    ["return {1: 'a', '1': 'b'}", 'result["1"]', /the keys 1 and '1' are one in JSON/],
+    ["return [{'x': ({'true': 0, True: 1},)}]", "result[0].x[0].true", /'true' and True are one/],
+    ["return {'null': 0, 'x': 1, None: 1}", "result.null", /'null' and None are one/],
+    ["return {1.5: 0, '1.5': 1}", 'result["1.5"]', /1.5 and '1.5' are one/],
+    [
+      "import collections\nreturn collections.OrderedDict({2: 0, '2': 1})",
+      'result["2"]',
+      /are one/,
+    ],
+    [
+      "class K(str):\n    __hash__ = object.__hash__\n    __eq__ = object.__eq__\nreturn {K('a'): 0, K('a'): 1}",
+      "result.a",
+      /the keys 'a' and 'a' are one/,
+    ],
+    ["context['x'] = {1: 'a', '1': 'b'}\nreturn 1", 'context.x["1"]', /are one in JSON/],
     ["context['x'] = 'y' * (300 << 10)\nreturn 1", "context", /at most 262144 are allowed/],
   ])("%j is refused with the place", async (body, path, message) => {
     const outcome = expectKind(await run(body), "invalid_result");
     expect(outcome.path).toMatch(path);
     expect(outcome.message).toMatch(message);
+  });
+
+  test("keys that are no strings are written as JSON writes them, as long as they stay apart", async () => {
+    expect(await resultOf("return {1: {'a': 0, True: 1}, '2': {None: 0, 1.5: 1, 'None': 2}}")).toBe(
+      '{"1": {"a": 0, "true": 1}, "2": {"null": 0, "1.5": 1, "None": 2}}',
+    );
   });
 
   test("tuples become arrays, None is null and any text survives", async () => {

@@ -75,6 +75,22 @@ describe("data files", () => {
   });
 });
 
+test.each([
+  ["isinstance", "builtins.isinstance = None", /TypeError\("'NoneType' object is not callable"\)/],
+  ["len", "builtins.len = lambda x: 1 / 0", /ZeroDivisionError/],
+  ["everything", "vars(builtins).clear()", /NameError/],
+])(
+  "a policy that replaces a builtin (%s) is told so, and costs one worker",
+  async (_name, line, what) => {
+    const body = `import builtins\n${line}\nreturn 1`;
+    const outcome = expectKind(await sandbox.evaluate(requestFor(policyWithBody(body))), "crashed");
+    expect(outcome.cause).toBe("trap");
+    expect(outcome.message).toMatch(what);
+    expect(outcome.message).toMatch(/^the interpreter failed: .* changed Python's builtins$/);
+    expectKind(await sandbox.evaluate(requestFor(policyWithBody("return 1"))), "returned");
+  },
+);
+
 describe("with JavaScript reached through the host call", () => {
   const REACH = [
     "import sys",

@@ -114,17 +114,6 @@ test("a signal cancels a queued evaluation and kills a running one", async () =>
   expectKind(await sandbox.evaluate(requestFor(QUICK)), "returned");
 });
 
-test("a worker that is killed from outside costs its evaluation only", async () => {
-  const sandbox = open();
-  await sandbox.ready();
-  const lost = sandbox.evaluate(SLEEP);
-  await until(() => sandbox.stats().running === 1);
-  const victim = sandbox.stats().workers.find((worker) => worker.state === "running");
-  process.kill(victim?.pid ?? 0, "SIGKILL");
-  expect(await lost).toMatchObject({ kind: "crashed", cause: "exit" });
-  expectKind(await sandbox.evaluate(requestFor(QUICK)), "returned");
-});
-
 test("closing kills every worker and cancels what runs and waits", async () => {
   const sandbox = open();
   await sandbox.ready();

@@ -5,8 +5,15 @@ import { type AskedInput, askCaller } from "./ask-caller.ts";
 import type { ContextUse } from "./context-use.ts";
 import { answerHostCall, raiseReply } from "./host-calls.ts";
 import type { InputCheck, InputMode, InputTrust } from "./input-trust.ts";
-import type { AnswerContext, EndCause, Job, JobReply } from "./job.ts";
-import type { PoolWorker, Refusal } from "./pool-task.ts";
+import {
+  type AnswerContext,
+  type EndCause,
+  endMessage,
+  type Job,
+  type JobReply,
+  mayRunElsewhere,
+} from "./job.ts";
+import { NotBegun, type PoolWorker, type Refusal } from "./pool-task.ts";
 import type { PreparedRequest, RequestChecks } from "./prepare-request.ts";
 import { evaluationJob, evaluationReplyBytes, type ResidentUse } from "./request-parts.ts";
 import type { CheckedResidents } from "./resident-input.ts";
@@ -41,12 +48,13 @@ export async function evaluateOn(
   worker: PoolWorker,
   prepared: PreparedRequest,
   on: EvaluationParts & { readonly queuedMs: number },
-): Promise<EvaluationOutcome> {
+): Promise<EvaluationOutcome | NotBegun<EvaluationOutcome>> {
   const asked = await askCaller(prepared, on.checks);
   if ("kind" in asked) return asked;
   const { tenant } = prepared.request;
   if (!asked.context.isEmpty) on.contexts.noteKept(tenant);
   const outcome = await runOn(worker, { prepared, asked }, on);
+  if (outcome instanceof NotBegun) return outcome;
   if (outcome.kind === "returned") keepContext(prepared.request, { asked, outcome }, on.contexts);
   return outcome;
 }
@@ -69,7 +77,7 @@ async function runOn(
   worker: PoolWorker,
   { prepared, asked }: { readonly prepared: PreparedRequest; readonly asked: AskedInput },
   on: EvaluationParts & { readonly queuedMs: number },
-): Promise<EvaluationOutcome> {
+): Promise<EvaluationOutcome | NotBegun<EvaluationOutcome>> {
   const { request } = prepared;
   const { residents: wanted, context } = asked;
   const startedAt = performance.now();
@@ -91,7 +99,10 @@ async function runOn(
     coldStart: !loaded,
   };
   const run = { prepared, trust: on.trust, mode: residents?.mode ?? null, facts };
-  if (reply.kind === "ended") return outcomeOfEnd(reply.cause, reply.message, run);
+  if (reply.kind === "ended") {
+    const outcome = outcomeOfEnd(reply.cause, endMessage(reply), run);
+    return mayRunElsewhere(reply) ? new NotBegun(outcome) : outcome;
+  }
   return outcomeOfReply(worker, reply, run);
 }
 

@@ -54,6 +54,18 @@ test("the newest is found among items that have been taken and removed in any or
   expect(queue.size).toBe(497);
 });
 
+test("an item that is put first is its tenant's oldest, and the order of the rest stays", () => {
+  const queue = queueOf({ a: ["a1", "a2"], b: ["b1"] });
+  queue.addFirst("a", "a0");
+  queue.addFirst("c", "c0");
+  expect(queue.tenants()).toEqual(["a", "b", "c"]);
+  expect(queue.size).toBe(5);
+  expect(queue.takeNewestOfLongest("a")).toBe("a2");
+  expect([queue.take("a"), queue.take("a"), queue.take("a")]).toEqual(["a0", "a1", undefined]);
+  expect([queue.take("c"), queue.take("b")]).toEqual(["c0", "b1"]);
+  expect(queue.size).toBe(0);
+});
+
 test("an item that is added again is the newest", () => {
   const queue = queueOf({ a: ["a1", "a2"] });
   queue.remove("a", "a1");

@@ -20,6 +20,14 @@ export class FairQueue<T> {
     this.#size += 1;
   }
 
+  /** Adds an item that does not wait yet ahead of the tenant's others. */
+  addFirst(tenant: string, item: T): void {
+    const line = this.#byTenant.get(tenant) ?? new Line<T>();
+    line.addFirst(item);
+    this.#byTenant.set(tenant, line);
+    this.#size += 1;
+  }
+
   /** Everything that waits, as it is now. */
   items(): { tenant: string; item: T }[] {
     return [...this.#byTenant].flatMap(([tenant, line]) =>
@@ -97,6 +105,14 @@ class Line<T> {
     if (this.#newest !== null) this.#newest.newer = place;
     this.#newest = place;
     this.#places.set(item, place);
+  }
+
+  /** Costs as much as the line is long. */
+  addFirst(item: T): void {
+    const all = [item, ...this.#places.keys()];
+    this.#places.clear();
+    this.#newest = null;
+    for (const one of all) this.add(one);
   }
 
   remove(item: T): boolean {

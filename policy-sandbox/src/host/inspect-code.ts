@@ -2,8 +2,8 @@ import { DEFAULT_LIMITS } from "../limits.ts";
 import type { CheckOutcome, UnpackOutcome } from "../outcome.ts";
 import { FrameError } from "../protocol/frames.ts";
 import { raiseReply } from "./host-calls.ts";
-import type { Job, JobReply } from "./job.ts";
-import type { PoolWorker } from "./pool-task.ts";
+import { type Job, type JobReply, mayRunElsewhere } from "./job.ts";
+import { NotBegun, type PoolWorker } from "./pool-task.ts";
 import { runMessage, runnerSections } from "./request-parts.ts";
 import { parseCheckReply, parseUnpackReply } from "./runner-replies.ts";
 
@@ -34,7 +34,10 @@ const REASONS = [
 ] as const;
 
 /** Unpacks an archive on a worker, which is not used again: its bytes may be anybody's. */
-export async function unpackOn(worker: PoolWorker, archive: Uint8Array): Promise<UnpackOutcome> {
+export async function unpackOn(
+  worker: PoolWorker,
+  archive: Uint8Array,
+): Promise<UnpackOutcome | NotBegun<UnpackOutcome>> {
   const header = { operation: "unpack", limits: UNPACK_LIMITS };
   const reply = await worker.run(toolJob(header, { archive }, UNPACK_REPLY_BYTES));
   worker.discard("it has unpacked an archive");
@@ -43,6 +46,7 @@ export async function unpackOn(worker: PoolWorker, archive: Uint8Array): Promise
     return { kind: "refused", reason: "too_large", message };
   }
   if (reply.kind === "ended") {
+    if (mayRunElsewhere(reply)) return new NotBegun(unavailable(reply.message));
     const message = `the archive broke its reader: ${reply.message}`;
     return { kind: "refused", reason: "corrupt", message };
   }
@@ -52,7 +56,7 @@ export async function unpackOn(worker: PoolWorker, archive: Uint8Array): Promise
     const reason = REASONS.find((known) => known === parsed.reason) ?? "corrupt";
     return { kind: "refused", reason, message: parsed.message };
   } catch (error) {
-    return { kind: "unavailable", message: messageOf(error) };
+    return unavailable(messageOf(error));
   }
 }
 
@@ -60,13 +64,14 @@ export async function unpackOn(worker: PoolWorker, archive: Uint8Array): Promise
 export async function checkOn(
   worker: PoolWorker,
   files: Readonly<Record<string, string>>,
-): Promise<CheckOutcome> {
+): Promise<CheckOutcome | NotBegun<CheckOutcome>> {
   const header = { operation: "check", limits: { logBytes: 0 } };
   const parts = { files: JSON.stringify(files) };
   const reply = await worker.run(toolJob(header, parts, CHECK_REPLY_BYTES));
-  if (isLate(reply)) return { kind: "unavailable", message: "the code takes too long to read" };
+  if (isLate(reply)) return unavailable("the code takes too long to read");
   if (reply.kind === "ended") {
-    return { kind: "unavailable", message: `the code broke its reader: ${reply.message}` };
+    if (mayRunElsewhere(reply)) return new NotBegun(unavailable(reply.message));
+    return unavailable(`the code broke its reader: ${reply.message}`);
   }
   try {
     const { problems, unresolvedImports } = parseCheckReply(reply.sections);
@@ -74,8 +79,12 @@ export async function checkOn(
     return { kind: "refused", problems, unresolvedImports };
   } catch (error) {
     worker.discard("it broke the protocol");
-    return { kind: "unavailable", message: messageOf(error) };
+    return unavailable(messageOf(error));
   }
+}
+
+function unavailable(message: string): { kind: "unavailable"; message: string } {
+  return { kind: "unavailable", message };
 }
 
 function isLate(reply: JobReply): boolean {

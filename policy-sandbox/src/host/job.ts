@@ -1,4 +1,4 @@
-import type { RunMessage } from "../protocol/messages.ts";
+import { EXIT, type RunMessage } from "../protocol/messages.ts";
 import type { RunFacts } from "./worker-messages.ts";
 
 /** One run, as the process sees it. */
@@ -44,4 +44,34 @@ export type JobReply =
       readonly cause: EndCause;
       readonly message: string;
       readonly cpuMs: number;
+      /** False when the worker cannot have done anything of the job: it may run on another one. */
+      readonly begun: boolean;
     };
+
+type Ended = Extract<JobReply, { kind: "ended" }>;
+
+const TOLD_AS_IT_IS: readonly EndCause[] = ["wall", "cpu", "canceled", "closed"];
+
+/** Whether a job whose worker has ended is as good as new: neither did it begin, nor was it meant to end. */
+export function mayRunElsewhere({ begun, cause }: Ended): boolean {
+  return !begun && !TOLD_AS_IT_IS.includes(cause);
+}
+
+/** The message of a worker's end, as it is told of a job. */
+export function endMessage(ended: Ended): string {
+  return mayRunElsewhere(ended) ? `${ended.message} before the policy began` : ended.message;
+}
+
+/** Why a process ended that nobody here has killed. */
+export function endOf(
+  code: number | null,
+  signal: NodeJS.Signals | null,
+  stderr: string,
+): { cause: EndCause; message: string } {
+  if (code === EXIT.wall) return { cause: "wall", message: "the policy ignored its deadline" };
+  if (code === EXIT.cpu) return { cause: "cpu", message: "the policy ignored its deadline" };
+  const how = signal === null ? `left with code ${String(code)}` : `was ended by ${signal}`;
+  const oom = stderr.includes("JavaScript heap out of memory");
+  if (oom) return { cause: "memory", message: "the worker's heap overflowed" };
+  return { cause: "exit", message: `the worker ${how}` };
+}

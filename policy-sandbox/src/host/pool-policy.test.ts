@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { chooseWorker, poolLimits, type WorkerView } from "./pool-policy.ts";
+import { chooseWorker, poolLimits, type WorkerView, wantsWorker } from "./pool-policy.ts";
 
 const idle = (tenant: string | null, usedAt = 0): WorkerView => ({ tenant, state: "idle", usedAt });
 const busy = (tenant: string): WorkerView => ({ tenant, state: "running", usedAt: 9 });
@@ -37,4 +37,18 @@ test("one tenant may take all but one of the running evaluations, and at least o
   expect(poolLimits({ maxRunning: 1 })).toMatchObject({ maxRunning: 1, maxPerTenant: 1 });
   expect(poolLimits({})).toMatchObject({ maxQueued: 1_000 });
   expect(poolLimits({}).maxRunning).toBeGreaterThanOrEqual(2);
+});
+
+test("there is a spare, and one for each tenant that waits, as far as there is room", () => {
+  const limits = { maxWorkers: 2, maxRunning: 2 };
+  const needs = { waiting: 0, starting: 0 };
+  expect(wantsWorker([], needs, limits)).toBe(true);
+  expect(wantsWorker([idle(null)], needs, limits)).toBe(false);
+  expect(wantsWorker([], { waiting: 0, starting: 1 }, limits)).toBe(false);
+  expect(wantsWorker([idle(null)], { waiting: 2, starting: 0 }, limits)).toBe(true);
+  expect(wantsWorker([idle(null), idle(null)], { waiting: 9, starting: 0 }, limits)).toBe(false);
+  expect(wantsWorker([busy("a"), busy("b")], needs, limits)).toBe(true);
+  expect(wantsWorker([busy("a"), busy("b"), busy("c")], needs, limits)).toBe(false);
+  const stopping: WorkerView = { tenant: "a", state: "stopping", usedAt: 1 };
+  expect(wantsWorker([busy("a"), busy("b"), stopping], needs, limits)).toBe(true);
 });

@@ -74,3 +74,20 @@ export function chooseWorker<W extends WorkerView>(
     .sort((one, other) => one.usedAt - other.usedAt);
   return oldest === undefined ? { kind: "wait" } : { kind: "use", worker: spare, evict: oldest };
 }
+
+/** Whether one more worker is to be started: there is to be a spare, and one for each tenant that waits. */
+export function wantsWorker(
+  workers: Iterable<WorkerView>,
+  { waiting, starting }: { readonly waiting: number; readonly starting: number },
+  limits: Pick<PoolLimits, "maxWorkers" | "maxRunning">,
+): boolean {
+  let live = starting;
+  let spares = starting;
+  for (const { state, tenant } of workers) {
+    if (state === "stopping" || state === "starting") continue;
+    live += 1;
+    if (tenant === null) spares += 1;
+  }
+  const wanted = Math.max(1, Math.min(waiting, limits.maxRunning));
+  return spares < wanted && live < limits.maxWorkers + 1;
+}

@@ -16,13 +16,23 @@ export interface PoolWorker {
   discard(reason: string): void;
 }
 
+/** A task's worker ended before it had taken the task: it may be tried on another one. */
+export class NotBegun<T> {
+  /** What the task comes to when it is not tried again. */
+  readonly outcome: T;
+
+  constructor(outcome: T) {
+    this.outcome = outcome;
+  }
+}
+
 /** Something to do on a worker of one tenant. */
 export interface Task<T> {
   readonly tenant: string;
   readonly signal?: AbortSignal | undefined;
   /** Asked when its turn has come: whether no other of the tenant may run meanwhile. Default: others may. */
   readonly runsAlone?: () => boolean;
-  readonly work: (worker: PoolWorker, queuedMs: number) => Promise<T>;
+  readonly work: (worker: PoolWorker, queuedMs: number) => Promise<T | NotBegun<T>>;
 }
 
 /** Why a task did not reach a worker. */

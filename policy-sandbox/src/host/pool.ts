@@ -1,6 +1,6 @@
 import type { SandboxEvent, SandboxStats, WorkerState } from "../sandbox-types.ts";
-import { chooseWorker, type PoolLimits } from "./pool-policy.ts";
-import type { PoolParts, PoolWorker, Refusal, Task } from "./pool-task.ts";
+import { chooseWorker, type PoolLimits, wantsWorker } from "./pool-policy.ts";
+import { NotBegun, type PoolParts, type PoolWorker, type Refusal, type Task } from "./pool-task.ts";
 import { readUsageNow } from "./process-usage.ts";
 import type { SnapshotStore } from "./snapshot.ts";
 import { pyodideDir, xzScript } from "./spawn-worker.ts";
@@ -20,6 +20,8 @@ interface Queued extends Waiting {
   readonly start: (entry: Entry) => void;
 }
 
+/** Workers that may die under a task before they have taken it; the last one's end is told. */
+const MAX_TRIES = 3;
 const BACKOFF_MIN_MS = 250;
 const BACKOFF_MAX_MS = 30_000;
 
@@ -64,16 +66,26 @@ export class Pool {
     const onAbort = () => {
       if (this.#turns.leave(queued)) resolve({ kind: "canceled" });
     };
+    let tries = 0;
+    const attempt = async (entry: Entry): Promise<T | Refusal | null> => {
+      tries += 1;
+      const result = await task.work(entry, performance.now() - queuedAt);
+      if (!(result instanceof NotBegun)) return result;
+      if (this.#closed || task.signal?.aborted === true) return { kind: "canceled" };
+      if (tries === MAX_TRIES) return result.outcome;
+      task.signal?.addEventListener("abort", onAbort, { once: true });
+      this.#turns.putBack(queued);
+      return null;
+    };
     const queued: Queued = {
       tenant: task.tenant,
       runsAlone: task.runsAlone ?? (() => false),
       queuedAt,
       start: (entry) => {
         task.signal?.removeEventListener("abort", onAbort);
-        this.#work(entry, () => task.work(entry, performance.now() - queuedAt)).then(
-          resolve,
-          reject,
-        );
+        this.#work(entry, () => attempt(entry)).then((outcome) => {
+          if (outcome !== null) resolve(outcome);
+        }, reject);
       },
       refuse: (refusal) => {
         task.signal?.removeEventListener("abort", onAbort);
@@ -93,7 +105,7 @@ export class Pool {
       return {
         pid: entry.process.pid,
         tenant: entry.tenant,
-        state: entry.state,
+        state: entry.process.alive ? entry.state : "stopping",
         evaluations: entry.evaluations,
         ...(usage === null ? {} : { rssMiB: Math.round(usage.rssMiB) }),
       };
@@ -117,7 +129,7 @@ export class Pool {
     if (this.#closed) return;
     for (const tenant of this.#turns.tenants()) {
       if (!this.#turns.mayStart(tenant)) continue;
-      const choice = chooseWorker(this.#workers, tenant, this.#limits);
+      const choice = chooseWorker(this.#living(), tenant, this.#limits);
       if (choice.kind === "wait") continue;
       if (choice.evict !== null) this.#stop(choice.evict, "another policy needs its place");
       this.#turns.start(tenant)?.start(this.#occupy(choice.worker, tenant));
@@ -127,13 +139,18 @@ export class Pool {
     if (this.#canServeMore()) this.#dispatch();
   }
 
+  /** One that has died is forgotten a moment later. */
+  #living(): Entry[] {
+    return [...this.#workers].filter(({ process }) => process.alive);
+  }
+
   #canServeMore(): boolean {
     return this.#turns
       .tenants()
       .some(
         (tenant) =>
           this.#turns.mayStart(tenant) &&
-          chooseWorker(this.#workers, tenant, this.#limits).kind === "use",
+          chooseWorker(this.#living(), tenant, this.#limits).kind === "use",
       );
   }
 
@@ -169,22 +186,13 @@ export class Pool {
   /** Keeps one spare, and more while tenants wait for one. */
   #startWorkers(): void {
     if (this.#closed || this.#retryTimer !== null) return;
-    while (this.#starting < this.#limits.maxStarting && this.#wantsWorker()) {
+    while (this.#starting < this.#limits.maxStarting) {
+      const waiting = this.#turns.tenants().length;
+      const needs = { waiting, starting: this.#starting };
+      if (!wantsWorker(this.#living(), needs, this.#limits)) return;
       this.#starting += 1;
       void this.#startWorker();
     }
-  }
-
-  #wantsWorker(): boolean {
-    let live = this.#starting;
-    let spares = this.#starting;
-    for (const entry of this.#workers) {
-      if (entry.state === "stopping" || entry.state === "starting") continue;
-      live += 1;
-      if (entry.tenant === null) spares += 1;
-    }
-    const wanted = Math.max(1, Math.min(this.#turns.tenants().length, this.#limits.maxRunning));
-    return spares < wanted && live < this.#limits.maxWorkers + 1;
   }
 
   async #startWorker(): Promise<void> {
@@ -254,7 +262,11 @@ export class Pool {
       backoffMs * (0.5 + Math.random() / 2),
     );
     // Whoever has a live worker goes on waiting for that one; the others are told.
-    const served = new Set([...this.#workers].filter(isBound).map((entry) => entry.tenant));
+    const served = new Set(
+      this.#living()
+        .filter(isBound)
+        .map((entry) => entry.tenant),
+    );
     this.#turns.refuse(({ tenant, queuedAt }) => {
       if (served.has(tenant)) return null;
       const queuedMs = performance.now() - queuedAt;
@@ -267,7 +279,7 @@ export class Pool {
   }
 
   #hasIdleSpare(): boolean {
-    return [...this.#workers].some((entry) => entry.tenant === null && entry.state === "idle");
+    return this.#living().some((entry) => entry.tenant === null && entry.state === "idle");
   }
 
   #settleSpareWaiters(error: Error | null): void {

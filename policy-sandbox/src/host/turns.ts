@@ -38,6 +38,11 @@ export class Turns<W extends Waiting> {
     this.#queue.add(waiting.tenant, waiting);
   }
 
+  /** Lets one wait again that was started but has not begun: it is its tenant's next. */
+  putBack(waiting: W): void {
+    this.#queue.addFirst(waiting.tenant, waiting);
+  }
+
   /** Refuses what is too much after a newcomer of this tenant: the newest of the tenant that has most waiting. */
   trim(newcomer: string): void {
     const { maxQueued } = this.#limits;

@@ -10,6 +10,7 @@ export interface RunFacts {
 export type WorkerMessage =
   | { readonly type: "ready" }
   | { readonly type: "snapshot"; readonly sections: readonly Uint8Array[] }
+  | { readonly type: "started"; readonly id: number }
   | { readonly type: "call"; readonly id: number; readonly seq: number; readonly text: string }
   | {
       readonly type: "done";
@@ -35,6 +36,8 @@ export function parseWorkerMessage(frame: Frame): WorkerMessage {
       return { type: "ready" };
     case "snapshot":
       return { type: "snapshot", sections };
+    case "started":
+      return { type: "started", id: wholeNumber(header, "id") };
     case "call":
       return {
         type: "call",

@@ -1,15 +1,12 @@
 import { encodeFrame, type Frame, FrameError, FrameReader } from "../protocol/frames.ts";
-import {
-  BELL,
-  EXIT,
-  SHORT_RUN_MS,
-  WATCHDOG_SLACK_MS,
-  type WorkerConfig,
-} from "../protocol/messages.ts";
-import type { EndCause, Job, JobReply } from "./job.ts";
+import { BELL, SHORT_RUN_MS, WATCHDOG_SLACK_MS, type WorkerConfig } from "../protocol/messages.ts";
+import { type EndCause, endOf, type Job, type JobReply } from "./job.ts";
 import { type ProcessUsage, readUsage } from "./process-usage.ts";
 import { type SpawnedWorker, spawnWorker } from "./spawn-worker.ts";
 import { parseWorkerMessage, type WorkerMessage } from "./worker-messages.ts";
+
+/** What a worker says of a run. */
+type RunAnswer = Extract<WorkerMessage, { id: number }>;
 
 const START_DEADLINE_MS = 60_000;
 // An evaluation that is over sooner is never looked at: what it can use in that time is not worth the reading.
@@ -18,12 +15,16 @@ const POLL_MS = 50;
 const EXCESS_HOST_CALLS = 64;
 const STDERR_CHARS = 4_000;
 const IDLE_FRAME_BYTES = 64 * 1024;
+// A broken channel is the first that is seen of a process that ends; how it ends follows at once.
+const EXIT_WAIT_MS = 500;
 
 interface Running {
   readonly id: number;
   readonly job: Job;
   readonly resolve: (reply: JobReply) => void;
   readonly timers: NodeJS.Timeout[];
+  /** The worker has said that it has all of the job. */
+  begun: boolean;
   /** Made when a host call needs it: most runs have none. */
   abort: AbortController | null;
   readonly startedAt: number;
@@ -41,12 +42,15 @@ export class WorkerProcess {
   readonly #spawned: SpawnedWorker;
   readonly #reader: FrameReader;
   readonly #ready = Promise.withResolvers<Frame["sections"]>();
-  readonly #exited = Promise.withResolvers<void>();
+  readonly #whenGone = Promise.withResolvers<void>();
   #startTimer: NodeJS.Timeout | null;
   #running: Running | null = null;
   #nextId = 1;
   #end: { cause: EndCause; message: string } | null = null;
   #stderr = "";
+  /** What it has said last may still be on its way. */
+  #exited = false;
+  #breakTimer: NodeJS.Timeout | null = null;
   #gone = false;
 
   constructor(config: WorkerConfig, startFrameBytes = IDLE_FRAME_BYTES) {
@@ -64,8 +68,9 @@ export class WorkerProcess {
     return this.#spawned.child.pid ?? 0;
   }
 
+  /** False as soon as anything is known of its end. */
   get alive(): boolean {
-    return this.#end === null && !this.#gone;
+    return this.#end === null && this.#breakTimer === null && !this.#exited && !this.#gone;
   }
 
   /** Why the process ended or is about to; empty while it lives. */
@@ -80,15 +85,15 @@ export class WorkerProcess {
 
   /** Resolves when the process is gone. Never rejects. */
   get exited(): Promise<void> {
-    return this.#exited.promise;
+    return this.#whenGone.promise;
   }
 
   /** Runs one job. Never rejects; the hard deadline is the job's wall time plus its grace. */
   run(job: Job): Promise<JobReply> {
     const { promise, resolve } = Promise.withResolvers<JobReply>();
     if (!this.alive || this.#running !== null) {
-      const end = this.#end ?? { cause: "exit", message: "the worker is not available" };
-      resolve({ kind: "ended", ...end, cpuMs: 0 });
+      const told = this.alive ? Promise.resolve() : this.exited;
+      void told.then(() => resolve(this.#endedReply(null)));
       return promise;
     }
     const id = this.#nextId;
@@ -99,6 +104,7 @@ export class WorkerProcess {
       job,
       resolve,
       timers: [],
+      begun: false,
       abort: null,
       startedAt: performance.now(),
       calls: 0,
@@ -129,19 +135,26 @@ export class WorkerProcess {
     stderr.on("data", (chunk: string) => {
       this.#stderr = (this.#stderr + chunk).slice(-STDERR_CHARS);
     });
-    // A broken pipe is followed by the exit, which tells more.
-    for (const stream of [input, output, stderr]) {
-      stream.on("error", () => this.kill("exit", "the worker's channel broke"));
-    }
+    for (const stream of [input, output, stderr]) stream.on("error", () => this.#break());
     child.on("error", (error) => {
       this.kill("spawn", `the worker could not be started: ${error.message}`);
       if (child.pid === undefined) this.#finish(null, null);
     });
+    child.on("exit", () => {
+      this.#exited = true;
+      if (this.#breakTimer !== null) clearTimeout(this.#breakTimer);
+    });
     child.on("close", (code, signal) => this.#finish(code, signal));
   }
 
-  #receive(chunk: Buffer): void {
+  #break(): void {
     if (!this.alive) return;
+    const kill = () => this.kill("exit", "the worker's channel broke");
+    this.#breakTimer = setTimeout(kill, EXIT_WAIT_MS);
+  }
+
+  #receive(chunk: Buffer): void {
+    if (this.#end !== null) return;
     try {
       for (const frame of this.#reader.push(chunk)) this.#handle(parseWorkerMessage(frame));
     } catch (error) {
@@ -160,6 +173,15 @@ export class WorkerProcess {
     }
     const running = this.#running;
     if (running === null || message.id !== running.id) throw new FrameError("answer out of turn");
+    this.#handleOf(running, message);
+  }
+
+  #handleOf(running: Running, message: RunAnswer): void {
+    if (running.begun === (message.type === "started")) throw new FrameError("start out of turn");
+    if (message.type === "started") {
+      running.begun = true;
+      return;
+    }
     if (running.answering) throw new FrameError("frame while a host call is open");
     if (message.type === "call") {
       if (message.seq !== running.calls + 1) throw new FrameError("host call out of sequence");
@@ -245,27 +267,19 @@ export class WorkerProcess {
     this.#ready.reject(
       new Error(`${end.message}${this.#stderr === "" ? "" : `: ${this.#stderr}`}`),
     );
-    const first = this.#running?.firstUsage?.cpuMs ?? 0;
-    const cpuMs = Math.max(0, (this.#running?.lastUsage?.cpuMs ?? 0) - first);
-    this.#settle({ kind: "ended", ...end, cpuMs });
-    this.#exited.resolve();
+    this.#settle(this.#endedReply(this.#running));
+    this.#whenGone.resolve();
+  }
+
+  #endedReply(running: Running | null): JobReply {
+    const end = this.#end ?? { cause: "exit", message: "the worker is not available" };
+    const first = running?.firstUsage?.cpuMs ?? 0;
+    const cpuMs = Math.max(0, (running?.lastUsage?.cpuMs ?? 0) - first);
+    return { kind: "ended", ...end, cpuMs, begun: running?.begun ?? false };
   }
 }
 
 function bellFor({ wallMs, graceMs }: Job["message"]): Uint8Array {
   const short = wallMs + graceMs + WATCHDOG_SLACK_MS < SHORT_RUN_MS;
   return Uint8Array.of(short ? BELL.short : BELL.long);
-}
-
-function endOf(
-  code: number | null,
-  signal: NodeJS.Signals | null,
-  stderr: string,
-): { cause: EndCause; message: string } {
-  if (code === EXIT.wall) return { cause: "wall", message: "the policy ignored its deadline" };
-  if (code === EXIT.cpu) return { cause: "cpu", message: "the policy ignored its deadline" };
-  const how = signal === null ? `left with code ${String(code)}` : `was ended by ${signal}`;
-  const oom = stderr.includes("JavaScript heap out of memory");
-  if (oom) return { cause: "memory", message: "the worker's heap overflowed" };
-  return { cause: "exit", message: `the worker ${how}` };
 }

@@ -37,7 +37,11 @@ export const SHORT_RUN_MS = 32_000;
 /** How long after wall limit and grace the worker's own watchdog ends it, when no host is left to do so. */
 export const WATCHDOG_SLACK_MS = 500;
 
-/** Host to worker: run one request. The first section is the Python runner's request, UTF-8 (runner.py). */
+/**
+ * Host to worker: run one request. The worker's first answer is `started` with this id, when it has read all of
+ * the request and before it does anything of it: a request whose worker ended without that may run elsewhere.
+ * The first section is the Python runner's request, UTF-8 (runner.py).
+ */
 export interface RunMessage {
   readonly type: "run";
   readonly id: number;

@@ -98,6 +98,7 @@ function run(
   const cpuBefore = threadCpu();
   current.id = id;
   current.calls = 0;
+  channel.send({ type: "started", id });
   realm.setCaps(message.memoryBytes, message.fileBytes);
   const [header, ...rest] = sections;
   const request = { header: decoder.decode(header), sections: rest, wallMs, cpuMs, graceMs };

@@ -80,6 +80,7 @@ const REALM_SCRIPTS = [
   "file-cap",
   "start",
   "xz",
+  "describe",
   "freeze",
   "bridge",
 ] as const;

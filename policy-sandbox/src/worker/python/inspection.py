@@ -9,6 +9,25 @@ from . import loader
 _PROBLEM_CHARS = 500
 
 
+class Bundle:
+    """The policy's files: what they find with an import, and what their packages define."""
+
+    def __init__(self, sources, trees):
+        self._finder = loader.BundleFinder()
+        self._finder.files = sources
+        self._trees = trees
+
+    def has(self, module):
+        return self._finder.find_spec(module) is not None
+
+    def package_has(self, package, name, node):
+        """Whether this `from package import name` finds a module or something that the package binds elsewhere."""
+        if name == "*" or self.has("%s.%s" % (package, name)):
+            return True
+        tree = self._trees.get(package.replace(".", "/") + "/__init__.py")
+        return tree is not None and any(_binds_in(one, name) for one in ast.walk(tree) if one is not node)
+
+
 def inspect(files):
     """{"problems": […], "unresolved": […]} as plain values."""
     problems = []
@@ -17,15 +36,14 @@ def inspect(files):
     if "function.py" not in sources:
         known = ", ".join(sorted(files)[:10]) or "nothing"
         problems.append(_problem("missing_entry", "code/function.py is missing; there is: %s" % known))
-    finder = loader.BundleFinder()
-    finder.files = sources
-    for name, source in sources.items():
-        tree = _parse(name, source, problems)
+    trees = {name: _parse(name, source, problems) for name, source in sources.items()}
+    bundle = Bundle(sources, trees)
+    for name, tree in trees.items():
         if tree is None:
             continue
         if name == "function.py":
             _check_entry(tree, problems)
-        unresolved.extend(_unresolved(tree, name, finder))
+        unresolved.extend(_unresolved(tree, name, bundle))
     return {"problems": problems, "unresolved": unresolved}
 
 
@@ -89,27 +107,42 @@ def _binds_in(node, name):
     return False
 
 
-def _unresolved(tree, file_name, finder):
+def _unresolved(tree, file_name, bundle):
     found = {}
     for node in ast.walk(tree):
-        for module in _imported(node):
-            if module not in found and not _resolves(module, finder):
+        for module in _missing(node, file_name, bundle):
+            if module not in found:
                 found[module] = {"module": module, "file": "code/" + file_name, "line": node.lineno}
     return sorted(found.values(), key=lambda item: item["line"])
 
 
-def _imported(node):
+def _missing(node, file_name, bundle):
+    """What an import names and does not find; of a relative one as it is written (".helper")."""
     if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names]
-    if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-        return [node.module]
-    return []
+        return [alias.name for alias in node.names if not _resolves(alias.name, bundle)]
+    if not isinstance(node, ast.ImportFrom):
+        return []
+    if node.level > 0:
+        return _missing_relative(node, file_name, bundle)
+    return [node.module] if node.module and not _resolves(node.module, bundle) else []
 
 
-def _resolves(module, finder):
+def _missing_relative(node, file_name, bundle):
+    dots = "." * node.level
+    # One dot is the package that the file is in; the files beside function.py are in none.
+    parts = file_name.split("/")[: -node.level]
+    package = ".".join(parts)
+    known = len(parts) > 0 and bundle.has(package)
+    if node.module is not None:
+        return [] if known and bundle.has("%s.%s" % (package, node.module)) else [dots + node.module]
+    names = [alias.name for alias in node.names]
+    return [dots + name for name in names if not (known and bundle.package_has(package, name, node))]
+
+
+def _resolves(module, bundle):
     top = module.partition(".")[0]
-    if finder.find_spec(top) is not None:
-        return top == module or finder.find_spec(module) is not None
+    if bundle.has(top):
+        return top == module or bundle.has(module)
     if top in sys.modules:
         return True
     try:

@@ -6,6 +6,9 @@ import math
 
 _ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False)
 
+_CONTAINERS = (dict, list, tuple)
+_PLAIN = frozenset((str,))
+
 
 class InvalidValue(Exception):
     """`path` names the place ("result.gpus[1]"), `message` says what is wrong there."""
@@ -33,7 +36,38 @@ def dump(value, root, limits):
         size = len(text)
     if size > max_bytes:
         raise InvalidValue(root, "%d bytes as JSON, at most %d are allowed" % (size, max_bytes))
+    if "{" in text and _has_other_keys(value):
+        _check_keys(value, root)
     return text
+
+
+def _has_other_keys(value):
+    """Whether a key stands somewhere that is no plain string: only those can look like another one in JSON."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            if not _PLAIN.issuperset(map(type, one)):
+                return True
+            one = one.values()
+        elif not isinstance(one, (list, tuple)):
+            continue
+        waiting.extend([item for item in one if isinstance(item, _CONTAINERS)])
+    return False
+
+
+def _check_keys(value, path):
+    if isinstance(value, dict):
+        seen = {}
+        for key in value:
+            (name,) = json.loads(json.dumps({key: None}))
+            if name in seen:
+                keys = ascii(seen[name])[:80], ascii(key)[:80]
+                raise InvalidValue(_member(path, name), "the keys %s and %s are one in JSON" % keys)
+            seen[name] = key
+    for place, item in _items(value, path):
+        if isinstance(item, _CONTAINERS):
+            _check_keys(item, place)
 
 
 def _check(value, path, depth_left, parents):

@@ -12,6 +12,7 @@
     deadline: scripts.deadline(host),
     capFiles: scripts["file-cap"](caps),
     startPyodide: scripts.start(host),
+    describe: scripts.describe(),
     freezeBuiltIns: scripts.freeze(),
     unxz: scripts.xz(new Uint8Array(readBuffer("/xz.wasm"))),
   });

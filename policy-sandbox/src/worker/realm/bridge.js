@@ -2,7 +2,7 @@
 // other scripts of this folder returned. Everything that goes back to the host is a primitive or a function
 // of this realm that returns primitives.
 (parts) => {
-  const { host, deadline, caps, capFiles, startPyodide, freezeBuiltIns, unxz } = parts;
+  const { host, deadline, caps, capFiles, startPyodide, freezeBuiltIns, unxz, describe } = parts;
   const Bytes = Uint8Array;
   const text = String;
   const number = Number;
@@ -46,14 +46,6 @@
     }
     deadline.disarm();
     return reply;
-  };
-
-  const describe = (error) => {
-    try {
-      return text(error?.message || error).slice(-500);
-    } catch {
-      return "the interpreter failed";
-    }
   };
 
   const setCaps = (memoryBytes, fileBytes) => {
