@@ -31,6 +31,17 @@ export const FAILING = `${COMMON}
 console.error("fake: port 8000 is taken");
 process.exit(1);`;
 
+/** Source of a program that starts the first time, and fails at once with a message from then on. */
+export const FAILING_LATER = `
+import { existsSync } from "node:fs";
+const failing = existsSync(process.env.BERTH_DATA_DIR + "/pid");
+${COMMON}
+if (failing) {
+  console.error("fake: port 8000 is taken");
+  process.exit(1);
+}
+${STOPS}started();setInterval(() => {}, 1000);`;
+
 /** Source of a program with a worker of its own that would outlive it; its pid is in "worker-pid". */
 export const WITH_WORKER = `${COMMON}
 import { spawn } from "node:child_process";

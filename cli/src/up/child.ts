@@ -5,9 +5,9 @@ import { errorCodeOf, messageOf } from "../cli-error.ts";
 import { ErrorLines } from "./error-lines.ts";
 import { LineSplitter } from "./line-splitter.ts";
 
-/** The log message with which a program says that all of its parts run. */
 /** Nobody opens a program's debugger by a signal: not even a process of the same user. */
 const PROGRAM_FLAGS = ["--disable-sigusr1"] as const;
+/** The log message with which a program says that all of its parts run. */
 const STARTED_MARK = '"msg":"started"';
 /** A program whose log level hides that message counts as up after this long. */
 const UP_ANYWAY_MS = 3_000;
@@ -40,6 +40,8 @@ export interface LifeEnd {
   readonly livedMs: number;
   /** Whether it was ever up: an end before that is a failed start, however long it took. */
   readonly wasUp: boolean;
+  /** Whether a signal ended it. */
+  readonly wasKilled: boolean;
   /** The most telling line of its standard error. */
   readonly lastError: string | undefined;
 }
@@ -110,8 +112,8 @@ export class ProgramLife {
     if (!this.#gone && this.pid !== undefined) this.#signal("SIGKILL", -this.pid);
   }
 
-  async #end(bornMs: number, exited: Promise<string>, drained: Promise<unknown>): Promise<LifeEnd> {
-    const how = await exited;
+  async #end(bornMs: number, exited: Promise<Exit>, drained: Promise<unknown>): Promise<LifeEnd> {
+    const exit = await exited;
     const livedMs = performance.now() - bornMs;
     clearTimeout(this.#upTimer);
     await this.#sweep();
@@ -123,7 +125,7 @@ export class ProgramLife {
     await drained;
     clearTimeout(cut);
     this.#child.stdin.destroy();
-    return { how, livedMs, wasUp: this.#up, lastError: this.#errors.telling() };
+    return { ...exit, livedMs, wasUp: this.#up, lastError: this.#errors.telling() };
   }
 
   /** Kills what is left of the group, and waits until the system has taken it away. */
@@ -180,14 +182,18 @@ export class ProgramLife {
   }
 }
 
-/** How the child ended, for people. An error of a child that runs is a signal's and no end. */
-function whenExited(child: SpawnedProgram): Promise<string> {
+type Exit = Pick<LifeEnd, "how" | "wasKilled">;
+
+/** How the child ended. An error of a child that runs is a signal's and no end. */
+function whenExited(child: SpawnedProgram): Promise<Exit> {
   return new Promise((resolve) => {
     child.on("error", (error) => {
-      if (child.pid === undefined) resolve(`could not be run: ${error.message}`);
+      if (child.pid !== undefined) return;
+      resolve({ how: `could not be run: ${error.message}`, wasKilled: false });
     });
     child.on("exit", (code, signal) => {
-      resolve(signal === null ? `exited with code ${code}` : `exited with ${signal}`);
+      const wasKilled = signal !== null;
+      resolve({ how: wasKilled ? `exited with ${signal}` : `exited with code ${code}`, wasKilled });
     });
   });
 }

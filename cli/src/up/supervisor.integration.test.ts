@@ -4,6 +4,7 @@ import process from "node:process";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
   FAILING,
+  FAILING_LATER,
   FakePrograms,
   isAlive,
   OBEDIENT,
@@ -68,16 +69,32 @@ describe("Supervisor", () => {
     expect(await runningPid("two")).toBe(untouched);
   });
 
-  it("gives up on a program that fails three times in a row, with its last words", async () => {
+  it("gives up at once on a program whose first start fails, with its last words", async () => {
     begin({ one: FAILING });
     const why = await supervisor.gaveUp;
     expect(why).toEqual({
+      program: "one",
+      failures: 1,
+      how: "exited with code 1",
+      lastError: "fake: port 8000 is taken",
+    });
+    expect(told).toEqual(["one stderr fake: port 8000 is taken"]);
+  });
+
+  it("gives up on a program that was up and then fails three times in a row", async () => {
+    begin({ one: FAILING_LATER });
+    process.kill(await runningPid("one"), "SIGKILL");
+    expect(await supervisor.gaveUp).toEqual({
       program: "one",
       failures: 3,
       how: "exited with code 1",
       lastError: "fake: port 8000 is taken",
     });
-    expect(told.filter((line) => line === "one exited with code 1")).toHaveLength(2);
+    expect(told.filter((line) => line.startsWith("one exited"))).toEqual([
+      "one exited with SIGKILL",
+      "one exited with code 1",
+      "one exited with code 1",
+    ]);
   });
 
   it("gives up when a program cannot be run at all", async () => {
@@ -126,7 +143,8 @@ describe("Supervisor", () => {
   });
 
   it("does not start a program again when stopped while it waits for its restart", async () => {
-    begin({ one: FAILING });
+    begin({ one: FAILING_LATER });
+    process.kill(await runningPid("one"), "SIGKILL");
     await waitFor("the first failure", () => told.includes("one exited with code 1"));
     await supervisor.stop();
     const before = told.length;

@@ -113,7 +113,13 @@ export class Supervisor {
       });
     } catch (thrown) {
       const how = `could not be run: ${messageOf(thrown)}`;
-      this.#ended(program, { how, livedMs: 0, wasUp: false, lastError: undefined });
+      this.#ended(program, {
+        how,
+        livedMs: 0,
+        wasUp: false,
+        wasKilled: false,
+        lastError: undefined,
+      });
       return;
     }
     void program.life.ended.then((end) => this.#ended(program, end));

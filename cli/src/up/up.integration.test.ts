@@ -226,8 +226,10 @@ describe("berth up", () => {
       const agent = await fakes.number("data", "node-agent", "pid");
       expect(await up.ended).toEqual({ code: 1, signal: null });
       expect(up.stderr).toContain(
-        `error: control-plane failed to start 3 times in a row: control-plane: listen EADDRINUSE: address already in use 127.0.0.1:${ports[0]}\nlog: ${fakes.dir}/data/logs/control-plane.log\n`,
+        `error: control-plane failed to start: listen EADDRINUSE: address already in use 127.0.0.1:${ports[0]}\nlog: ${fakes.dir}/data/logs/control-plane.log\n`,
       );
+      expect(up.stdout.match(/EADDRINUSE/g)).toHaveLength(1);
+      expect(up.stdout).not.toContain("restarting");
       expect(up.stdout).not.toContain("Berth is ready");
       expect(isAlive(agent)).toBe(false);
     } finally {

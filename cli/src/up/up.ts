@@ -128,9 +128,13 @@ async function announceWhenReady(
 }
 
 function gaveUpText(why: GaveUp, dataDir: DataDir): string {
+  const { program, failures } = why;
   const said = why.lastError ?? `it ${why.how} without a word on standard error`;
+  const often = failures === 1 ? "" : ` ${failures} times in a row`;
+  // A program's own messages begin with its name, which stands here already.
+  const what = said.startsWith(`${program}: `) ? said.slice(program.length + 2) : said;
   return (
-    `error: ${why.program} failed to start ${why.failures} times in a row: ${said}\n` +
+    `error: ${program} failed to start${often}: ${what}\n` +
     `log: ${dataDir.logPath(why.program)}\n`
   );
 }
