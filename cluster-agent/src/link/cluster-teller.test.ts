@@ -1,6 +1,6 @@
 import { type LogFields, silentLogger } from "@berth/service-kit";
 import { beforeEach, describe, expect, it } from "vitest";
-import type { OutboxEvent } from "../link/check-event.ts";
+import type { OutboxEvent } from "./check-event.ts";
 import { ClusterTeller, MAX_DOCUMENT_BYTES } from "./cluster-teller.ts";
 
 let told: string[];

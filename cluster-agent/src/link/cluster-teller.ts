@@ -1,6 +1,6 @@
 import type { Logger } from "@berth/service-kit";
-import type { OutboxEvent } from "../link/check-event.ts";
-import type { StateBoard } from "../link/state-board.ts";
+import type { OutboxEvent } from "./check-event.ts";
+import type { StateBoard } from "./state-board.ts";
 
 /** Longest cluster document that is sent, bytes: with its envelope it fits into one message of 16 MiB. */
 export const MAX_DOCUMENT_BYTES = 15 * 1024 * 1024;

@@ -7,7 +7,7 @@ import { HandClock, until } from "../testing/fixtures.ts";
 import { JOURNAL_LIMITS, type JournalLimits, openCommandJournal } from "./command-journal.ts";
 import { CommandRunner } from "./command-runner.ts";
 import type { Authority } from "./fence.ts";
-import type { OrderHandler } from "./order-handlers.ts";
+import type { OrderHandler } from "./order-handler.ts";
 
 const FENCE = { storeId: "s1", controllerTerm: 3n, termId: "t3" };
 const OBEYS: Authority = { mode: "obey", known: FENCE };

@@ -10,7 +10,7 @@ import type {
 import { type Authority, judgeOrder } from "./fence.ts";
 import { type Insisted, insist } from "./insist.ts";
 import { LateAcknowledgements } from "./late-acknowledgements.ts";
-import type { OrderHandlers, OrderOutcome } from "./order-handlers.ts";
+import type { OrderHandlers, OrderOutcome } from "./order-handler.ts";
 import { Wakeup } from "./wakeup.ts";
 
 /** Commands that run at once; more wait on the control-plane's side. */

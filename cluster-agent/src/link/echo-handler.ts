@@ -1,5 +1,5 @@
 import { BerthError, sleep } from "@berth/service-kit";
-import type { OrderHandler, OrderOutcome } from "./order-handlers.ts";
+import type { OrderHandler, OrderOutcome } from "./order-handler.ts";
 import type { RunRecords } from "./run-records.ts";
 
 /** Longest text of an Echo, bytes. */

@@ -13,7 +13,7 @@ import {
 import { create } from "@bufbuild/protobuf";
 import { type CommandResult, openCommandJournal } from "../link/command-journal.ts";
 import { CommandRunner } from "../link/command-runner.ts";
-import type { OrderHandler } from "../link/order-handlers.ts";
+import type { OrderHandler } from "../link/order-handler.ts";
 
 /** Where the process kills itself: begin recorded, effect done, result recorded, result given out. */
 export type FaultPoint = "begun" | "acted" | "finished" | "given out";
