@@ -52,8 +52,19 @@ export {
   FingerprintSchema,
   type GpuInfo,
   GpuInfoSchema,
+  type GpuTopology,
+  type GpuTopologyRow,
+  GpuTopologySchema,
+  type MigDeviceInfo,
   type NetworkInterfaceInfo,
 } from "./gen/berth/node/v1/fingerprint_pb.ts";
+export {
+  HealthClass,
+  type HealthFact,
+  HealthFactSchema,
+  type HealthReport,
+  HealthReportSchema,
+} from "./gen/berth/node/v1/health_pb.ts";
 export {
   NodeService,
   type RegisterRequest as NodeRegisterRequest,
@@ -67,10 +78,14 @@ export {
 } from "./gen/berth/node/v1/node_service_pb.ts";
 export {
   type DiskSample,
+  type GpuDetails,
+  GpuDetailsSchema,
+  type GpuProcess,
   type GpuSample,
   GpuSampleSchema,
   type HostSample,
   HostSampleSchema,
+  type MigDeviceSample,
   type NetworkSample,
   Quality,
 } from "./gen/berth/node/v1/sample_pb.ts";

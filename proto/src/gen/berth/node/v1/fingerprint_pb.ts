@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file berth/node/v1/fingerprint.proto.
  */
 export const file_berth_node_v1_fingerprint: GenFile = /*@__PURE__*/
-  fileDesc("Ch9iZXJ0aC9ub2RlL3YxL2ZpbmdlcnByaW50LnByb3RvEg1iZXJ0aC5ub2RlLnYxIv0CCgtGaW5nZXJwcmludBItCghpZGVudGl0eRgBIAEoCzIbLmJlcnRoLm5vZGUudjEuTm9kZUlkZW50aXR5EhAKCGhvc3RuYW1lGAIgASgJEhIKCm9zX3JlbGVhc2UYAyABKAkSFgoOa2VybmVsX3JlbGVhc2UYBCABKAkSFAoMYXJjaGl0ZWN0dXJlGAUgASgJEiMKA2NwdRgGIAEoCzIWLmJlcnRoLm5vZGUudjEuQ3B1SW5mbxISCgptZW1vcnlfbWliGAcgASgEEhAKCHN3YXBfbWliGAggASgEEiYKBWRpc2tzGAkgAygLMhcuYmVydGgubm9kZS52MS5EaXNrSW5mbxI/ChJuZXR3b3JrX2ludGVyZmFjZXMYCiADKAsyIy5iZXJ0aC5ub2RlLnYxLk5ldHdvcmtJbnRlcmZhY2VJbmZvEiQKBGdwdXMYCyADKAsyFi5iZXJ0aC5ub2RlLnYxLkdwdUluZm8SEQoJZ3B1X2Vycm9yGAwgASgJIjMKDE5vZGVJZGVudGl0eRISCgptYWNoaW5lX2lkGAEgASgJEg8KB2Jvb3RfaWQYAiABKAkiTAoHQ3B1SW5mbxISCgptb2RlbF9uYW1lGAEgASgJEhUKDWxvZ2ljYWxfY29yZXMYAiABKA0SFgoOcGh5c2ljYWxfY29yZXMYAyABKA0iVgoIRGlza0luZm8SDgoGZGV2aWNlGAEgASgJEhMKC21vdW50X3BvaW50GAIgASgJEhMKC2ZpbGVfc3lzdGVtGAMgASgJEhAKCHNpemVfbWliGAQgASgEIkwKFE5ldHdvcmtJbnRlcmZhY2VJbmZvEgwKBG5hbWUYASABKAkSFwoKc3BlZWRfbWJwcxgCIAEoDUgAiAEBQg0KC19zcGVlZF9tYnBzIu0BCgdHcHVJbmZvEgwKBHV1aWQYASABKAkSFAoMZHJpdmVyX2luZGV4GAIgASgNEhIKCm1vZGVsX25hbWUYAyABKAkSFwoKbWVtb3J5X21pYhgEIAEoBEgAiAEBEhIKCnBjaV9idXNfaWQYBSABKAkSGAoLbWlnX2VuYWJsZWQYBiABKAhIAYgBARIaCg1wb3dlcl9saW1pdF93GAcgASgBSAKIAQESFgoOZHJpdmVyX3ZlcnNpb24YCCABKAlCDQoLX21lbW9yeV9taWJCDgoMX21pZ19lbmFibGVkQhAKDl9wb3dlcl9saW1pdF93YgZwcm90bzM");
+  fileDesc("Ch9iZXJ0aC9ub2RlL3YxL2ZpbmdlcnByaW50LnByb3RvEg1iZXJ0aC5ub2RlLnYxIsIDCgtGaW5nZXJwcmludBItCghpZGVudGl0eRgBIAEoCzIbLmJlcnRoLm5vZGUudjEuTm9kZUlkZW50aXR5EhAKCGhvc3RuYW1lGAIgASgJEhIKCm9zX3JlbGVhc2UYAyABKAkSFgoOa2VybmVsX3JlbGVhc2UYBCABKAkSFAoMYXJjaGl0ZWN0dXJlGAUgASgJEiMKA2NwdRgGIAEoCzIWLmJlcnRoLm5vZGUudjEuQ3B1SW5mbxISCgptZW1vcnlfbWliGAcgASgEEhAKCHN3YXBfbWliGAggASgEEiYKBWRpc2tzGAkgAygLMhcuYmVydGgubm9kZS52MS5EaXNrSW5mbxI/ChJuZXR3b3JrX2ludGVyZmFjZXMYCiADKAsyIy5iZXJ0aC5ub2RlLnYxLk5ldHdvcmtJbnRlcmZhY2VJbmZvEiQKBGdwdXMYCyADKAsyFi5iZXJ0aC5ub2RlLnYxLkdwdUluZm8SEQoJZ3B1X2Vycm9yGAwgASgJEjAKDGdwdV90b3BvbG9neRgNIAEoCzIaLmJlcnRoLm5vZGUudjEuR3B1VG9wb2xvZ3kSEQoJc2ltdWxhdGVkGA4gASgIIjMKDE5vZGVJZGVudGl0eRISCgptYWNoaW5lX2lkGAEgASgJEg8KB2Jvb3RfaWQYAiABKAkiTAoHQ3B1SW5mbxISCgptb2RlbF9uYW1lGAEgASgJEhUKDWxvZ2ljYWxfY29yZXMYAiABKA0SFgoOcGh5c2ljYWxfY29yZXMYAyABKA0iVgoIRGlza0luZm8SDgoGZGV2aWNlGAEgASgJEhMKC21vdW50X3BvaW50GAIgASgJEhMKC2ZpbGVfc3lzdGVtGAMgASgJEhAKCHNpemVfbWliGAQgASgEIkwKFE5ldHdvcmtJbnRlcmZhY2VJbmZvEgwKBG5hbWUYASABKAkSFwoKc3BlZWRfbWJwcxgCIAEoDUgAiAEBQg0KC19zcGVlZF9tYnBzIrYCCgdHcHVJbmZvEgwKBHV1aWQYASABKAkSFAoMZHJpdmVyX2luZGV4GAIgASgNEhIKCm1vZGVsX25hbWUYAyABKAkSFwoKbWVtb3J5X21pYhgEIAEoBEgAiAEBEhIKCnBjaV9idXNfaWQYBSABKAkSGAoLbWlnX2VuYWJsZWQYBiABKAhIAYgBARIaCg1wb3dlcl9saW1pdF93GAcgASgBSAKIAQESFgoOZHJpdmVyX3ZlcnNpb24YCCABKAkSFAoMY3VkYV92ZXJzaW9uGAkgASgJEjEKC21pZ19kZXZpY2VzGAogAygLMhwuYmVydGgubm9kZS52MS5NaWdEZXZpY2VJbmZvQg0KC19tZW1vcnlfbWliQg4KDF9taWdfZW5hYmxlZEIQCg5fcG93ZXJfbGltaXRfdyKbAQoNTWlnRGV2aWNlSW5mbxIMCgR1dWlkGAEgASgJEg0KBWluZGV4GAIgASgNEhcKD2dwdV9pbnN0YW5jZV9pZBgDIAEoDRIbChNjb21wdXRlX2luc3RhbmNlX2lkGAQgASgNEg8KB3Byb2ZpbGUYBSABKAkSFwoKbWVtb3J5X21pYhgGIAEoBEgAiAEBQg0KC19tZW1vcnlfbWliIkgKC0dwdVRvcG9sb2d5EgwKBG5pY3MYASADKAkSKwoEcm93cxgCIAMoCzIdLmJlcnRoLm5vZGUudjEuR3B1VG9wb2xvZ3lSb3ciWgoOR3B1VG9wb2xvZ3lSb3cSDAoEdXVpZBgBIAEoCRINCgVsaW5rcxgCIAMoCRIUCgxjcHVfYWZmaW5pdHkYAyABKAkSFQoNbnVtYV9hZmZpbml0eRgEIAEoCWIGcHJvdG8z");
 
 /**
  * Fingerprint is the static inventory of a node. It is sent when the agent registers and again
@@ -104,6 +104,20 @@ export type Fingerprint = Message<"berth.node.v1.Fingerprint"> & {
    * @generated from field: string gpu_error = 12;
    */
   gpuError: string;
+
+  /**
+   * How the GPUs hang together; absent where the driver does not say.
+   *
+   * @generated from field: berth.node.v1.GpuTopology gpu_topology = 13;
+   */
+  gpuTopology?: GpuTopology | undefined;
+
+  /**
+   * The node is made up by a simulator.
+   *
+   * @generated from field: bool simulated = 14;
+   */
+  simulated: boolean;
 };
 
 /**
@@ -307,6 +321,20 @@ export type GpuInfo = Message<"berth.node.v1.GpuInfo"> & {
    * @generated from field: string driver_version = 8;
    */
   driverVersion: string;
+
+  /**
+   * Newest CUDA version that the driver supports: "12.4"; empty where unknown.
+   *
+   * @generated from field: string cuda_version = 9;
+   */
+  cudaVersion: string;
+
+  /**
+   * Parts that the GPU is cut into, in the driver's order; empty unless MIG is switched on.
+   *
+   * @generated from field: repeated berth.node.v1.MigDeviceInfo mig_devices = 10;
+   */
+  migDevices: MigDeviceInfo[];
 };
 
 /**
@@ -315,4 +343,131 @@ export type GpuInfo = Message<"berth.node.v1.GpuInfo"> & {
  */
 export const GpuInfoSchema: GenMessage<GpuInfo> = /*@__PURE__*/
   messageDesc(file_berth_node_v1_fingerprint, 5);
+
+/**
+ * MigDeviceInfo is the static description of one part of a GPU that MIG has cut.
+ *
+ * @generated from message berth.node.v1.MigDeviceInfo
+ */
+export type MigDeviceInfo = Message<"berth.node.v1.MigDeviceInfo"> & {
+  /**
+   * UUID of the part as the driver prints it: "MIG-c6d4f1ef-...".
+   *
+   * @generated from field: string uuid = 1;
+   */
+  uuid: string;
+
+  /**
+   * Position on its GPU.
+   *
+   * @generated from field: uint32 index = 2;
+   */
+  index: number;
+
+  /**
+   * GPU instance that the part belongs to.
+   *
+   * @generated from field: uint32 gpu_instance_id = 3;
+   */
+  gpuInstanceId: number;
+
+  /**
+   * Compute instance that the part is.
+   *
+   * @generated from field: uint32 compute_instance_id = 4;
+   */
+  computeInstanceId: number;
+
+  /**
+   * Profile: "3g.20gb"; empty where unknown.
+   *
+   * @generated from field: string profile = 5;
+   */
+  profile: string;
+
+  /**
+   * Memory in MiB; absent where the driver does not say.
+   *
+   * @generated from field: optional uint64 memory_mib = 6;
+   */
+  memoryMib?: bigint | undefined;
+};
+
+/**
+ * Describes the message berth.node.v1.MigDeviceInfo.
+ * Use `create(MigDeviceInfoSchema)` to create a new message.
+ */
+export const MigDeviceInfoSchema: GenMessage<MigDeviceInfo> = /*@__PURE__*/
+  messageDesc(file_berth_node_v1_fingerprint, 6);
+
+/**
+ * GpuTopology says how near the GPUs of a node are to each other, to network cards and to processors.
+ *
+ * @generated from message berth.node.v1.GpuTopology
+ */
+export type GpuTopology = Message<"berth.node.v1.GpuTopology"> & {
+  /**
+   * Names of the network cards in the columns behind the GPUs: "NIC0", ...
+   *
+   * @generated from field: repeated string nics = 1;
+   */
+  nics: string[];
+
+  /**
+   * One row per GPU of the fingerprint, in its order.
+   *
+   * @generated from field: repeated berth.node.v1.GpuTopologyRow rows = 2;
+   */
+  rows: GpuTopologyRow[];
+};
+
+/**
+ * Describes the message berth.node.v1.GpuTopology.
+ * Use `create(GpuTopologySchema)` to create a new message.
+ */
+export const GpuTopologySchema: GenMessage<GpuTopology> = /*@__PURE__*/
+  messageDesc(file_berth_node_v1_fingerprint, 7);
+
+/**
+ * GpuTopologyRow is one GPU's row.
+ *
+ * @generated from message berth.node.v1.GpuTopologyRow
+ */
+export type GpuTopologyRow = Message<"berth.node.v1.GpuTopologyRow"> & {
+  /**
+   * UUID of the GPU.
+   *
+   * @generated from field: string uuid = 1;
+   */
+  uuid: string;
+
+  /**
+   * Path to each GPU of the fingerprint in its order, then to each network card: "X" (itself), "NV18"
+   * (NVLinks), "PIX", "PXB", "PHB", "NODE", "SYS"; empty where unknown.
+   *
+   * @generated from field: repeated string links = 2;
+   */
+  links: string[];
+
+  /**
+   * Processors that are near: "0-51,104-155"; empty where unknown.
+   *
+   * @generated from field: string cpu_affinity = 3;
+   */
+  cpuAffinity: string;
+
+  /**
+   * NUMA nodes that are near: "0"; empty where unknown.
+   *
+   * @generated from field: string numa_affinity = 4;
+   */
+  numaAffinity: string;
+};
+
+/**
+ * Describes the message berth.node.v1.GpuTopologyRow.
+ * Use `create(GpuTopologyRowSchema)` to create a new message.
+ */
+export const GpuTopologyRowSchema: GenMessage<GpuTopologyRow> = /*@__PURE__*/
+  messageDesc(file_berth_node_v1_fingerprint, 8);
 

@@ -6,6 +6,8 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Fingerprint } from "./fingerprint_pb.ts";
 import { file_berth_node_v1_fingerprint } from "./fingerprint_pb.ts";
+import type { HealthReport } from "./health_pb.ts";
+import { file_berth_node_v1_health } from "./health_pb.ts";
 import type { GpuSample, HostSample } from "./sample_pb.ts";
 import { file_berth_node_v1_sample } from "./sample_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
@@ -14,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file berth/node/v1/node_service.proto.
  */
 export const file_berth_node_v1_node_service: GenFile = /*@__PURE__*/
-  fileDesc("CiBiZXJ0aC9ub2RlL3YxL25vZGVfc2VydmljZS5wcm90bxINYmVydGgubm9kZS52MSKfAQoPUmVnaXN0ZXJSZXF1ZXN0Eg8KB25vZGVfaWQYASABKAkSGAoQbm9kZV9pbmNhcm5hdGlvbhgCIAEoBBIvCgtmaW5nZXJwcmludBgDIAEoCzIaLmJlcnRoLm5vZGUudjEuRmluZ2VycHJpbnQSFQoNYWdlbnRfdmVyc2lvbhgEIAEoCRIZChFhZ2VudF9pbnN0YW5jZV9pZBgFIAEoCSKTAQoQUmVnaXN0ZXJSZXNwb25zZRIPCgdub2RlX2lkGAEgASgJEhIKCmNsdXN0ZXJfaWQYAiABKAkSFwoPcmVnaXN0cmF0aW9uX2lkGAMgASgJEhcKD2dwdV9pbnRlcnZhbF9tcxgEIAEoDRIYChBob3N0X2ludGVydmFsX21zGAUgASgNEg4KBnR0bF9tcxgGIAEoDSK+AQoNUmVwb3J0UmVxdWVzdBIXCg9yZWdpc3RyYXRpb25faWQYASABKAkSEgoKc3RyZWFtX3NlcRgCIAEoBBIvCgtmaW5nZXJwcmludBgDIAEoCzIaLmJlcnRoLm5vZGUudjEuRmluZ2VycHJpbnQSJwoEaG9zdBgEIAEoCzIZLmJlcnRoLm5vZGUudjEuSG9zdFNhbXBsZRImCgRncHVzGAUgAygLMhguYmVydGgubm9kZS52MS5HcHVTYW1wbGUiIAoOUmVwb3J0UmVzcG9uc2USDgoGcmVhc29uGAEgASgJMqMBCgtOb2RlU2VydmljZRJLCghSZWdpc3RlchIeLmJlcnRoLm5vZGUudjEuUmVnaXN0ZXJSZXF1ZXN0Gh8uYmVydGgubm9kZS52MS5SZWdpc3RlclJlc3BvbnNlEkcKBlJlcG9ydBIcLmJlcnRoLm5vZGUudjEuUmVwb3J0UmVxdWVzdBodLmJlcnRoLm5vZGUudjEuUmVwb3J0UmVzcG9uc2UoAWIGcHJvdG8z", [file_berth_node_v1_fingerprint, file_berth_node_v1_sample]);
+  fileDesc("CiBiZXJ0aC9ub2RlL3YxL25vZGVfc2VydmljZS5wcm90bxINYmVydGgubm9kZS52MSKfAQoPUmVnaXN0ZXJSZXF1ZXN0Eg8KB25vZGVfaWQYASABKAkSGAoQbm9kZV9pbmNhcm5hdGlvbhgCIAEoBBIvCgtmaW5nZXJwcmludBgDIAEoCzIaLmJlcnRoLm5vZGUudjEuRmluZ2VycHJpbnQSFQoNYWdlbnRfdmVyc2lvbhgEIAEoCRIZChFhZ2VudF9pbnN0YW5jZV9pZBgFIAEoCSKTAQoQUmVnaXN0ZXJSZXNwb25zZRIPCgdub2RlX2lkGAEgASgJEhIKCmNsdXN0ZXJfaWQYAiABKAkSFwoPcmVnaXN0cmF0aW9uX2lkGAMgASgJEhcKD2dwdV9pbnRlcnZhbF9tcxgEIAEoDRIYChBob3N0X2ludGVydmFsX21zGAUgASgNEg4KBnR0bF9tcxgGIAEoDSLrAQoNUmVwb3J0UmVxdWVzdBIXCg9yZWdpc3RyYXRpb25faWQYASABKAkSEgoKc3RyZWFtX3NlcRgCIAEoBBIvCgtmaW5nZXJwcmludBgDIAEoCzIaLmJlcnRoLm5vZGUudjEuRmluZ2VycHJpbnQSJwoEaG9zdBgEIAEoCzIZLmJlcnRoLm5vZGUudjEuSG9zdFNhbXBsZRImCgRncHVzGAUgAygLMhguYmVydGgubm9kZS52MS5HcHVTYW1wbGUSKwoGaGVhbHRoGAYgASgLMhsuYmVydGgubm9kZS52MS5IZWFsdGhSZXBvcnQiIAoOUmVwb3J0UmVzcG9uc2USDgoGcmVhc29uGAEgASgJMqMBCgtOb2RlU2VydmljZRJLCghSZWdpc3RlchIeLmJlcnRoLm5vZGUudjEuUmVnaXN0ZXJSZXF1ZXN0Gh8uYmVydGgubm9kZS52MS5SZWdpc3RlclJlc3BvbnNlEkcKBlJlcG9ydBIcLmJlcnRoLm5vZGUudjEuUmVwb3J0UmVxdWVzdBodLmJlcnRoLm5vZGUudjEuUmVwb3J0UmVzcG9uc2UoAWIGcHJvdG8z", [file_berth_node_v1_fingerprint, file_berth_node_v1_health, file_berth_node_v1_sample]);
 
 /**
  * RegisterRequest introduces a node-agent.
@@ -162,6 +164,13 @@ export type ReportRequest = Message<"berth.node.v1.ReportRequest"> & {
    * @generated from field: repeated berth.node.v1.GpuSample gpus = 5;
    */
   gpus: GpuSample[];
+
+  /**
+   * Health of the node and its GPUs, when it has changed and in the first report of a stream.
+   *
+   * @generated from field: berth.node.v1.HealthReport health = 6;
+   */
+  health?: HealthReport | undefined;
 };
 
 /**

@@ -10,7 +10,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file berth/node/v1/sample.proto.
  */
 export const file_berth_node_v1_sample: GenFile = /*@__PURE__*/
-  fileDesc("ChpiZXJ0aC9ub2RlL3YxL3NhbXBsZS5wcm90bxINYmVydGgubm9kZS52MSKFBQoKSG9zdFNhbXBsZRIOCgZhZ2VfbXMYASABKA0SJwoHcXVhbGl0eRgCIAEoDjIWLmJlcnRoLm5vZGUudjEuUXVhbGl0eRIkChdjcHVfdXRpbGl6YXRpb25fcGVyY2VudBgDIAEoAUgAiAEBEhQKB2xvYWRfMW0YBCABKAFIAYgBARIUCgdsb2FkXzVtGAUgASgBSAKIAQESFQoIbG9hZF8xNW0YBiABKAFIA4gBARIcCg9tZW1vcnlfdXNlZF9taWIYByABKARIBIgBARIhChRtZW1vcnlfYXZhaWxhYmxlX21pYhgIIAEoBEgFiAEBEhoKDXN3YXBfdXNlZF9taWIYCSABKARIBogBARIaCg1zd2FwX2ZyZWVfbWliGAogASgESAeIAQESHAoPcHJvY2Vzc2VzX3RvdGFsGAsgASgNSAiIAQESHgoRcHJvY2Vzc2VzX3J1bm5pbmcYDCABKA1ICYgBARIoCgVkaXNrcxgNIAMoCzIZLmJlcnRoLm5vZGUudjEuRGlza1NhbXBsZRI4ChJuZXR3b3JrX2ludGVyZmFjZXMYDiADKAsyHC5iZXJ0aC5ub2RlLnYxLk5ldHdvcmtTYW1wbGVCGgoYX2NwdV91dGlsaXphdGlvbl9wZXJjZW50QgoKCF9sb2FkXzFtQgoKCF9sb2FkXzVtQgsKCV9sb2FkXzE1bUISChBfbWVtb3J5X3VzZWRfbWliQhcKFV9tZW1vcnlfYXZhaWxhYmxlX21pYkIQCg5fc3dhcF91c2VkX21pYkIQCg5fc3dhcF9mcmVlX21pYkISChBfcHJvY2Vzc2VzX3RvdGFsQhQKEl9wcm9jZXNzZXNfcnVubmluZyJKCgpEaXNrU2FtcGxlEhMKC21vdW50X3BvaW50GAEgASgJEhAKCHVzZWRfbWliGAIgASgEEhUKDWF2YWlsYWJsZV9taWIYAyABKAQiUAoNTmV0d29ya1NhbXBsZRIMCgRuYW1lGAEgASgJEhkKEXRyYW5zbWl0dGVkX2J5dGVzGAIgASgEEhYKDnJlY2VpdmVkX2J5dGVzGAMgASgEIooFCglHcHVTYW1wbGUSDAoEdXVpZBgBIAEoCRIOCgZhZ2VfbXMYAiABKA0SJwoHcXVhbGl0eRgDIAEoDjIWLmJlcnRoLm5vZGUudjEuUXVhbGl0eRIgChN1dGlsaXphdGlvbl9wZXJjZW50GAQgASgBSACIAQESJwoabWVtb3J5X3V0aWxpemF0aW9uX3BlcmNlbnQYBSABKAFIAYgBARIcCg9tZW1vcnlfdXNlZF9taWIYBiABKARIAogBARIcCg9tZW1vcnlfZnJlZV9taWIYByABKARIA4gBARIaCg10ZW1wZXJhdHVyZV9jGAggASgBSASIAQESFAoHcG93ZXJfdxgJIAEoAUgFiAEBEhoKDXBvd2VyX2xpbWl0X3cYCiABKAFIBogBARIZCgxzbV9jbG9ja19taHoYCyABKA1IB4gBARIdChBtZW1vcnlfY2xvY2tfbWh6GAwgASgNSAiIAQESIgoVZWNjX3VuY29ycmVjdGVkX3RvdGFsGA0gASgESAmIAQESHgoRcGVyZm9ybWFuY2Vfc3RhdGUYDiABKAlICogBAUIWChRfdXRpbGl6YXRpb25fcGVyY2VudEIdChtfbWVtb3J5X3V0aWxpemF0aW9uX3BlcmNlbnRCEgoQX21lbW9yeV91c2VkX21pYkISChBfbWVtb3J5X2ZyZWVfbWliQhAKDl90ZW1wZXJhdHVyZV9jQgoKCF9wb3dlcl93QhAKDl9wb3dlcl9saW1pdF93Qg8KDV9zbV9jbG9ja19taHpCEwoRX21lbW9yeV9jbG9ja19taHpCGAoWX2VjY191bmNvcnJlY3RlZF90b3RhbEIUChJfcGVyZm9ybWFuY2Vfc3RhdGUqkAEKB1F1YWxpdHkSFwoTUVVBTElUWV9VTlNQRUNJRklFRBAAEhQKEFFVQUxJVFlfTUVBU1VSRUQQARITCg9RVUFMSVRZX0RFUklWRUQQAhIRCg1RVUFMSVRZX1NUQUxFEAMSFwoTUVVBTElUWV9VTkFWQUlMQUJMRRAEEhUKEVFVQUxJVFlfU0lNVUxBVEVEEAViBnByb3RvMw");
+  fileDesc("ChpiZXJ0aC9ub2RlL3YxL3NhbXBsZS5wcm90bxINYmVydGgubm9kZS52MSKFBQoKSG9zdFNhbXBsZRIOCgZhZ2VfbXMYASABKA0SJwoHcXVhbGl0eRgCIAEoDjIWLmJlcnRoLm5vZGUudjEuUXVhbGl0eRIkChdjcHVfdXRpbGl6YXRpb25fcGVyY2VudBgDIAEoAUgAiAEBEhQKB2xvYWRfMW0YBCABKAFIAYgBARIUCgdsb2FkXzVtGAUgASgBSAKIAQESFQoIbG9hZF8xNW0YBiABKAFIA4gBARIcCg9tZW1vcnlfdXNlZF9taWIYByABKARIBIgBARIhChRtZW1vcnlfYXZhaWxhYmxlX21pYhgIIAEoBEgFiAEBEhoKDXN3YXBfdXNlZF9taWIYCSABKARIBogBARIaCg1zd2FwX2ZyZWVfbWliGAogASgESAeIAQESHAoPcHJvY2Vzc2VzX3RvdGFsGAsgASgNSAiIAQESHgoRcHJvY2Vzc2VzX3J1bm5pbmcYDCABKA1ICYgBARIoCgVkaXNrcxgNIAMoCzIZLmJlcnRoLm5vZGUudjEuRGlza1NhbXBsZRI4ChJuZXR3b3JrX2ludGVyZmFjZXMYDiADKAsyHC5iZXJ0aC5ub2RlLnYxLk5ldHdvcmtTYW1wbGVCGgoYX2NwdV91dGlsaXphdGlvbl9wZXJjZW50QgoKCF9sb2FkXzFtQgoKCF9sb2FkXzVtQgsKCV9sb2FkXzE1bUISChBfbWVtb3J5X3VzZWRfbWliQhcKFV9tZW1vcnlfYXZhaWxhYmxlX21pYkIQCg5fc3dhcF91c2VkX21pYkIQCg5fc3dhcF9mcmVlX21pYkISChBfcHJvY2Vzc2VzX3RvdGFsQhQKEl9wcm9jZXNzZXNfcnVubmluZyJKCgpEaXNrU2FtcGxlEhMKC21vdW50X3BvaW50GAEgASgJEhAKCHVzZWRfbWliGAIgASgEEhUKDWF2YWlsYWJsZV9taWIYAyABKAQiUAoNTmV0d29ya1NhbXBsZRIMCgRuYW1lGAEgASgJEhkKEXRyYW5zbWl0dGVkX2J5dGVzGAIgASgEEhYKDnJlY2VpdmVkX2J5dGVzGAMgASgEItAFCglHcHVTYW1wbGUSDAoEdXVpZBgBIAEoCRIOCgZhZ2VfbXMYAiABKA0SJwoHcXVhbGl0eRgDIAEoDjIWLmJlcnRoLm5vZGUudjEuUXVhbGl0eRIgChN1dGlsaXphdGlvbl9wZXJjZW50GAQgASgBSACIAQESJwoabWVtb3J5X3V0aWxpemF0aW9uX3BlcmNlbnQYBSABKAFIAYgBARIcCg9tZW1vcnlfdXNlZF9taWIYBiABKARIAogBARIcCg9tZW1vcnlfZnJlZV9taWIYByABKARIA4gBARIaCg10ZW1wZXJhdHVyZV9jGAggASgBSASIAQESFAoHcG93ZXJfdxgJIAEoAUgFiAEBEhoKDXBvd2VyX2xpbWl0X3cYCiABKAFIBogBARIZCgxzbV9jbG9ja19taHoYCyABKA1IB4gBARIdChBtZW1vcnlfY2xvY2tfbWh6GAwgASgNSAiIAQESIgoVZWNjX3VuY29ycmVjdGVkX3RvdGFsGA0gASgESAmIAQESHgoRcGVyZm9ybWFuY2Vfc3RhdGUYDiABKAlICogBARIYChB0aHJvdHRsZV9yZWFzb25zGA8gAygJEioKB2RldGFpbHMYECABKAsyGS5iZXJ0aC5ub2RlLnYxLkdwdURldGFpbHNCFgoUX3V0aWxpemF0aW9uX3BlcmNlbnRCHQobX21lbW9yeV91dGlsaXphdGlvbl9wZXJjZW50QhIKEF9tZW1vcnlfdXNlZF9taWJCEgoQX21lbW9yeV9mcmVlX21pYkIQCg5fdGVtcGVyYXR1cmVfY0IKCghfcG93ZXJfd0IQCg5fcG93ZXJfbGltaXRfd0IPCg1fc21fY2xvY2tfbWh6QhMKEV9tZW1vcnlfY2xvY2tfbWh6QhgKFl9lY2NfdW5jb3JyZWN0ZWRfdG90YWxCFAoSX3BlcmZvcm1hbmNlX3N0YXRlItwDCgpHcHVEZXRhaWxzEg4KBmFnZV9tcxgBIAEoDRInCgdxdWFsaXR5GAIgASgOMhYuYmVydGgubm9kZS52MS5RdWFsaXR5EiAKE2VjY19jb3JyZWN0ZWRfdG90YWwYAyABKARIAIgBARImChlyZW1hcHBlZF9yb3dzX2NvcnJlY3RhYmxlGAQgASgNSAGIAQESKAobcmVtYXBwZWRfcm93c191bmNvcnJlY3RhYmxlGAUgASgNSAKIAQESHgoRcm93X3JlbWFwX3BlbmRpbmcYBiABKAhIA4gBARIdChByb3dfcmVtYXBfZmFpbGVkGAcgASgISASIAQESLAoJcHJvY2Vzc2VzGAggAygLMhkuYmVydGgubm9kZS52MS5HcHVQcm9jZXNzEjMKC21pZ19kZXZpY2VzGAkgAygLMh4uYmVydGgubm9kZS52MS5NaWdEZXZpY2VTYW1wbGVCFgoUX2VjY19jb3JyZWN0ZWRfdG90YWxCHAoaX3JlbWFwcGVkX3Jvd3NfY29ycmVjdGFibGVCHgocX3JlbWFwcGVkX3Jvd3NfdW5jb3JyZWN0YWJsZUIUChJfcm93X3JlbWFwX3BlbmRpbmdCEwoRX3Jvd19yZW1hcF9mYWlsZWQibgoKR3B1UHJvY2VzcxILCgNwaWQYASABKA0SDAoEbmFtZRgCIAEoCRIcCg9tZW1vcnlfdXNlZF9taWIYAyABKARIAIgBARITCgtpbnN0YW5jZV9pZBgEIAEoCUISChBfbWVtb3J5X3VzZWRfbWliIoMBCg9NaWdEZXZpY2VTYW1wbGUSDAoEdXVpZBgBIAEoCRIcCg9tZW1vcnlfdXNlZF9taWIYAiABKARIAIgBARIcCg9tZW1vcnlfZnJlZV9taWIYAyABKARIAYgBAUISChBfbWVtb3J5X3VzZWRfbWliQhIKEF9tZW1vcnlfZnJlZV9taWIqkAEKB1F1YWxpdHkSFwoTUVVBTElUWV9VTlNQRUNJRklFRBAAEhQKEFFVQUxJVFlfTUVBU1VSRUQQARITCg9RVUFMSVRZX0RFUklWRUQQAhIRCg1RVUFMSVRZX1NUQUxFEAMSFwoTUVVBTElUWV9VTkFWQUlMQUJMRRAEEhUKEVFVQUxJVFlfU0lNVUxBVEVEEAViBnByb3RvMw");
 
 /**
  * HostSample is one reading of the host's dynamic state. Absent fields could not be read.
@@ -297,6 +297,20 @@ export type GpuSample = Message<"berth.node.v1.GpuSample"> & {
    * @generated from field: optional string performance_state = 14;
    */
   performanceState?: string | undefined;
+
+  /**
+   * Why clocks are lower than they could be now: "hw_thermal_slowdown", "sw_power_cap", "gpu_idle", ...
+   *
+   * @generated from field: repeated string throttle_reasons = 15;
+   */
+  throttleReasons: string[];
+
+  /**
+   * What is asked for less often; absent before the first answer.
+   *
+   * @generated from field: berth.node.v1.GpuDetails details = 16;
+   */
+  details?: GpuDetails | undefined;
 };
 
 /**
@@ -305,6 +319,160 @@ export type GpuSample = Message<"berth.node.v1.GpuSample"> & {
  */
 export const GpuSampleSchema: GenMessage<GpuSample> = /*@__PURE__*/
   messageDesc(file_berth_node_v1_sample, 3);
+
+/**
+ * GpuDetails is what costs the driver more to tell, read once a minute by default.
+ *
+ * @generated from message berth.node.v1.GpuDetails
+ */
+export type GpuDetails = Message<"berth.node.v1.GpuDetails"> & {
+  /**
+   * Age of the reading when the message was written, in ms, on the sender's monotonic clock.
+   *
+   * @generated from field: uint32 age_ms = 1;
+   */
+  ageMs: number;
+
+  /**
+   * How far the reading can be trusted.
+   *
+   * @generated from field: berth.node.v1.Quality quality = 2;
+   */
+  quality: Quality;
+
+  /**
+   * Corrected ECC errors since the driver was loaded.
+   *
+   * @generated from field: optional uint64 ecc_corrected_total = 3;
+   */
+  eccCorrectedTotal?: bigint | undefined;
+
+  /**
+   * Rows of memory that were replaced after corrected errors.
+   *
+   * @generated from field: optional uint32 remapped_rows_correctable = 4;
+   */
+  remappedRowsCorrectable?: number | undefined;
+
+  /**
+   * Rows of memory that were replaced after uncorrected errors.
+   *
+   * @generated from field: optional uint32 remapped_rows_uncorrectable = 5;
+   */
+  remappedRowsUncorrectable?: number | undefined;
+
+  /**
+   * A replacement waits for a reset of the GPU.
+   *
+   * @generated from field: optional bool row_remap_pending = 6;
+   */
+  rowRemapPending?: boolean | undefined;
+
+  /**
+   * A row could not be replaced.
+   *
+   * @generated from field: optional bool row_remap_failed = 7;
+   */
+  rowRemapFailed?: boolean | undefined;
+
+  /**
+   * Programs on the GPU, at most 256; absent ones may be hidden by namespaces.
+   *
+   * @generated from field: repeated berth.node.v1.GpuProcess processes = 8;
+   */
+  processes: GpuProcess[];
+
+  /**
+   * Use of each part of the fingerprint that MIG has cut.
+   *
+   * @generated from field: repeated berth.node.v1.MigDeviceSample mig_devices = 9;
+   */
+  migDevices: MigDeviceSample[];
+};
+
+/**
+ * Describes the message berth.node.v1.GpuDetails.
+ * Use `create(GpuDetailsSchema)` to create a new message.
+ */
+export const GpuDetailsSchema: GenMessage<GpuDetails> = /*@__PURE__*/
+  messageDesc(file_berth_node_v1_sample, 4);
+
+/**
+ * GpuProcess is one program that uses a GPU.
+ *
+ * @generated from message berth.node.v1.GpuProcess
+ */
+export type GpuProcess = Message<"berth.node.v1.GpuProcess"> & {
+  /**
+   * Process id in the agent's process namespace.
+   *
+   * @generated from field: uint32 pid = 1;
+   */
+  pid: number;
+
+  /**
+   * Name as the driver prints it, at most 256 characters.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * Memory of the GPU that it holds, in MiB; absent where the driver does not say.
+   *
+   * @generated from field: optional uint64 memory_used_mib = 3;
+   */
+  memoryUsedMib?: bigint | undefined;
+
+  /**
+   * Berth instance that it belongs to, from its environment or cgroup; empty where unknown.
+   *
+   * @generated from field: string instance_id = 4;
+   */
+  instanceId: string;
+};
+
+/**
+ * Describes the message berth.node.v1.GpuProcess.
+ * Use `create(GpuProcessSchema)` to create a new message.
+ */
+export const GpuProcessSchema: GenMessage<GpuProcess> = /*@__PURE__*/
+  messageDesc(file_berth_node_v1_sample, 5);
+
+/**
+ * MigDeviceSample is the use of one part of a GPU.
+ *
+ * @generated from message berth.node.v1.MigDeviceSample
+ */
+export type MigDeviceSample = Message<"berth.node.v1.MigDeviceSample"> & {
+  /**
+   * UUID as in the fingerprint.
+   *
+   * @generated from field: string uuid = 1;
+   */
+  uuid: string;
+
+  /**
+   * Memory in use, in MiB.
+   *
+   * @generated from field: optional uint64 memory_used_mib = 2;
+   */
+  memoryUsedMib?: bigint | undefined;
+
+  /**
+   * Memory free, in MiB.
+   *
+   * @generated from field: optional uint64 memory_free_mib = 3;
+   */
+  memoryFreeMib?: bigint | undefined;
+};
+
+/**
+ * Describes the message berth.node.v1.MigDeviceSample.
+ * Use `create(MigDeviceSampleSchema)` to create a new message.
+ */
+export const MigDeviceSampleSchema: GenMessage<MigDeviceSample> = /*@__PURE__*/
+  messageDesc(file_berth_node_v1_sample, 6);
 
 /**
  * Quality says how far a value can be trusted.
