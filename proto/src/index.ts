@@ -56,6 +56,7 @@ export {
   type GpuTopologyRow,
   GpuTopologySchema,
   type MigDeviceInfo,
+  MigDeviceInfoSchema,
   type NetworkInterfaceInfo,
 } from "./gen/berth/node/v1/fingerprint_pb.ts";
 export {

@@ -22,21 +22,22 @@ export const file_berth_node_v1_health: GenFile = /*@__PURE__*/
 export type HealthFact = Message<"berth.node.v1.HealthFact"> & {
   /**
    * The same for the same fact, over restarts of the agent: "<boot id>/<kernel log number>" of something
-   * that happened, "<kind>/<GPU UUID>" of something that holds.
+   * that happened, "<kind>/<GPU UUID>" of something that holds ("<kind>/" of the node, "<kind>/<PCI
+   * address>" of a GPU that was never listed).
    *
    * @generated from field: string fact_id = 1;
    */
   factId: string;
 
   /**
-   * GPU that it is about; empty when it is about the node.
+   * GPU that it is about; empty when it is about the node, or not known which GPU it is about.
    *
    * @generated from field: string gpu_uuid = 2;
    */
   gpuUuid: string;
 
   /**
-   * What it is: "xid", "ecc_uncorrected", "row_remap_pending", "row_remap_failed", "thermal_slowdown",
+   * What it is: "xid", "sxid" (of an NVSwitch), "ecc_uncorrected", "row_remap_pending", "row_remap_failed", "thermal_slowdown",
    * "power_brake", "fallen_off_bus", "driver_hung", "info_rom_corrupted".
    *
    * @generated from field: string kind = 3;
@@ -51,7 +52,7 @@ export type HealthFact = Message<"berth.node.v1.HealthFact"> & {
   healthClass: HealthClass;
 
   /**
-   * Number of the XID; 0 otherwise.
+   * Number of the XID or SXid; 0 otherwise.
    *
    * @generated from field: uint32 code = 5;
    */
@@ -87,15 +88,15 @@ export const HealthFactSchema: GenMessage<HealthFact> = /*@__PURE__*/
   messageDesc(file_berth_node_v1_health, 0);
 
 /**
- * HealthReport is all that is known of the health of a node: what holds, and the newest 64 things that
- * happened in this boot. It replaces the report before; receivers take a fact_id that they know for
- * the same fact.
+ * HealthReport is all that is known of the health of a node: what holds, and 64 things that happened in
+ * this boot: of more the least grave are left out, and of those the oldest. It replaces the report
+ * before; receivers take a fact_id that they know for the same fact.
  *
  * @generated from message berth.node.v1.HealthReport
  */
 export type HealthReport = Message<"berth.node.v1.HealthReport"> & {
   /**
-   * Facts, the gravest first, at most 256.
+   * Facts, the gravest first, of equal gravity what holds, at most 256.
    *
    * @generated from field: repeated berth.node.v1.HealthFact facts = 1;
    */
