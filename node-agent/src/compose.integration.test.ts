@@ -8,7 +8,7 @@ import { type Part, startAll, stopAll } from "@berth/service-kit/base";
 import { status } from "@grpc/grpc-js";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { composeNodeAgent, type NodeAgentReplacements } from "./compose.ts";
-import { GPU_TIMINGS } from "./gpu/gpu-monitor.ts";
+import { GPU_TIMINGS } from "./gpu/gpu-timings.ts";
 import { LINK_TIMINGS } from "./report/node-link.ts";
 import { collectingLogger, type LogLine } from "./testing/collecting-logger.ts";
 import { type FakeSmiRun, fakeSmiRun } from "./testing/fake-smi-run.ts";
@@ -19,7 +19,8 @@ const TOKEN = `berth1.${SECRET}`;
 const WAIT = { timeout: 8_000, interval: 20 };
 const FAST: NodeAgentReplacements = {
   gpuTimings: { ...GPU_TIMINGS, restartFirstMs: 20, relistMs: 200 },
-  linkTimings: { ...LINK_TIMINGS, backoff: { firstMs: 20, capMs: 100 } },
+  // A busy machine may take longer than the grace of production to start what plays nvidia-smi.
+  linkTimings: { ...LINK_TIMINGS, gpuGraceMs: 8_000, backoff: { firstMs: 20, capMs: 100 } },
 };
 
 let fake: FakeSmiRun;
@@ -49,6 +50,7 @@ function config(overrides: Overrides = {}) {
     caFile: "",
     nodeId: "node-1",
     nvidiaSmi: "nvidia-smi",
+    kernelLog: path.join(dataDir, "kernel-log"),
   };
 }
 
@@ -282,6 +284,22 @@ it("sends the new fingerprint when the GPU set changes", async () => {
     expect(sent.at(-1)?.fingerprint?.gpus).toHaveLength(7);
   }, WAIT);
   await vi.waitFor(() => expect(server.reports.at(-1)?.gpus.length ?? 0).toBeLessThan(8), WAIT);
+});
+
+it("registers with the topology, and sends details when they are new, not with every sample", async () => {
+  await fake.play("a100-mig");
+  const gpuTimings = { ...GPU_TIMINGS, detailsMs: 1_000 };
+  parts = composeNodeAgent(config(), logger(), { ...FAST, gpuTimings, smi: fake.smi });
+  await startAll(parts, logger());
+  const withGpus = () => server.reports.filter((report) => report.gpus.length > 0);
+  const withDetails = () => withGpus().filter((report) => report.gpus[0]?.details !== undefined);
+  await vi.waitFor(() => expect(withDetails().length).toBeGreaterThan(2), WAIT);
+  const topology = server.registrations[0]?.fingerprint?.gpuTopology;
+  expect(topology?.rows[3]?.links).toEqual(["NV4", "NV4", "NV4", "X", "SYS", "PXB"]);
+  expect(server.registrations[0]?.fingerprint?.gpus[2]?.migDevices).toHaveLength(7);
+  expect(withDetails()[0]).toBe(withGpus()[0]);
+  expect(withDetails()[0]?.gpus[1]?.details?.migDevices).toHaveLength(4);
+  expect(withGpus().length).toBeGreaterThan(2 * withDetails().length);
 });
 
 it("joins as a node without GPUs where there is no nvidia-smi", async () => {

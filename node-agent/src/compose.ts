@@ -6,12 +6,18 @@ import {
   type Part,
   systemClock,
 } from "@berth/service-kit/base";
-import { GpuMonitor, type GpuTimings } from "./gpu/gpu-monitor.ts";
+import { GpuMonitor } from "./gpu/gpu-monitor.ts";
 import type { GpuSource } from "./gpu/gpu-source.ts";
+import type { GpuTimings } from "./gpu/gpu-timings.ts";
 import type { SmiCommand } from "./gpu/smi-process.ts";
+import { BootGpus } from "./health/boot-gpus.ts";
+import { HealthMonitor } from "./health/health-monitor.ts";
+import type { KernelLog } from "./health/kernel-log.ts";
+import { KernelLogReader, type KernelLogTimings } from "./health/kernel-log-reader.ts";
 import { countStart } from "./host/agent-state.ts";
 import { HostMonitor } from "./host/host-monitor.ts";
 import type { HostSource } from "./host/host-source.ts";
+import { InstanceFinder } from "./host/instance-finder.ts";
 import { defaultNodeId, type Identity, readIdentity } from "./host/node-identity.ts";
 import { type LinkTimings, NodeLink, type OpenedAgent } from "./report/node-link.ts";
 import { dialNodeService, type NodeServiceClient } from "./report/node-service-client.ts";
@@ -25,6 +31,8 @@ export interface NodeAgentReplacements {
   readonly gpu?: GpuSource;
   /** Where host facts and samples come from; this machine by default. */
   readonly host?: HostSource;
+  /** Where the kernel log comes from; this machine's by default. */
+  readonly kernelLog?: KernelLog;
   /** Who the machine is; read from the kernel by default. */
   readonly identity?: Identity;
   /** How the cluster-agent is reached; one gRPC connection per session by default. */
@@ -33,6 +41,7 @@ export interface NodeAgentReplacements {
   readonly smi?: SmiCommand;
   readonly gpuTimings?: GpuTimings;
   readonly linkTimings?: LinkTimings;
+  readonly kernelLogTimings?: KernelLogTimings;
 }
 
 /**
@@ -46,25 +55,40 @@ export function composeNodeAgent(
   replacements: NodeAgentReplacements = {},
 ): readonly Part[] {
   const clock = replacements.clock ?? systemClock;
-  const { gpuTimings, linkTimings } = replacements;
+  const { gpuTimings, linkTimings, kernelLogTimings } = replacements;
+  const instances = new InstanceFinder();
   const gpu =
     replacements.gpu ??
     new GpuMonitor({
       smi: replacements.smi ?? { command: config.nvidiaSmi },
       clock,
       logger,
+      instanceOf: (pid) => instances.instanceOf(pid),
       ...(gpuTimings === undefined ? {} : { timings: gpuTimings }),
     });
   const host = replacements.host ?? new HostMonitor({ clock, logger });
+  const kernelLog =
+    replacements.kernelLog ??
+    new KernelLogReader({
+      file: config.kernelLog,
+      clock,
+      logger,
+      ...(kernelLogTimings === undefined ? {} : { timings: kernelLogTimings }),
+    });
+  const bootId = async () => (replacements.identity ?? (await readIdentity(""))).bootId;
+  const bootGpus = new BootGpus(config.dataDir);
+  const health = new HealthMonitor({ gpu, kernelLog, bootGpus, bootId, clock, logger });
   const link = new NodeLink({
     open: () => openAgent(config, logger, replacements),
     gpu,
     host,
+    health,
     clock,
     logger,
     ...(linkTimings === undefined ? {} : { timings: linkTimings }),
   });
-  return [gpu, host, link];
+  // Health listens to the others from their start on.
+  return [health, kernelLog, gpu, host, link];
 }
 
 async function openAgent(

@@ -1,6 +1,7 @@
 export { composeNodeAgent, type NodeAgentReplacements } from "./compose.ts";
 export type { GpuEvent, GpuInventory, GpuSource } from "./gpu/gpu-source.ts";
-export type { HostFacts, HostSource } from "./host/host-source.ts";
+export type { KernelLog, KernelMessage } from "./health/kernel-log.ts";
+export type { HostEvent, HostFacts, HostSource } from "./host/host-source.ts";
 export type { Identity } from "./host/node-identity.ts";
 export type { CallOptions, NodeServiceClient, ReportCall } from "./report/node-service-client.ts";
 export { NODE_AGENT_SETTINGS, type NodeAgentConfig } from "./settings.ts";

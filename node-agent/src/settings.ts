@@ -41,6 +41,11 @@ export const NODE_AGENT_SETTINGS = {
     doc: "executable name or path of nvidia-smi",
     fallback: "nvidia-smi",
   }),
+  kernelLog: textSetting({
+    env: "BERTH_KERNEL_LOG",
+    doc: "kernel log that XIDs are read from, or a file in its form",
+    fallback: "/dev/kmsg",
+  }),
 };
 
 /** Values of {@link NODE_AGENT_SETTINGS}. */

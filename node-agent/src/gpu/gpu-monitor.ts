@@ -1,41 +1,19 @@
-import { GpuInfoSchema, type GpuSample } from "@berth/proto";
+import type { GpuSample } from "@berth/proto";
 import { backoffMs, type Clock, type Logger, sleep } from "@berth/service-kit/base";
-import { equals } from "@bufbuild/protobuf";
-import { type GpuListing, listGpus } from "./gpu-inventory.ts";
-import { GpuReadings, STALE_INTERVALS } from "./gpu-readings.ts";
-import type { GpuEvent, GpuInventory, GpuSource } from "./gpu-source.ts";
-import { parseSampleLine, SAMPLE_FIELDS, smiArguments } from "./smi-fields.ts";
-import { type SmiCommand, SmiProcess } from "./smi-process.ts";
-
-/** Times of {@link GpuMonitor}, in ms. */
-export interface GpuTimings {
-  /** Longest an inventory query may take. */
-  readonly listDeadlineMs: number;
-  /** Longest a killed child may take to die before it counts as hung in the driver. */
-  readonly abandonAfterMs: number;
-  /** Silence after which a sampling child is killed; at least ten intervals are given. */
-  readonly quietLimitMs: number;
-  /** First and longest delay before a new child after one ended. */
-  readonly restartFirstMs: number;
-  readonly restartCapMs: number;
-  /** Shortest time between two inventories when the readings do not fit the one we have. */
-  readonly relistMs: number;
-  /** Time before the next look when no GPU could be listed, and when there is no driver at all. */
-  readonly retryFailedMs: number;
-  readonly retryAbsentMs: number;
-}
-
-/** Times for use in production; the deadlines are those of the failure model, §5. */
-export const GPU_TIMINGS: GpuTimings = {
-  listDeadlineMs: 20_000,
-  abandonAfterMs: 5_000,
-  quietLimitMs: 20_000,
-  restartFirstMs: 500,
-  restartCapMs: 30_000,
-  relistMs: 30_000,
-  retryFailedMs: 60_000,
-  retryAbsentMs: 300_000,
-};
+import { CostWatch } from "./cost-watch.ts";
+import { type GpuListing, tellsOfLostGpu } from "./gpu-inventory.ts";
+import { GpuPicture } from "./gpu-picture.ts";
+import { STALE_INTERVALS } from "./gpu-readings.ts";
+import { GpuSampler } from "./gpu-sampler.ts";
+import type { GpuEvent, GpuInventory, GpuSource, InstanceOf } from "./gpu-source.ts";
+import { listGpus, surveyGpus } from "./gpu-survey.ts";
+import { GPU_TIMINGS, type GpuTimings } from "./gpu-timings.ts";
+import { readLogs } from "./log-loop.ts";
+import { withInstances } from "./process-instances.ts";
+import type { GpuReading } from "./smi-fields.ts";
+import type { SmiCommand } from "./smi-process.ts";
+import { type QueryLimits, SmiRunner } from "./smi-runner.ts";
+import { untilAborted } from "./until-aborted.ts";
 
 /** What a {@link GpuMonitor} works with. */
 export interface GpuMonitorOptions {
@@ -43,38 +21,61 @@ export interface GpuMonitorOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly timings?: GpuTimings;
+  /** Names the instance of a process on a GPU; none is named without it. */
+  readonly instanceOf?: InstanceOf;
 }
 
 const QUIET_INTERVALS = 10;
-const NOT_YET_LISTED = "nvidia-smi has not answered yet";
-const DRIVER_HUNG = "driver_hung: nvidia-smi did not die after SIGKILL";
 
 /**
- * The GPUs of this machine, through `nvidia-smi`: one query for the inventory, then one long-lived
- * child that prints samples. At most one child lives at any time, one that cannot be killed included:
- * nothing is started beside it, and all values are unavailable until it is gone.
+ * The GPUs of this machine, through `nvidia-smi`: an inventory at start and when readings do not fit it,
+ * one long-lived child that prints readings, and the log once a minute. Once a child cannot be killed
+ * nothing is started beside it; readings of a child that was started before still count, without one
+ * all values are unavailable until it is gone.
  */
 export class GpuMonitor implements GpuSource {
   readonly name = "gpu monitor";
   readonly #options: GpuMonitorOptions;
   readonly #timings: GpuTimings;
-  readonly #readings = new GpuReadings();
+  readonly #picture: GpuPicture;
+  readonly #runner: SmiRunner;
+  readonly #sampler: GpuSampler;
+  readonly #costs: CostWatch;
   readonly #listeners = new Set<(event: GpuEvent) => void>();
   readonly #ready = Promise.withResolvers<void>();
   readonly #stopping = new AbortController();
   readonly #firstInterval = Promise.withResolvers<void>();
-  #inventory: GpuInventory = { gpus: [], error: NOT_YET_LISTED };
-  #inventoryAtMs = 0;
-  #intervalMs = 0;
+  readonly #doubtedFor = new Set<string>();
+  #listedAtMs = 0;
+  #wantedMs = 0;
+  #sampledMs = 0;
+  #staleDetails = 0;
   #watchdog: NodeJS.Timeout | undefined;
-  #child: SmiProcess | undefined;
-  #lastLineMs = 0;
   #steady = false;
-  #running: Promise<void> = Promise.resolve();
+  #running: Promise<unknown> = Promise.resolve();
 
   constructor(options: GpuMonitorOptions) {
+    const { smi, clock, logger, timings = GPU_TIMINGS } = options;
     this.#options = options;
-    this.#timings = options.timings ?? GPU_TIMINGS;
+    this.#timings = timings;
+    this.#picture = new GpuPicture(timings.detailsMs);
+    this.#costs = new CostWatch({
+      clock,
+      logger,
+      windowMs: timings.costWindowMs,
+      pid: () => this.#sampler.pid,
+      onFactor: () => this.#adjust(),
+    });
+    const { abandonAfterMs } = timings;
+    const onHung = () => this.#showHung();
+    this.#runner = new SmiRunner({ smi, abandonAfterMs, onHung });
+    this.#sampler = new GpuSampler({
+      runner: this.#runner,
+      clock,
+      logger,
+      onReading: (reading, nowMs) => this.#take(reading, nowMs),
+      onOther: (line, nowMs) => this.#takeOther(line, nowMs),
+    });
   }
 
   get ready(): Promise<void> {
@@ -82,33 +83,34 @@ export class GpuMonitor implements GpuSource {
   }
 
   async start(): Promise<void> {
-    this.#running = this.#run(this.#stopping.signal);
+    const { signal } = this.#stopping;
+    this.#running = Promise.all([this.#run(signal), this.#readDetails()]);
+    this.#costs.start();
   }
 
   async stop(): Promise<void> {
     this.#stopping.abort();
+    this.#costs.stop();
     clearInterval(this.#watchdog);
-    this.#child?.kill();
+    this.#sampler.kill();
     await this.#running;
     this.#ready.resolve();
     this.#listeners.clear();
   }
 
   inventory(): GpuInventory {
-    return this.#inventory;
+    return this.#picture.inventory;
   }
 
   samples(): GpuSample[] {
-    return this.#readings.samples(this.#now());
+    return this.#picture.samples(this.#now());
   }
 
   setIntervalMs(intervalMs: number): void {
-    if (this.#stopping.signal.aborted || intervalMs === this.#intervalMs) return;
-    this.#intervalMs = intervalMs;
-    this.#readings.setIntervalMs(intervalMs);
-    clearInterval(this.#watchdog);
-    this.#watchdog = setInterval(() => this.#watch(), intervalMs);
-    this.#child?.kill(); // the next one is started with the new interval
+    if (this.#stopping.signal.aborted || intervalMs === this.#wantedMs) return;
+    this.#wantedMs = intervalMs;
+    this.#costs.reset();
+    this.#adjust();
     this.#firstInterval.resolve();
   }
 
@@ -117,97 +119,155 @@ export class GpuMonitor implements GpuSource {
     return () => this.#listeners.delete(listener);
   }
 
+  get #intervalMs(): number {
+    return this.#wantedMs * this.#costs.factor;
+  }
+
+  get #limits(): QueryLimits {
+    return { deadlineMs: this.#timings.listDeadlineMs, signal: this.#stopping.signal };
+  }
+
   async #run(signal: AbortSignal): Promise<void> {
     let failures = 0;
     while (!signal.aborted) {
-      const listing = await listGpus(this.#options.smi, this.#timings, signal);
+      await this.#runner.untilFree(signal);
+      const listing = await this.#takeInventory();
       if (signal.aborted) return;
-      this.#apply(listing);
       this.#ready.resolve();
-      if (listing.kind === "driver_hung") {
-        await untilAborted(listing.gone, signal);
-      } else if (this.#inventory.gpus.length === 0) {
+      if (listing.kind === "driver_hung") continue;
+      if (this.inventory().gpus.length === 0) {
         const { retryAbsentMs, retryFailedMs } = this.#timings;
         await sleep(listing.kind === "no_driver" ? retryAbsentMs : retryFailedMs, signal);
-      } else {
-        await untilAborted(this.#firstInterval.promise, signal);
-        this.#steady = false;
-        await this.#sampleUntilChildEnds(signal);
-        failures = this.#steady ? 1 : failures + 1;
-        const { restartFirstMs: firstMs, restartCapMs: capMs } = this.#timings;
-        await sleep(backoffMs(failures, { firstMs, capMs }), signal);
+        continue;
       }
+      await untilAborted(this.#firstInterval.promise, signal);
+      await this.#sample(signal);
+      failures = this.#steady ? 1 : failures + 1;
+      const { restartFirstMs: firstMs, restartCapMs: capMs } = this.#timings;
+      await sleep(backoffMs(failures, { firstMs, capMs }), signal);
     }
   }
 
-  async #sampleUntilChildEnds(signal: AbortSignal): Promise<void> {
+  async #takeInventory(): Promise<GpuListing> {
+    const listing = await listGpus(this.#runner, this.#limits);
+    this.#listedAtMs = this.#now();
+    if (listing.kind === "aborted") return listing;
+    const changed = this.#picture.takeListing(listing, this.#listedAtMs);
+    if (changed) this.#doubtedFor.clear();
+    this.#show(changed);
+    if (listing.kind !== "listed" || !this.#picture.needsSurvey) return listing;
+    const { survey, logRemarks, problems } = await surveyGpus(
+      this.#runner,
+      listing.gpus,
+      this.#limits,
+    );
+    if (this.#stopping.signal.aborted) return { kind: "aborted" };
+    for (const problem of problems) this.#options.logger.warn("nvidia-smi tells less", { problem });
+    const log = survey.log && (await withInstances(survey.log, this.#options.instanceOf));
+    this.#show(this.#picture.takeSurvey({ ...survey, log }, logRemarks, this.#now()));
+    if (log !== undefined) this.#emit("details");
+    return listing;
+  }
+
+  async #sample(signal: AbortSignal): Promise<void> {
+    this.#steady = false;
     if (signal.aborted) return;
-    this.#lastLineMs = this.#now();
-    const child = new SmiProcess({
-      smi: this.#options.smi,
-      args: smiArguments(SAMPLE_FIELDS, this.#intervalMs),
-      abandonAfterMs: this.#timings.abandonAfterMs,
-      onLine: (line) => this.#take(line),
+    this.#sampledMs = this.#intervalMs;
+    await this.#sampler.run(this.#sampledMs);
+    if (!signal.aborted) this.#showHung();
+  }
+
+  /** Reads the log once per `detailsMs`, for as long as the driver answers. */
+  #readDetails(): Promise<void> {
+    return readLogs({
+      runner: this.#runner,
+      limits: this.#limits,
+      logger: this.#options.logger,
+      everyMs: this.#timings.detailsMs,
+      answers: () => {
+        const quietMs = this.#sampler.quietMs(this.#now());
+        return this.#sampler.running && quietMs <= STALE_INTERVALS * this.#sampledMs;
+      },
+      onLog: async ({ log, remarks }) => {
+        const named = await withInstances(log, this.#options.instanceOf);
+        this.#show(this.#picture.takeLog(named, remarks, this.#now()));
+        this.#emit("details");
+        if (this.#picture.surveyDoubted) this.#doubtInventory(this.#now());
+      },
     });
-    this.#child = child;
-    const end = await child.ended;
-    this.#child = undefined;
-    if (signal.aborted) return;
-    this.#options.logger.info("the nvidia-smi sampling child ended", { end });
-    if (end.kind !== "abandoned") return;
-    this.#apply({ kind: "driver_hung", gone: child.gone });
-    await untilAborted(child.gone, signal);
   }
 
-  #take(line: string): void {
-    const nowMs = this.#now();
-    const reading = parseSampleLine(line);
-    if (reading === undefined) {
-      this.#options.logger.debug("a line of nvidia-smi is no reading", {
-        line: line.slice(0, 200),
-      });
-      return;
-    }
-    this.#lastLineMs = nowMs;
-    const effect = this.#readings.accept(reading, nowMs);
+  #take(reading: GpuReading, nowMs: number): void {
+    const effect = this.#picture.takeReading(reading, nowMs);
     if (effect === "unknown_gpu") this.#doubtInventory(nowMs);
     if (effect !== "round") return;
     this.#steady = true;
     this.#emit("samples");
   }
 
+  #takeOther(line: string, nowMs: number): void {
+    const text = line.slice(0, 300);
+    this.#options.logger.debug("a line of nvidia-smi is no reading", { line: text });
+    // A driver that has lost a GPU says so in every round.
+    const isKnown = this.inventory().remarks.includes(text) || this.#doubtedFor.has(text);
+    if (!tellsOfLostGpu(text) || isKnown) return;
+    // Once is enough, should the inventory query put it in other words.
+    if (this.#doubtInventory(nowMs)) this.#doubtedFor.add(text);
+  }
+
   /** Runs once per interval: shows values growing old, and ends a child that went quiet. */
   #watch(): void {
-    if (this.#inventory.gpus.length === 0) return;
     const nowMs = this.#now();
-    const oldestMs = this.#readings.oldestAgeMs(nowMs);
+    if (this.inventory().gpus.length === 0) return;
+    const oldestMs = this.#picture.oldestAgeMs(nowMs);
     if (oldestMs > STALE_INTERVALS * this.#intervalMs) this.#emit("samples");
-    if (this.#child === undefined) return;
-    if (oldestMs > QUIET_INTERVALS * this.#intervalMs) this.#doubtInventory(nowMs);
+    const staleDetails = this.#picture.staleDetails(nowMs);
+    if (staleDetails !== this.#staleDetails) this.#emit("details");
+    this.#staleDetails = staleDetails;
+    if (!this.#sampler.running) return;
+    // A child that has just been started cannot have told of all GPUs.
+    const missedMs = Math.min(oldestMs, this.#sampler.runningMs(nowMs));
+    if (missedMs > QUIET_INTERVALS * this.#intervalMs) this.#doubtInventory(nowMs);
     const limitMs = Math.max(this.#timings.quietLimitMs, QUIET_INTERVALS * this.#intervalMs);
-    if (nowMs - this.#lastLineMs > limitMs) this.#child.kill();
+    const isQuiet = this.#sampler.quietMs(nowMs) > limitMs;
+    if (isQuiet || this.#sampledMs !== this.#intervalMs) this.#endChild();
   }
 
-  /** Ends the child when the inventory may have changed: the next turn of the loop lists again. */
-  #doubtInventory(nowMs: number): void {
+  /**
+   * Ends the child when the inventory may have changed: the next turn of the loop lists again. False
+   * when it is too early for that.
+   */
+  #doubtInventory(nowMs: number): boolean {
     // A quiet child says nothing about the set; it is given its own, longer limit.
-    const speaks = nowMs - this.#lastLineMs <= STALE_INTERVALS * this.#intervalMs;
-    if (speaks && nowMs - this.#inventoryAtMs > this.#timings.relistMs) this.#child?.kill();
+    const speaks = this.#sampler.quietMs(nowMs) <= STALE_INTERVALS * this.#intervalMs;
+    if (!speaks || nowMs - this.#listedAtMs <= this.#timings.relistMs) return false;
+    this.#endChild();
+    return true;
   }
 
-  #apply(listing: GpuListing): void {
-    const nowMs = this.#now();
-    const next = nextInventory(this.#inventory, listing);
-    this.#inventoryAtMs = nowMs;
-    this.#readings.setDriverHung(listing.kind === "driver_hung");
-    if (isSameInventory(this.#inventory, next)) return;
-    this.#inventory = next;
-    this.#readings.setGpus(
-      next.gpus.map((gpu) => gpu.uuid),
-      nowMs,
-    );
-    const fields = { gpus: next.gpus.length, error: next.error };
-    if (next.error === "") this.#options.logger.info("GPU inventory", fields);
+  /** Ends the child, unless nothing could be started in its place. */
+  #endChild(): void {
+    if (!this.#runner.hung) this.#sampler.kill();
+  }
+
+  /** Lets the interval take effect; the child is started anew with it. */
+  #adjust(): void {
+    this.#picture.setIntervalMs(this.#intervalMs);
+    clearInterval(this.#watchdog);
+    this.#watchdog = setInterval(() => this.#watch(), this.#intervalMs);
+    this.#endChild();
+  }
+
+  #showHung(): void {
+    const { hung } = this.#runner;
+    this.#show(this.#picture.setDriverHung(hung, this.#sampler.running, this.#now()));
+  }
+
+  #show(changed: boolean): void {
+    if (!changed) return;
+    const { gpus, error, remarks } = this.inventory();
+    const fields = { gpus: gpus.length, error, remarks };
+    if (error === "") this.#options.logger.info("GPU inventory", fields);
     else this.#options.logger.warn("GPU inventory has an error", fields);
     this.#emit("inventory");
   }
@@ -219,33 +279,4 @@ export class GpuMonitor implements GpuSource {
   #now(): number {
     return this.#options.clock.nowMs();
   }
-}
-
-/**
- * The inventory after a listing: when the driver could not list, the GPUs it listed before are kept,
- * with the error beside them; they are still in the machine as far as anyone knows. Pure.
- */
-export function nextInventory(before: GpuInventory, listing: GpuListing): GpuInventory {
-  if (listing.kind === "listed") return { gpus: listing.gpus, error: listing.error };
-  if (listing.kind === "failed") return { gpus: before.gpus, error: listing.error };
-  if (listing.kind === "driver_hung") return { gpus: before.gpus, error: DRIVER_HUNG };
-  const vanished = before.gpus.length > 0 ? "nvidia-smi is no longer installed" : "";
-  return { gpus: before.gpus, error: vanished };
-}
-
-function isSameInventory(a: GpuInventory, b: GpuInventory): boolean {
-  if (a.error !== b.error || a.gpus.length !== b.gpus.length) return false;
-  return a.gpus.every((gpu, index) => {
-    const other = b.gpus[index];
-    return other !== undefined && equals(GpuInfoSchema, gpu, other);
-  });
-}
-
-async function untilAborted(wait: Promise<void>, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  const aborted = Promise.withResolvers<void>();
-  const resolve = () => aborted.resolve();
-  signal.addEventListener("abort", resolve, { once: true });
-  await Promise.race([wait, aborted.promise]);
-  signal.removeEventListener("abort", resolve);
 }

@@ -1,8 +1,10 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { anyText } from "../testing/any-text.ts";
 import {
-  INVENTORY_FIELDS,
   parseInventoryLine,
   parseSampleLine,
+  refusesField,
   SAMPLE_FIELDS,
   smiArguments,
 } from "./smi-fields.ts";
@@ -102,18 +104,36 @@ describe("parseSampleLine", () => {
     expect(parseSampleLine(line)?.values).toEqual({ temperatureC: 64, powerW: 1, powerLimitW: 1 });
   });
 
-  it("does not throw on noise and takes none of it for a reading", () => {
-    let state = 7;
-    const next = (bound: number) => {
-      state = (state * 1_103_515_245 + 12_345) % 2_147_483_648;
-      return state % bound;
-    };
-    for (let round = 0; round < 2_000; round += 1) {
-      const line = Array.from({ length: next(80) }, () => String.fromCharCode(next(300))).join("");
-      expect(parseSampleLine(line)).toBeUndefined();
-      expect(parseInventoryLine(`${line},${",".repeat(next(INVENTORY_FIELDS.length))}`)).toBe(
-        undefined,
-      );
-    }
+  it.each([
+    ["0x0000000000000044", ["sw_power_cap", "hw_thermal_slowdown"]],
+    ["0x0000000000000000", undefined],
+    ["[Not Supported]", undefined],
+  ])("reads the throttle reasons %s behind the other cells", (mask, reasons) => {
+    const line = `${UUID}, 97, 43, 70123, 11036, 64, 612.31, 700.00, 1980, 2619, 2, P0, ${mask}`;
+    expect(parseSampleLine(line)?.values.throttleReasons).toEqual(reasons);
+    expect(parseSampleLine(`${line}, 1`)).toBeUndefined();
+  });
+
+  it("never throws, and takes no noise for a reading or a GPU", () => {
+    const cell = fc.oneof(
+      anyText(40),
+      fc.constantFrom(UUID, "[N/A]", "ERR!", "1", "0x1", "99999999999999999999", "-1"),
+    );
+    const lines = fc.array(cell, { maxLength: 16 }).map((cells) => cells.join(","));
+    fc.assert(
+      fc.property(lines, (line) => {
+        const reading = parseSampleLine(line);
+        if (reading !== undefined) expect(line.trim().startsWith(reading.uuid)).toBe(true);
+        const gpu = parseInventoryLine(line);
+        if (gpu !== undefined) expect(line).toContain(gpu.uuid);
+      }),
+    );
+  });
+
+  it("tells a refused field from other lines", () => {
+    expect(refusesField('Field "clocks_event_reasons.active" is not a valid field to query.')).toBe(
+      true,
+    );
+    expect(refusesField("Field of the cloth of gold")).toBe(false);
   });
 });

@@ -1,5 +1,7 @@
 import { type GpuInfo, GpuInfoSchema, type GpuSampleSchema } from "@berth/proto";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { bigOf, numberOf, percentOf, pick, switchOf, textOf, wholeOf } from "./smi-value.ts";
+import { throttleReasons } from "./throttle-reasons.ts";
 
 /** What `nvidia-smi --query-gpu` is asked once for the inventory, in this order. */
 export const INVENTORY_FIELDS = [
@@ -13,7 +15,7 @@ export const INVENTORY_FIELDS = [
   "driver_version",
 ] as const;
 
-/** What the long-lived `nvidia-smi` child is asked for each sample, in this order. */
+/** What the long-lived `nvidia-smi` child is asked for each sample, in this order, a reason field last. */
 export const SAMPLE_FIELDS = [
   "uuid",
   "utilization.gpu",
@@ -29,10 +31,20 @@ export const SAMPLE_FIELDS = [
   "pstate",
 ] as const;
 
+/**
+ * Names of the field that tells why clocks are low, the newest first: from driver 535, before it, and
+ * none for a driver that knows neither. A driver refuses a query with a field that it does not know.
+ */
+export const REASON_FIELDS = [
+  "clocks_event_reasons.active",
+  "clocks_throttle_reasons.active",
+  undefined,
+] as const;
+
 /** The measured values of one GPU as a `GpuSample` carries them; absent = not to be had. */
 export type GpuValues = Omit<
   MessageInitShape<typeof GpuSampleSchema>,
-  "$typeName" | "$unknown" | "uuid" | "ageMs" | "quality"
+  "$typeName" | "$unknown" | "uuid" | "ageMs" | "quality" | "details"
 >;
 
 /** One line of the sampling child. */
@@ -41,8 +53,9 @@ export interface GpuReading {
   readonly values: GpuValues;
 }
 
-const UUID_FORM = /^GPU-[0-9a-fA-F-]{8,64}$/;
-const MAX_UINT32 = 0xffff_ffff;
+/** Form of a GPU's UUID. */
+export const UUID_FORM = /^GPU-[0-9a-fA-F-]{8,64}$/;
+const NOT_A_FIELD = /^Field "[^"]{1,100}" is not a valid field to query/;
 
 /** Arguments of a `nvidia-smi` CSV query; with `loopMs` it repeats until it is killed. */
 export function smiArguments(fields: readonly string[], loopMs?: number): string[] {
@@ -50,10 +63,15 @@ export function smiArguments(fields: readonly string[], loopMs?: number): string
   return loopMs === undefined ? query : [...query, "-lms", String(loopMs)];
 }
 
+/** Whether the driver says with this line that it does not know a field. */
+export function refusesField(line: string): boolean {
+  return NOT_A_FIELD.test(line);
+}
+
 /** Reads one line of the inventory query; undefined for anything else (warnings, errors, noise). */
 export function parseInventoryLine(line: string): GpuInfo | undefined {
-  const cells = cellsOf(line, INVENTORY_FIELDS.length);
-  if (cells === undefined) return undefined;
+  const cells = cellsOf(line);
+  if (cells.length !== INVENTORY_FIELDS.length) return undefined;
   const [index, uuid, name, bus, memory, mig, power, driver] = cells;
   const driverIndex = wholeOf(index);
   if (uuid === undefined || !UUID_FORM.test(uuid) || driverIndex === undefined) return undefined;
@@ -73,15 +91,16 @@ export function parseInventoryLine(line: string): GpuInfo | undefined {
 }
 
 /**
- * Reads one line of the sampling child; undefined when the line is not a reading of a GPU. A cell that
- * is not a number in range (`[N/A]`, `[Not Supported]`, `[Unknown Error]`, empty…) leaves its value
- * absent. Never throws.
+ * Reads one line of the sampling child, with or without a reason field; undefined when the line is not a
+ * reading of a GPU. A cell that is not a number in range (`[N/A]`, `[Not Supported]`, `[Unknown Error]`,
+ * empty…) leaves its value absent. Never throws.
  */
 export function parseSampleLine(line: string): GpuReading | undefined {
-  const cells = cellsOf(line, SAMPLE_FIELDS.length);
-  const uuid = cells?.[0];
-  if (cells === undefined || uuid === undefined || !UUID_FORM.test(uuid)) return undefined;
-  const [, gpu, memory, used, free, heat, power, limit, sm, mem, ecc, pstate] = cells;
+  const cells = cellsOf(line);
+  const extra = cells.length - SAMPLE_FIELDS.length;
+  const [uuid, gpu, memory, used, free, heat, power, limit, sm, mem, ecc, pstate, reasons] = cells;
+  if (uuid === undefined || !UUID_FORM.test(uuid) || extra < 0 || extra > 1) return undefined;
+  const why = throttleReasons(reasons);
   const performanceState = textOf(pstate);
   const values: GpuValues = {
     ...pick("utilizationPercent", percentOf(gpu)),
@@ -97,49 +116,11 @@ export function parseSampleLine(line: string): GpuReading | undefined {
     ...(performanceState !== undefined && /^P\d{1,2}$/.test(performanceState)
       ? { performanceState }
       : {}),
+    ...(why.length > 0 ? { throttleReasons: why } : {}),
   };
   return { uuid, values };
 }
 
-function cellsOf(line: string, count: number): string[] | undefined {
-  const cells = line.split(",").map((cell) => cell.trim());
-  return cells.length === count ? cells : undefined;
-}
-
-function pick<K extends string, V>(key: K, value: V | undefined): { [P in K]?: V } {
-  return value === undefined ? {} : ({ [key]: value } as { [P in K]: V });
-}
-
-/** Text of a cell; undefined for empty ones and for every `[…]` and N/A marker of the driver. */
-function textOf(cell: string | undefined): string | undefined {
-  if (cell === undefined || cell === "" || cell === "N/A" || cell.startsWith("[")) return undefined;
-  return cell;
-}
-
-function numberOf(cell: string | undefined): number | undefined {
-  const text = textOf(cell);
-  if (text === undefined || !/^-?\d{1,15}(\.\d{1,9})?$/.test(text)) return undefined;
-  return Number(text);
-}
-
-function wholeOf(cell: string | undefined): number | undefined {
-  const value = numberOf(cell);
-  return value !== undefined && Number.isInteger(value) && value >= 0 && value <= MAX_UINT32
-    ? value
-    : undefined;
-}
-
-function percentOf(cell: string | undefined): number | undefined {
-  const value = numberOf(cell);
-  return value !== undefined && value >= 0 && value <= 100 ? value : undefined;
-}
-
-function bigOf(cell: string | undefined): bigint | undefined {
-  const value = numberOf(cell);
-  return value !== undefined && Number.isInteger(value) && value >= 0 ? BigInt(value) : undefined;
-}
-
-function switchOf(cell: string | undefined): boolean | undefined {
-  if (cell === "Enabled") return true;
-  return cell === "Disabled" ? false : undefined;
+function cellsOf(line: string): string[] {
+  return line.split(",").map((cell) => cell.trim());
 }

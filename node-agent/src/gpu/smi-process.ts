@@ -59,6 +59,11 @@ export class SmiProcess {
     this.#watch(this.#child);
   }
 
+  /** Process id; undefined when it was not started or has ended. */
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
   /** Resolves once, with how the child ended. Never rejects. */
   get ended(): Promise<SmiEnd> {
     return this.#ended.promise;

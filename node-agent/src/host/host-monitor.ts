@@ -1,27 +1,40 @@
 import { type HostSample, HostSampleSchema, Quality } from "@berth/proto";
 import { type Clock, type Logger, sleep } from "@berth/service-kit/base";
 import { clone } from "@bufbuild/protobuf";
-import { readHostFacts } from "./host-facts.ts";
+import { HostFactsReader } from "./host-facts.ts";
 import { HostSampler } from "./host-sampler.ts";
-import type { HostFacts, HostSource } from "./host-source.ts";
+import type { HostEvent, HostFacts, HostSource } from "./host-source.ts";
+import { MountProbe } from "./mount-probe.ts";
 
 /** What a {@link HostMonitor} works with. */
 export interface HostMonitorOptions {
   readonly clock: Clock;
   readonly logger: Logger;
+  /** How mounted file systems are asked. */
+  readonly mounts?: MountProbe;
+  /** Reads the facts; those of this machine by default. */
+  readonly factsReader?: Pick<HostFactsReader, "read" | "refresh">;
+  /** Time between two looks for disks and network interfaces that came or went, in ms; 30 s by default. */
+  readonly factsIntervalMs?: number;
 }
 
 const STALE_INTERVALS = 3;
+const FACTS_INTERVAL_MS = 30_000;
 
-/** The host this agent runs on: its facts once at start, then a sample per interval. */
+/**
+ * The host this agent runs on: its facts at start, then a sample per interval, and from time to time
+ * another look for disks and network interfaces that came or went.
+ */
 export class HostMonitor implements HostSource {
   readonly name = "host monitor";
   readonly #options: HostMonitorOptions;
-  readonly #sampler = new HostSampler();
-  readonly #listeners = new Set<() => void>();
+  readonly #sampler: HostSampler;
+  readonly #factsReader: Pick<HostFactsReader, "read" | "refresh">;
+  readonly #listeners = new Set<(event: HostEvent) => void>();
   readonly #ready = Promise.withResolvers<void>();
   readonly #stopping = new AbortController();
   #facts: HostFacts | undefined;
+  #factsAtMs = 0;
   #newest: { readonly sample: HostSample; readonly atMs: number } | undefined;
   #intervalMs = 0;
   #wake = new AbortController();
@@ -29,6 +42,9 @@ export class HostMonitor implements HostSource {
 
   constructor(options: HostMonitorOptions) {
     this.#options = options;
+    const mounts = options.mounts ?? new MountProbe();
+    this.#sampler = new HostSampler(mounts);
+    this.#factsReader = options.factsReader ?? new HostFactsReader(mounts);
   }
 
   get ready(): Promise<void> {
@@ -67,18 +83,20 @@ export class HostMonitor implements HostSource {
     this.#wake.abort();
   }
 
-  subscribe(listener: () => void): () => void {
+  subscribe(listener: (event: HostEvent) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
   async #run(signal: AbortSignal): Promise<void> {
-    const facts = await readHostFacts();
+    let facts = await this.#factsReader.read();
     this.#facts = facts;
+    this.#factsAtMs = this.#options.clock.nowMs();
     // The first reading gives the later ones something to compare processor time with.
     await this.#sampler.read(facts);
     this.#ready.resolve();
     while (!signal.aborted) {
+      facts = await this.#refresh(facts);
       if (this.#intervalMs > 0) await this.#readOnce(facts);
       if (signal.aborted) return;
       this.#wake = new AbortController();
@@ -90,7 +108,25 @@ export class HostMonitor implements HostSource {
     const sample = await this.#sampler.read(facts);
     this.#newest = { sample, atMs: this.#options.clock.nowMs() };
     this.#options.logger.debug("host sampled", { measured: sample.quality === Quality.MEASURED });
-    for (const listener of [...this.#listeners]) listener();
+    this.#emit("sample");
+  }
+
+  async #refresh(before: HostFacts): Promise<HostFacts> {
+    const { clock, logger, factsIntervalMs = FACTS_INTERVAL_MS } = this.#options;
+    if (clock.nowMs() - this.#factsAtMs < factsIntervalMs) return before;
+    const facts = await this.#factsReader.refresh(before);
+    this.#factsAtMs = clock.nowMs();
+    if (facts === before) return before;
+    this.#facts = facts;
+    const { disks, networkInterfaces } = facts;
+    const fields = { disks: disks.length, networkInterfaces: networkInterfaces.length };
+    logger.info("disks or network interfaces have changed", fields);
+    this.#emit("facts");
+    return facts;
+  }
+
+  #emit(event: HostEvent): void {
+    for (const listener of [...this.#listeners]) listener(event);
   }
 }
 

@@ -1,9 +1,10 @@
-import { readdir, readFile, statfs } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import os from "node:os";
 import { type HostSample, HostSampleSchema, Quality } from "@berth/proto";
 import { create } from "@bufbuild/protobuf";
 import si from "systeminformation";
 import type { HostFacts } from "./host-source.ts";
+import { MountProbe } from "./mount-probe.ts";
 import { type CpuTicks, cpuUtilizationPercent, parseNetDev, parseProcStat } from "./proc-text.ts";
 import { within } from "./within.ts";
 
@@ -15,9 +16,12 @@ const READ_LIMIT_MS = 2_000;
  * file; its `currentLoad` and `networkStats` run programs, so those two come from /proc directly.
  */
 export class HostSampler {
+  readonly #mounts: MountProbe;
   #ticks: CpuTicks | undefined;
-  // Mount points whose statfs has not come back: a dead disk may hold it forever, and one is enough.
-  readonly #pending = new Set<string>();
+
+  constructor(mounts: MountProbe = new MountProbe()) {
+    this.#mounts = mounts;
+  }
 
   /** One reading; never rejects, takes at most about 2 s. What cannot be read is absent. */
   async read(facts: Pick<HostFacts, "disks" | "networkInterfaces">): Promise<HostSample> {
@@ -57,21 +61,14 @@ export class HostSampler {
   }
 
   async #readDisks(disks: HostFacts["disks"]) {
-    const read = await Promise.all(disks.map((disk) => this.#readDisk(disk.mountPoint)));
-    return read.filter((disk) => disk !== undefined);
-  }
-
-  async #readDisk(mountPoint: string) {
-    if (this.#pending.has(mountPoint)) return undefined;
-    this.#pending.add(mountPoint);
-    const asked = statfs(mountPoint).finally(() => this.#pending.delete(mountPoint));
-    const found = await within(asked, READ_LIMIT_MS);
-    if (found === undefined) return undefined;
-    return {
-      mountPoint,
-      usedMib: mebibytes((found.blocks - found.bfree) * found.bsize),
-      availableMib: mebibytes(found.bavail * found.bsize),
-    };
+    const mountPoints = disks.map(({ mountPoint }) => mountPoint);
+    const spaces = await this.#mounts.read(mountPoints);
+    return mountPoints.flatMap((mountPoint, index) => {
+      const space = spaces[index];
+      if (space === undefined) return [];
+      const usedMib = mebibytes(space.totalBytes - space.freeBytes);
+      return [{ mountPoint, usedMib, availableMib: mebibytes(space.availableBytes) }];
+    });
   }
 }
 

@@ -18,6 +18,9 @@ export type HostFacts = Pick<
   | "networkInterfaces"
 >;
 
+/** What a host source tells: a sample is there, or the facts are others. */
+export type HostEvent = "sample" | "facts";
+
 /** Where a node-agent has its host's facts and samples from: the machine, or a recording. */
 export interface HostSource extends Part {
   /** Resolves when the facts are known or the source was stopped. */
@@ -28,6 +31,6 @@ export interface HostSource extends Part {
   sample(): HostSample | undefined;
   /** Sets the time between two samples in ms; sampling begins with the first call. */
   setIntervalMs(intervalMs: number): void;
-  /** Calls `listener` after each sample until the returned function is called. */
-  subscribe(listener: () => void): () => void;
+  /** Calls `listener` at each event until the returned function is called. */
+  subscribe(listener: (event: HostEvent) => void): () => void;
 }

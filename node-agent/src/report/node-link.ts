@@ -13,14 +13,15 @@ import {
   sleep,
 } from "@berth/service-kit/base";
 import { create } from "@bufbuild/protobuf";
-import type { GpuSource } from "../gpu/gpu-source.ts";
+import type { GpuEvent, GpuSource } from "../gpu/gpu-source.ts";
+import type { HealthSource } from "../health/health-source.ts";
 import type { HostSource } from "../host/host-source.ts";
 import type { Identity } from "../host/node-identity.ts";
 import { join } from "./join.ts";
 import { type LinkFailure, linkFailure } from "./link-failure.ts";
 import type { NodeServiceClient } from "./node-service-client.ts";
 import { type Registration, readRegistration } from "./registration.ts";
-import { ReportSender } from "./report-sender.ts";
+import { type ReportPart, ReportSender } from "./report-sender.ts";
 
 /** Who the agent says it is. */
 export interface NodeCard {
@@ -47,6 +48,7 @@ export interface NodeLinkOptions {
   readonly open: () => Promise<OpenedAgent>;
   readonly gpu: GpuSource;
   readonly host: HostSource;
+  readonly health: HealthSource;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly timings?: LinkTimings;
@@ -68,6 +70,12 @@ export const LINK_TIMINGS: LinkTimings = {
   gpuGraceMs: 1_500,
   steadyMs: 5_000,
   backoff: { firstMs: 200, capMs: 10_000 },
+};
+
+const GPU_PARTS: Readonly<Record<GpuEvent, ReportPart>> = {
+  samples: "gpus",
+  details: "details",
+  inventory: "fingerprint",
 };
 
 /** The link to the cluster-agent: register, report until the stream ends, wait, again. */
@@ -96,10 +104,10 @@ export class NodeLink implements Part {
   }
 
   async #run(agent: OpenedAgent, signal: AbortSignal): Promise<void> {
-    const { gpu, host, clock } = this.#options;
+    const { gpu, host, health, clock } = this.#options;
     const { gpuGraceMs } = this.#timings;
     const gpusKnown = Promise.race([gpu.ready, sleep(gpuGraceMs, signal)]);
-    await Promise.race([Promise.all([gpusKnown, host.ready]), whenAborted(signal)]);
+    await Promise.race([Promise.all([gpusKnown, host.ready, health.ready]), whenAborted(signal)]);
     let failures = 0;
     while (!signal.aborted) {
       const beganMs = clock.nowMs();
@@ -137,7 +145,7 @@ export class NodeLink implements Part {
     client: NodeServiceClient,
     signal: AbortSignal,
   ): Promise<string> {
-    const { gpu, host } = this.#options;
+    const { gpu, host, health } = this.#options;
     const registered = this.#fingerprint(card);
     const response = await join(client, {
       register: registerRequest(card, registered),
@@ -156,19 +164,21 @@ export class NodeLink implements Part {
         fingerprint: () => this.#fingerprint(card),
         host: () => host.sample(),
         gpus: () => gpu.samples(),
+        health: () => health.report(),
       },
       write: (message, sent) => call.write(message, sent),
     });
     const unsubscribe = [
-      gpu.subscribe((event) => sender.mark(event === "samples" ? "gpus" : "fingerprint")),
-      host.subscribe(() => sender.mark("host")),
+      gpu.subscribe((event) => sender.mark(GPU_PARTS[event])),
+      host.subscribe((event) => sender.mark(event === "sample" ? "host" : "fingerprint")),
+      health.subscribe(() => sender.mark("health")),
     ];
     const cancel = () => call.cancel();
     signal.addEventListener("abort", cancel, { once: true });
     try {
       gpu.setIntervalMs(registration.gpuIntervalMs);
       host.setIntervalMs(registration.hostIntervalMs);
-      sender.mark("fingerprint", "host", "gpus");
+      sender.mark("fingerprint", "host", "gpus", "details", "health");
       if (signal.aborted) cancel();
       return (await call.ended).reason.slice(0, 300);
     } finally {
@@ -178,12 +188,13 @@ export class NodeLink implements Part {
   }
 
   #fingerprint(card: NodeCard): Fingerprint {
-    const { gpus, error } = this.#options.gpu.inventory();
+    const { gpus, error, topology } = this.#options.gpu.inventory();
     return create(FingerprintSchema, {
       ...this.#options.host.facts(),
       identity: card.identity,
       gpus: [...gpus],
       gpuError: error,
+      ...(topology === undefined ? {} : { gpuTopology: topology }),
     });
   }
 

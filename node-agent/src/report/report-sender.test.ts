@@ -1,8 +1,10 @@
 import {
   FingerprintSchema,
   GpuSampleSchema,
+  HealthReportSchema,
   HostSampleSchema,
   type NodeReportRequest,
+  Quality,
 } from "@berth/proto";
 import { create } from "@bufbuild/protobuf";
 import { beforeEach, expect, it } from "vitest";
@@ -20,7 +22,10 @@ function sender(): ReportSender {
     content: {
       fingerprint: () => create(FingerprintSchema, { hostname }),
       host: () => create(HostSampleSchema, { load1m: 1 }),
-      gpus: () => [create(GpuSampleSchema, { uuid: "g", temperatureC })],
+      gpus: () => [
+        create(GpuSampleSchema, { uuid: "g", temperatureC, details: { rowRemapPending: true } }),
+      ],
+      health: () => create(HealthReportSchema, { kernelLog: Quality.MEASURED }),
     },
     write: (message, sent) => {
       written.push(message);
@@ -77,4 +82,33 @@ it("sends a changed GPU set together with its first samples", () => {
   one.mark("gpus");
   expect(written[0]?.fingerprint?.hostname).toBe("b");
   expect(written[0]?.gpus).toHaveLength(1);
+});
+
+it("sends health when it has changed, and not with every sample", () => {
+  const one = sender();
+  one.mark("fingerprint", "host", "gpus", "health");
+  release();
+  one.mark("gpus");
+  release();
+  one.mark("health");
+  expect(written.map((message) => message.health?.kernelLog)).toEqual([
+    Quality.MEASURED,
+    undefined,
+    Quality.MEASURED,
+  ]);
+});
+
+it("sends details in the first report and when they have changed, not with every sample", () => {
+  const one = sender();
+  one.mark("fingerprint", "host", "gpus", "details", "health");
+  one.mark("gpus");
+  release();
+  // Marked while a message was on its way: not lost, and sent once.
+  one.mark("details");
+  release();
+  one.mark("gpus");
+  release();
+  one.mark("gpus");
+  const sent = written.map((message) => message.gpus[0]?.details?.rowRemapPending);
+  expect(sent).toEqual([true, undefined, true, undefined]);
 });

@@ -2,20 +2,23 @@ import {
   type Fingerprint,
   FingerprintSchema,
   type GpuSample,
+  type HealthReport,
   type HostSample,
   type NodeReportRequest,
   NodeReportRequestSchema,
 } from "@berth/proto";
 import { create, equals } from "@bufbuild/protobuf";
 
-/** The parts of a report, by what they say. */
-export type ReportPart = "fingerprint" | "host" | "gpus";
+/** The parts of a report, by what they say; `details` are those of the GPUs, within their samples. */
+export type ReportPart = "fingerprint" | "host" | "gpus" | "details" | "health";
 
 /** Where the parts come from when a message is written. */
 export interface ReportContent {
   fingerprint(): Fingerprint;
   host(): HostSample | undefined;
+  /** With details, which are taken out again where they have not changed. */
   gpus(): GpuSample[];
+  health(): HealthReport;
 }
 
 /** What a {@link ReportSender} works with. */
@@ -66,11 +69,14 @@ export class ReportSender {
   #compose(): NodeReportRequest | undefined {
     const { content, registrationId } = this.#options;
     // A round of GPUs is only understood together with the set it belongs to.
-    const looksAtGpus = this.#changed.has("gpus") || this.#changed.has("fingerprint");
+    const parts = ["gpus", "details", "fingerprint"] as const;
+    const looksAtGpus = parts.some((part) => this.#changed.has(part));
     const fingerprint = looksAtGpus ? this.#newFingerprint() : undefined;
     const host = this.#changed.has("host") ? content.host() : undefined;
-    const gpus = this.#changed.has("gpus") ? content.gpus() : [];
-    if (fingerprint === undefined && host === undefined && gpus.length === 0) return undefined;
+    const gpus = this.#gpus();
+    const health = this.#changed.has("health") ? content.health() : undefined;
+    const hasParts = fingerprint !== undefined || host !== undefined || health !== undefined;
+    if (!hasParts && gpus.length === 0) return undefined;
     this.#streamSeq += 1n;
     return create(NodeReportRequestSchema, {
       registrationId,
@@ -78,7 +84,17 @@ export class ReportSender {
       gpus,
       ...(fingerprint === undefined ? {} : { fingerprint }),
       ...(host === undefined ? {} : { host }),
+      ...(health === undefined ? {} : { health }),
     });
+  }
+
+  /** Details change once a minute, and with MIG parts or many programs outweigh the samples. */
+  #gpus(): GpuSample[] {
+    const withDetails = this.#changed.has("details");
+    if (!withDetails && !this.#changed.has("gpus")) return [];
+    const samples = this.#options.content.gpus();
+    if (!withDetails) for (const sample of samples) delete sample.details;
+    return samples;
   }
 
   #newFingerprint(): Fingerprint | undefined {

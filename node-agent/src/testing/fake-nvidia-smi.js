@@ -1,128 +1,119 @@
 #!/usr/bin/env node
 /**
- * Stands in for nvidia-smi in tests: `--query-gpu=<fields> --format=csv,noheader,nounits [-lms <ms>]`.
- * FAKE_SMI_PROFILE: h100 (default, 8 GPUs), h100-7 (the last one fell off), t4 (no power readings),
- * failing, none. FAKE_SMI_FAULT, comma-separated: hang (two rounds, then silence), die (two rounds, then
- * code 1), garble, slow (1 s before the first line), hang-list, fail-list. FAKE_SMI_CONTROL names a file
- * "profile fault" that is read again every round and wins over both. FAKE_SMI_PIDS names a file to which
- * the process adds its pid.
+ * Stands in for nvidia-smi: replays a folder of examples/nvidia-smi.
+ * Answers `--query-gpu=<fields> --format=csv,noheader,nounits [-lms <ms>]`, `-q -x`, `topo -m`, `-L`.
+ *
+ * FAKE_SMI_PROFILE: a folder (h100 by default, a100-mig, t4, failing), h100-7 (h100 whose last GPU is
+ * gone without a word), none. FAKE_SMI_SEED: a number; load, memory, power and temperature then drift.
+ * FAKE_SMI_FAULT, comma-separated:
+ *   hang, die        two rounds of -lms, then silence or code 1
+ *   garble           -lms: lines cut, too long or of noise; once: a warning on standard error
+ *   slow             1 s before the first line            busy   each round of -lms burns 20 ms
+ *   warn             a warning line before the output     stubborn   SIGTERM is ignored
+ *   unknown:<field>  [Unknown Error] for the field        lost:<index>   that GPU falls off the bus
+ *   hang-<mode>, fail-<mode>, garble-<mode>   never ends, fails, prints noise; <mode> is list (the CSV
+ *                    query once), xml, topo or uuids; noise has code 0
+ * FAKE_SMI_CONTROL names a file "profile fault" that is read again every round and wins over both.
+ * FAKE_SMI_PIDS names a file to which the process adds its pid, FAKE_SMI_CALLS one to which it adds its
+ * mode (list, loop, xml, topo, uuids). FAKE_SMI_FIXTURES: folder of the recordings.
  */
 import { appendFileSync, readFileSync } from "node:fs";
 import process from "node:process";
+import { pathToFileURL } from "node:url";
+import { csvLine, loadRecording, unknownField, withoutGpu } from "./fake-smi-replay.js";
 
-const MISSING = "[N/A]";
-const MIB_OF = { h100: 81_559, t4: 15_360, failing: 81_559 };
-const DRIVER = "550.127.05";
+const { env } = process;
+const FOLDER =
+  env.FAKE_SMI_FIXTURES === undefined
+    ? new URL("../../../examples/nvidia-smi/", import.meta.url)
+    : pathToFileURL(`${env.FAKE_SMI_FIXTURES}/`);
+const WARNING = "WARNING: infoROM is corrupted at gpu 0000:01:00.0\n";
+const NO_DRIVER = "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.\n";
+const NO_DEVICES = "No devices were found\n";
+const BUSY_MS = 20;
+const out = (text) => process.stdout.write(text);
 
 function main() {
-  const fields = optionOf("--query-gpu")?.split(",") ?? [];
-  const loopAt = process.argv.indexOf("-lms");
-  if (process.env.FAKE_SMI_PIDS) appendFileSync(process.env.FAKE_SMI_PIDS, `${process.pid}\n`);
-  if (fields.length === 0 || optionOf("--format") !== "csv,noheader,nounits") {
-    process.stdout.write("ERROR: Option is not recognized. Please run 'nvidia-smi -h'.\n");
+  const request = requestOf(process.argv.slice(2));
+  if (env.FAKE_SMI_PIDS) appendFileSync(env.FAKE_SMI_PIDS, `${process.pid}\n`);
+  if (request === undefined) {
+    out("ERROR: Option is not recognized. Please run 'nvidia-smi -h'.\n");
     process.exit(2);
   }
+  if (env.FAKE_SMI_CALLS) appendFileSync(env.FAKE_SMI_CALLS, `${request.mode}\n`);
   // The real one gets SIGPIPE when its reader is gone; Node ignores the signal and reports EPIPE.
   process.stdout.on("error", () => process.exit(141));
-  if (loopAt < 0) list(fields);
-  else loop(fields, Number(process.argv[loopAt + 1]));
+  const { faults } = control();
+  if (faults.has("stubborn")) process.on("SIGTERM", () => undefined);
+  const run = request.mode === "loop" ? loop : once;
+  setTimeout(() => run(request), faults.has("slow") ? 1_000 : 0);
 }
 
-function list(fields) {
-  const { profile, faults } = control();
-  if (faults.has("hang-list")) {
+function requestOf(args) {
+  if (args.includes("-L")) return { mode: "uuids" };
+  if (args[0] === "topo" && args[1] === "-m") return { mode: "topo" };
+  if (args.includes("-q") && args.includes("-x")) return { mode: "xml" };
+  const query = args.find((argument) => argument.startsWith("--query-gpu="));
+  if (query === undefined || !args.includes("--format=csv,noheader,nounits")) return undefined;
+  const fields = query.slice("--query-gpu=".length).split(",");
+  const loopAt = args.indexOf("-lms");
+  if (loopAt < 0) return { mode: "list", fields };
+  return { mode: "loop", fields, intervalMs: Number(args[loopAt + 1]) };
+}
+
+function once({ mode, fields }) {
+  const { recording, faults } = control();
+  if (faults.has(`hang-${mode}`)) {
     setInterval(() => undefined, 60_000);
     return;
   }
-  if (faults.has("fail-list")) {
-    process.stdout.write(
-      "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.\n",
-    );
-    process.exit(9);
-  }
-  if (faults.has("garble"))
-    process.stderr.write("WARNING: infoROM is corrupted at gpu 0000:01:00.0\n");
-  process.exitCode = writeRound(fields, { profile, faults: new Set(), round: 0 });
+  if (faults.has(`fail-${mode}`)) return end(NO_DRIVER, 9);
+  if (faults.has(`garble-${mode}`))
+    return end("<\u0000\ufffd>\t, X\nMIG GPU 0: (UUID: <gpu><uuid>\n", 0);
+  if (recording === undefined) return end(NO_DEVICES, 6);
+  if (faults.has("garble")) process.stderr.write(WARNING);
+  if (faults.has("warn")) out(WARNING);
+  if (mode !== "list") return end(recording[mode], 0);
+  const field = unknownField(recording, fields);
+  if (field !== undefined) return end(notValid(field), 2);
+  writeRound(fields, { recording, faults: argumentsOnly(faults), round: 0 });
 }
 
-function loop(fields, intervalMs) {
+function loop({ fields, intervalMs }) {
+  const first = control();
+  const field = first.recording && unknownField(first.recording, fields);
+  if (field !== undefined) return end(notValid(field), 2);
+  if (first.faults.has("warn")) out(WARNING);
   let round = 0;
   const tick = () => {
-    const { profile, faults } = control();
+    const { recording, faults } = control();
     round += 1;
     if (round > 2 && faults.has("hang")) return;
     if (round > 2 && faults.has("die")) process.exit(1);
-    writeRound(fields, { profile, faults, round });
+    const until = performance.now() + BUSY_MS;
+    while (faults.has("busy") && performance.now() < until);
+    if (recording === undefined) out(NO_DEVICES);
+    else writeRound(fields, { recording, faults, round });
   };
-  const begin = () => {
-    tick();
-    setInterval(tick, intervalMs);
-  };
-  setTimeout(begin, control().faults.has("slow") ? 1_000 : 0);
+  tick();
+  setInterval(tick, intervalMs);
 }
 
-function writeRound(fields, { profile, faults, round }) {
-  const gpus = gpusOf(profile);
-  if (gpus.length === 0) {
-    process.stdout.write("No devices were found\n");
-    return 6;
+function writeRound(fields, { recording, faults, round }) {
+  for (const line of recording.preface) out(`${line}\n`);
+  const seed = env.FAKE_SMI_SEED === undefined ? undefined : Number(env.FAKE_SMI_SEED);
+  const play = { round, seed, unknown: new Set(named(faults, "unknown")) };
+  for (const [at, row] of recording.rows.entries()) {
+    const line = csvLine(row, fields, play);
+    const bad = faults.has("garble") && round % 2 === 0 && at === round % recording.rows.length;
+    out(bad ? garbled(line, round) : `${line}\n`);
   }
-  for (const gpu of gpus) {
-    const line = fields.map((field) => cell(gpu, field, round)).join(", ");
-    const bad = faults.has("garble") && round % 2 === 0 && gpu.index === round % gpus.length;
-    process.stdout.write(bad ? garbled(line, round) : `${line}\n`);
-  }
-  return 0;
 }
-
-function gpusOf(profile) {
-  const counts = { h100: 8, "h100-7": 7, t4: 1, failing: 2, none: 0 };
-  const kind = profile.startsWith("h100") ? "h100" : profile;
-  return Array.from({ length: counts[profile] ?? 0 }, (_, index) => ({ kind, index }));
-}
-
-function cell(gpu, field, round) {
-  if (field === "uuid") return uuidOf(gpu);
-  if (gpu.kind === "failing" && gpu.index === 1 && !STATIC.has(field)) return "[Unknown Error]";
-  const value = CELLS[field];
-  if (value === undefined) return MISSING;
-  return String(value(gpu, round));
-}
-
-function uuidOf({ kind, index }) {
-  const head = { h100: "4f0c2a1e", t4: "9b7d33c0", failing: "e1a5d0ff" }[kind];
-  return `GPU-${head}-0b1${index}-4c2d-8e3f-00000000000${index}`;
-}
-
-const STATIC = new Set(["index", "name", "pci.bus_id", "driver_version"]);
-const NAMES = { h100: "NVIDIA H100 80GB HBM3", t4: "Tesla T4", failing: "NVIDIA H100 80GB HBM3" };
-const hasPower = (gpu) => gpu.kind !== "t4";
-const usedMib = (gpu, round) => 1_024 + gpu.index * 512 + (round % 8);
-
-const CELLS = {
-  index: (gpu) => gpu.index,
-  name: (gpu) => NAMES[gpu.kind],
-  "pci.bus_id": (gpu) => `00000000:${(0x19 + gpu.index).toString(16).toUpperCase()}:00.0`,
-  driver_version: () => DRIVER,
-  "memory.total": (gpu) => MIB_OF[gpu.kind],
-  "memory.used": usedMib,
-  "memory.free": (gpu, round) => MIB_OF[gpu.kind] - usedMib(gpu, round) - 500,
-  "mig.mode.current": (gpu) => (gpu.kind === "t4" ? MISSING : "Disabled"),
-  "utilization.gpu": (gpu, round) => (gpu.index * 10 + round) % 101,
-  "utilization.memory": (gpu, round) => (gpu.index * 5 + round) % 101,
-  "temperature.gpu": (gpu) => 34 + gpu.index,
-  "power.draw": (gpu, round) => (hasPower(gpu) ? (70.4 + (round % 5)).toFixed(2) : MISSING),
-  "power.limit": (gpu) => (hasPower(gpu) ? "700.00" : MISSING),
-  "clocks.sm": () => 1_980,
-  "clocks.mem": () => 2_619,
-  "ecc.errors.uncorrected.volatile.total": () => 0,
-  pstate: () => "P0",
-};
 
 function garbled(line, round) {
   const forms = [
     `${line.slice(0, Math.floor(line.length / 2))}\n`,
-    "WARNING: infoROM is corrupted at gpu 0000:01:00.0\n",
+    WARNING,
     `${"x".repeat(10_000)}\n`,
     "\u0000\ufffd,,,,,,,,,,,\n",
     "Unable to determine the device handle for GPU0000:01:00.0: Unknown Error\n",
@@ -130,19 +121,39 @@ function garbled(line, round) {
   return forms[(round / 2) % forms.length];
 }
 
-function control() {
-  const { FAKE_SMI_CONTROL, FAKE_SMI_PROFILE, FAKE_SMI_FAULT } = process.env;
-  const text = FAKE_SMI_CONTROL ? readFileSync(FAKE_SMI_CONTROL, "utf8") : "";
-  const [profile = "", fault = ""] = text.trim().split(/\s+/);
-  return {
-    profile: profile || FAKE_SMI_PROFILE || "h100",
-    faults: new Set((fault || FAKE_SMI_FAULT || "").split(",")),
-  };
+function end(text, code) {
+  out(text);
+  process.exitCode = code;
 }
 
-function optionOf(name) {
-  const start = `${name}=`;
-  return process.argv.find((argument) => argument.startsWith(start))?.slice(start.length);
+const notValid = (field) => `Field "${field}" is not a valid field to query.\n\n`;
+const argumentsOnly = (faults) => new Set([...faults].filter((fault) => fault.includes(":")));
+const named = (faults, name) =>
+  [...faults]
+    .filter((fault) => fault.startsWith(`${name}:`))
+    .map((fault) => fault.slice(name.length + 1));
+
+function control() {
+  const text = env.FAKE_SMI_CONTROL ? readFileSync(env.FAKE_SMI_CONTROL, "utf8") : "";
+  const [profile = "", fault = ""] = text.trim().split(/\s+/);
+  const faults = new Set((fault || env.FAKE_SMI_FAULT || "").split(","));
+  return { faults, recording: recordingOf(profile || env.FAKE_SMI_PROFILE || "h100", faults) };
+}
+
+const loaded = new Map();
+
+function recordingOf(profile, faults) {
+  if (profile === "none") return undefined;
+  const lost = named(faults, "lost");
+  const key = `${profile} ${lost}`;
+  if (!loaded.has(key)) {
+    const silent = profile === "h100-7";
+    const whole = loadRecording(new URL(`${silent ? "h100" : profile}/`, FOLDER));
+    const gone = silent ? ["7"] : lost;
+    const cut = gone.reduce((rest, index) => withoutGpu(rest, index, silent), whole);
+    loaded.set(key, cut);
+  }
+  return loaded.get(key);
 }
 
 main();

@@ -13,6 +13,8 @@ export interface FakeSmiRun {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Changes what it plays, from its next round on. */
   play(profile: string, fault?: string): Promise<void>;
+  /** What was asked of it so far, in order: list (CSV once), loop, xml, topo, uuids. */
+  calls(): Promise<string[]>;
   /** Process ids of all that were started. */
   pids(): Promise<number[]>;
   /** Those of them that still run. */
@@ -26,19 +28,30 @@ export async function fakeSmiRun(profile: string, fault = "none"): Promise<FakeS
   const folder = await mkdtemp(path.join(os.tmpdir(), "berth-fake-smi-"));
   const control = path.join(folder, "control");
   const pidFile = path.join(folder, "pids");
+  const callFile = path.join(folder, "calls");
   const play = (nextProfile: string, nextFault = "none") =>
     writeFile(control, `${nextProfile} ${nextFault}`);
-  await Promise.all([play(profile, fault), writeFile(pidFile, "")]);
-  const env = { ...process.env, FAKE_SMI_CONTROL: control, FAKE_SMI_PIDS: pidFile };
-  const pids = async () => {
-    const text = await readFile(pidFile, "utf8");
-    return text.split("\n").filter(Boolean).map(Number);
+  await Promise.all([
+    play(profile, fault),
+    ...[pidFile, callFile].map((file) => writeFile(file, "")),
+  ]);
+  const env = {
+    ...process.env,
+    FAKE_SMI_CONTROL: control,
+    FAKE_SMI_PIDS: pidFile,
+    FAKE_SMI_CALLS: callFile,
   };
+  const linesOf = async (file: string) => {
+    const text = await readFile(file, "utf8");
+    return text.split("\n").filter(Boolean);
+  };
+  const pids = async () => (await linesOf(pidFile)).map(Number);
   const alive = async () => (await pids()).filter(isRunning);
   return {
     smi: { command: FAKE_NVIDIA_SMI_PATH, env },
     env,
     play,
+    calls: () => linesOf(callFile),
     pids,
     alive,
     dispose: async () => {

@@ -4,3 +4,9 @@ export {
   type NodeServerOptions,
   startNodeServer,
 } from "./node-server.ts";
+export {
+  loadSmiFixture,
+  SMI_FIXTURES,
+  type SmiFixture,
+  type SmiFixtureName,
+} from "./smi-fixture.ts";
