@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { setTimeout as delay } from "node:timers/promises";
 import { berth, startFleet } from "../support/fleet.ts";
 import { rssMiB } from "../support/process-stats.ts";
+import { nodeAgentFootprint } from "./node-agent-footprint.ts";
 import { type BenchOptions, compared, type Emit, median } from "./report.ts";
 
 const SAMPLE_INTERVAL_MS = 1_000;
@@ -9,10 +10,11 @@ const PROGRAMS = ["control-plane", "cluster-agent", "node-agent"] as const;
 
 /**
  * Resident memory of each program of an idle fleet of this machine after its first allocation, without
- * policy workers, and of one worker. Baseline: a Node process that does nothing.
+ * policy workers, and of one worker. Baseline: a Node process that does nothing. Then a node-agent alone
+ * under its real stream.
  */
-export async function footprintBench(emit: Emit, { quick }: BenchOptions): Promise<void> {
-  const [settleMs, samples] = quick ? [500, 1] : [5_000, 5];
+export async function footprintBench(emit: Emit, options: BenchOptions): Promise<void> {
+  const [settleMs, samples] = options.quick ? [500, 1] : [5_000, 5];
   const idle = spawn(process.execPath, ["-e", "setInterval(() => {}, 1e6)"], { stdio: "ignore" });
   const fleet = await startFleet();
   await berth(fleet, "policy", "publish", "examples/policies/least-loaded");
@@ -37,4 +39,5 @@ export async function footprintBench(emit: Emit, { quick }: BenchOptions): Promi
   }
   idle.kill();
   await fleet.stop();
+  await nodeAgentFootprint(emit, options);
 }

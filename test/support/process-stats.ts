@@ -8,6 +8,15 @@ export function rssMiB(pid: number): number {
   return statusKiB(pid, "VmRSS") / 1024;
 }
 
+/**
+ * Memory that one process has for itself, MiB: shared pages count in parts (Pss of proc(5)). The program
+ * text of Node is shared by all that run it.
+ */
+export function pssMiB(pid: number): number {
+  const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8");
+  return Number(/^Pss:\s+(\d+)/m.exec(rollup)?.[1]) / 1024;
+}
+
 /** Most resident memory that one process has ever had, MiB (VmHWM of proc(5)). */
 export function peakRssMiB(pid: number): number {
   return statusKiB(pid, "VmHWM") / 1024;
