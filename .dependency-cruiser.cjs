@@ -3,13 +3,17 @@
  * the reasons are in docs/adr.
  */
 
-/** What each workspace may import of the others. A program never imports a program. */
+/**
+ * What each workspace may import of the others. A program never imports a program, but for the
+ * simulator: it is made of the agents themselves.
+ */
 const PACKAGES = {
   proto: [],
   "service-kit": [],
   "policy-sandbox": [],
   "node-agent": ["proto", "service-kit"],
   "cluster-agent": ["proto", "service-kit", "policy-sandbox"],
+  simulator: ["proto", "service-kit", "node-agent", "cluster-agent"],
   "control-plane": ["proto", "service-kit", "policy-sandbox"],
   cli: [],
 };
@@ -51,6 +55,15 @@ const FLOORS = {
     ["prechecks", "telemetry"],
     ["ledger", "nodes", "blocks", "runtime"],
     ["periodic"],
+  ],
+  simulator: [
+    ["main", "index"],
+    ["compose"],
+    ["settings", "quiet-logger"],
+    ["api"],
+    ["faults"],
+    ["fleet"],
+    ["sources"],
   ],
 };
 

@@ -1,0 +1,72 @@
+import { BerthError, bodyObject, type createHttpServer, parse } from "@berth/service-kit";
+import { Type } from "typebox";
+import { parseFault } from "../faults/fault.ts";
+import type { FaultDirector } from "../faults/fault-director.ts";
+import { type FleetIntervals, type FleetSize, fleetText } from "../fleet/fleet-plan.ts";
+import type { SimCluster } from "../fleet/sim-cluster.ts";
+
+type HttpServer = ReturnType<typeof createHttpServer>;
+
+/** What {@link addSimRoutes} serves from. */
+export interface SimRoutesOptions {
+  readonly size: FleetSize;
+  readonly intervals: FleetIntervals;
+  readonly clusters: readonly SimCluster[];
+  readonly faults: FaultDirector;
+}
+
+const FaultBody = Type.Object(
+  { fault: Type.String({ minLength: 1, maxLength: 200 }) },
+  { additionalProperties: false },
+);
+
+/**
+ * The simulator's own surface: `GET /sim` shows the fleet and the faults that stand, `POST /sim/faults` with
+ * `{"fault": "gpu-fail sim-0/node-1/3"}` lets one strike.
+ */
+export function addSimRoutes(server: HttpServer, options: SimRoutesOptions): void {
+  const { faults } = options;
+  server.get("/healthz", async () => ({ success: true }));
+  server.get("/sim", async () => ({ success: true, data: overview(options) }));
+  server.post("/sim/faults", async (request, reply) => {
+    const { fault } = parse(FaultBody, bodyObject(request));
+    const ordered = faults.order(readFault(fault));
+    reply.code(201);
+    return { success: true, data: ordered };
+  });
+}
+
+function overview({ size, intervals, clusters, faults }: SimRoutesOptions) {
+  const registered = clusters.map(
+    ({ nodes }) => nodes.filter(({ isRegistered }) => isRegistered).length,
+  );
+  return {
+    simulated: true,
+    fleet: fleetText(size),
+    clusters: size.clusters,
+    clusters_linked: clusters.filter(({ isLinked }) => isLinked).length,
+    nodes: size.clusters * size.nodesPerCluster,
+    nodes_registered: registered.reduce((sum, count) => sum + count, 0),
+    gpus: size.clusters * size.nodesPerCluster * size.gpusPerNode,
+    gpu_interval_ms: intervals.gpuMs,
+    host_interval_ms: intervals.hostMs,
+    node_ttl_ms: intervals.ttlMs,
+    cluster_list: clusters.map(({ id, httpUrl, isLinked, nodes }, index) => ({
+      id,
+      http_url: httpUrl ?? null,
+      linked: isLinked,
+      nodes: nodes.length,
+      nodes_registered: registered[index] ?? 0,
+    })),
+    faults: faults.list(),
+  };
+}
+
+function readFault(text: string) {
+  try {
+    return parseFault(text);
+  } catch (cause) {
+    const message = cause instanceof Error ? cause.message : String(cause);
+    throw new BerthError("INVALID_ARGUMENT", message, { cause });
+  }
+}

@@ -1,0 +1,187 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import net from "node:net";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { silentLogger, startAll, stopAll, systemClock } from "@berth/service-kit";
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import { composeSimulator, type Simulator } from "./compose.ts";
+
+const CONTROL_PLANE = path.resolve(import.meta.dirname, "../../control-plane/src/main.ts");
+const TOKEN = `berth1.${"s".repeat(43)}`;
+const WAIT = { timeout: 50_000, interval: 100 };
+/** What a fault may take at most until it shows, beyond its own times. */
+const SOON = { timeout: 5_000, interval: 50 };
+const TTL_MS = 15_000;
+
+let directory = "";
+let controlPlane: ChildProcess;
+let restUrl = "";
+let simulator: Simulator;
+
+async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => net.createServer().listen(0, "127.0.0.1"));
+  await Promise.all(servers.map((server) => once(server, "listening")));
+  const ports = servers.map((server) => (server.address() as net.AddressInfo).port);
+  await Promise.all(servers.map((server) => once(server.close(), "close")));
+  return ports;
+}
+
+/** Answers of the programs, as clients without types read them. */
+async function json(url: string) {
+  const response = await fetch(url);
+  return { status: response.status, body: JSON.parse(await response.text()) };
+}
+
+const agentUrl = (cluster: number) => simulator.clusters[cluster]?.httpUrl ?? "";
+const gpuState = async (cluster: number, node: number, gpu: number) => {
+  const { body } = await json(`${restUrl}/clusters/sim-${cluster}`);
+  return body.nodes.nodeData[node].gpus.gpus[gpu].state;
+};
+const nodeStatus = async (cluster: number, node: number) => {
+  const { body } = await json(`${agentUrl(cluster)}/nodes_status`);
+  return body.nodes_status[node];
+};
+
+function order(fault: string) {
+  return simulator.http.inject({
+    method: "POST",
+    url: "/sim/faults",
+    headers: { host: "127.0.0.1" },
+    payload: { fault },
+  });
+}
+
+beforeAll(async () => {
+  directory = mkdtempSync(path.join(tmpdir(), "berth-sim-"));
+  const [http = 0, ws = 0, agent = 0] = await freePorts(3);
+  controlPlane = spawn(process.execPath, [CONTROL_PLANE], {
+    env: {
+      ...process.env,
+      BERTH_SUPERVISED: "1",
+      BERTH_DATA_DIR: path.join(directory, "control-plane"),
+      BERTH_HTTP_PORT: String(http),
+      BERTH_WS_PORT: String(ws),
+      BERTH_AGENT_PORT: String(agent),
+      BERTH_LOCAL_TOKEN: TOKEN,
+      BERTH_LOG_LEVEL: "error",
+    },
+    stdio: ["pipe", "ignore", "inherit"],
+  });
+  restUrl = `http://127.0.0.1:${http}`;
+  simulator = await composeSimulator({
+    config: {
+      dataDir: path.join(directory, "sim"),
+      host: "127.0.0.1",
+      port: 0,
+      fleet: { clusters: 2, nodesPerCluster: 2, gpusPerNode: 4 },
+      profile: "h100",
+      load: "waves",
+      seed: 5,
+      intervalMs: 0,
+      clusterPorts: "open",
+      faults: [],
+      controlPlaneUrl: `http://127.0.0.1:${agent}`,
+      enrolmentToken: TOKEN,
+      caFile: "",
+      allowedHosts: [],
+      allowedOrigins: [],
+    },
+    clock: systemClock,
+    logger: silentLogger,
+  });
+  await startAll(simulator.parts, silentLogger);
+  await vi.waitFor(async () => {
+    const { body } = await json(`${restUrl}/clusters`);
+    const live = body.filter((cluster: { status: string }) => cluster.status === "live");
+    expect(live.map(({ id }: { id: string }) => id)).toEqual(["sim-0", "sim-1"]);
+  }, WAIT);
+});
+
+afterAll(async () => {
+  await stopAll(simulator?.parts ?? [], silentLogger);
+  controlPlane.kill("SIGTERM");
+  if (controlPlane.exitCode === null) await once(controlPlane, "exit");
+  rmSync(directory, { recursive: true, force: true });
+});
+
+it("shows live clusters that are marked simulated, with all nodes and GPUs", async () => {
+  const { body } = await json(`${restUrl}/clusters/sim-1`);
+  expect(body).toMatchObject({
+    tags: ["simulated"],
+    clusterMetadata: { simulated: true },
+    nodes: { count: 2 },
+    gpus: { count: 8 },
+  });
+  await vi.waitFor(async () => {
+    const metrics = await json(`${restUrl}/cluster/sim-1`);
+    const nodes: { status: string; quality: string }[] = metrics.body.data.nodes;
+    expect(nodes.map(({ quality }) => quality)).toEqual(["simulated", "simulated"]);
+  }, WAIT);
+});
+
+it("shows a failed GPU at its cluster-agent and in the cluster document, and when it is back", async () => {
+  const answer = await order("gpu-fail sim-0/node-1/3 3s");
+  expect(answer.statusCode).toBe(201);
+  expect(answer.json().data).toMatchObject({ target: "sim-0/node-1/3", state: "holds" });
+  await vi.waitFor(async () => {
+    // A lost GPU keeps its slot, without values.
+    const { gpus } = await nodeStatus(0, 1);
+    expect(
+      gpus.map(({ utilization }: { utilization: number | null }) => utilization === null),
+    ).toEqual([false, false, false, true]);
+    expect(await gpuState(0, 1, 3)).toBe("unhealthy");
+  }, SOON);
+  expect(await gpuState(0, 0, 3)).toBe("free");
+  await vi.waitFor(async () => expect(await gpuState(0, 1, 3)).toBe("free"), WAIT);
+});
+
+it("loses the telemetry of a node that is cut off after its TTL, and hears it again after", async () => {
+  await order("node-partition sim-0/node-0 18s");
+  expect((await nodeStatus(0, 0)).status).toBe("healthy");
+  await vi.waitFor(async () => expect((await nodeStatus(0, 0)).status).toBe("unhealthy"), {
+    timeout: TTL_MS + SOON.timeout,
+    interval: 100,
+  });
+  expect((await nodeStatus(0, 1)).status).toBe("healthy");
+  expect(await gpuState(0, 1, 0)).toBe("free");
+  await vi.waitFor(async () => expect((await nodeStatus(0, 0)).status).toBe("healthy"), WAIT);
+});
+
+it("boots a node anew with another boot id, and its GPUs are whole again", async () => {
+  await order("gpu-fail sim-1/node-0/1");
+  await vi.waitFor(async () => expect(await gpuState(1, 0, 1)).toBe("unhealthy"), SOON);
+  await order("node-reboot sim-1/node-0 1s");
+  await vi.waitFor(async () => {
+    const { body } = await json(`${restUrl}/events?cluster_id=sim-1&kind=node_rebooted`);
+    expect(body.data).toHaveLength(1);
+    expect(await gpuState(1, 0, 1)).toBe("free");
+  }, WAIT);
+});
+
+it("loses a cluster whose link is cut, keeps its agent running, and links it again", async () => {
+  await order("link-cut sim-1 4s");
+  const { body } = simulatorStatus(await simulator.http.inject({ url: "/sim", headers: HOST }));
+  expect(body.faults).toMatchObject([{ kind: "link-cut", target: "sim-1" }]);
+  await vi.waitFor(() => expect(simulator.clusters[1]?.isLinked).toBe(false), SOON);
+  expect((await nodeStatus(1, 0)).status).toBe("healthy");
+  await vi.waitFor(() => expect(simulator.clusters[1]?.isLinked).toBe(true), WAIT);
+  const document = await json(`${restUrl}/clusters/sim-1`);
+  expect(document.body.status).toBe("live");
+});
+
+it("refuses faults that the fleet cannot have, foreign hosts and bodies", async () => {
+  const bad = await order("gpu-fail sim-9");
+  expect(bad.statusCode).toBe(400);
+  expect(bad.json().message).toContain("no cluster 9");
+  expect((await order("meteor")).statusCode).toBe(400);
+  const foreign = await simulator.http.inject({ url: "/sim", headers: { host: "evil.example" } });
+  expect(foreign.statusCode).toBe(403);
+});
+
+const HOST = { host: "127.0.0.1" };
+
+function simulatorStatus(answer: { json(): { data: { faults: unknown[] } } }) {
+  return { body: answer.json().data };
+}
