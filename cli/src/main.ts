@@ -9,4 +9,5 @@ process.exitCode = await runBerth(processContext(process), {
   "control-plane": programPath("control-plane"),
   "cluster-agent": programPath("cluster-agent"),
   "node-agent": programPath("node-agent"),
+  simulator: programPath("simulator"),
 });

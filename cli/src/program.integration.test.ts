@@ -67,7 +67,7 @@ describe("berth", () => {
         kill: () => undefined,
         onStopRequest: () => undefined,
       },
-      { "control-plane": "", "cluster-agent": "", "node-agent": "" },
+      { "control-plane": "", "cluster-agent": "", "node-agent": "", simulator: "" },
     );
     return { code, ...written };
   }

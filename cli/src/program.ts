@@ -9,6 +9,7 @@ import { getCommand } from "./commands/get.ts";
 import { pickCommand } from "./commands/pick.ts";
 import { pingCommand } from "./commands/ping.ts";
 import { policyCommand } from "./commands/policy.ts";
+import { simCommand } from "./commands/sim.ts";
 import { tokenCommand } from "./commands/token.ts";
 import { upCommand } from "./commands/up.ts";
 import { versionCommand } from "./commands/version.ts";
@@ -44,6 +45,7 @@ export async function runBerth(context: CliContext, files: ProgramFiles): Promis
   };
   for (const add of [
     upCommand,
+    simCommand,
     policyCommand,
     allocateCommand,
     explainCommand,

@@ -1,17 +1,35 @@
 import type { Command } from "commander";
+import type { CliContext } from "../context.ts";
+import { type SimOptions, simSettings } from "../sim/sim-options.ts";
+import type { UpSettings } from "../up/environment.ts";
 import { type UpOptions, upSettings } from "../up/options.ts";
 import { runUp } from "../up/up.ts";
 import type { CommandParts } from "./command-parts.ts";
+import { withSimOptions } from "./sim-flags.ts";
 
 const HELP = `
 Each option can also be given as a variable: BERTH_DATA_DIR, BERTH_HTTP_PORT, BERTH_WS_PORT,
 BERTH_AGENT_PORT, BERTH_CLUSTER_PORT, BERTH_NODE_PORT, BERTH_AGENT_HOST, BERTH_NODE_HOST,
-BERTH_CLUSTER_ID, BERTH_NODE_ID.`;
+BERTH_CLUSTER_ID, BERTH_NODE_ID; with --sim also BERTH_SIM_PROFILE, BERTH_SIM_LOAD, BERTH_SIM_SEED,
+BERTH_SIM_INTERVAL_MS, BERTH_SIM_FAULTS, BERTH_SIM_PORT, BERTH_SIM_CLUSTER_PORTS.`;
+
+/** A simulated fleet has a state of its own below the machine's, and the control-plane with it. */
+const SIM_DATA_DIR = ".berth/sim";
+
+function settingsOf(
+  options: UpOptions & SimOptions & { readonly sim?: string },
+  { env, cwd }: CliContext,
+): UpSettings {
+  if (options.sim === undefined) return upSettings(options, env, cwd);
+  const dataDir = options.dataDir ?? (env.BERTH_DATA_DIR || SIM_DATA_DIR);
+  const sim = simSettings(options.sim, options, { env, cwd });
+  return { ...upSettings({ ...options, dataDir }, env, cwd), sim };
+}
 
 /** Adds `berth up`. */
 export function upCommand(program: Command, parts: CommandParts): void {
-  program
-    .command("up")
+  const command = program.command("up");
+  withSimOptions(command)
     .description("run the fleet of this machine: control-plane, cluster-agent, node-agent")
     .option("--data-dir <path>", "where state, logs and tokens live (default: .berth)")
     .option("--http-port <port>", "control-plane: REST (default: 8000)")
@@ -23,10 +41,11 @@ export function upCommand(program: Command, parts: CommandParts): void {
     .option("--node-host <address>", "take node-agents of other machines there, with TLS")
     .option("--cluster-id <id>", "id of this machine's cluster (default: local)")
     .option("--node-id <id>", "id of this machine's node (default: its host name)")
+    .option("--sim <fleet>", "a simulated fleet in place of this machine's agents: 3x4x8")
     .option("--verbose", "show the programs' log lines too")
     .addHelpText("after", HELP)
-    .action(async (options: UpOptions) => {
+    .action(async (options: UpOptions & SimOptions & { readonly sim?: string }) => {
       const { context, files } = parts;
-      parts.finish(await runUp(upSettings(options, context.env, context.cwd), files, context));
+      parts.finish(await runUp(settingsOf(options, context), files, context));
     });
 }

@@ -7,5 +7,10 @@ const [controlPlane = "", clusterAgent = "", nodeAgent = "", ...options] = proce
 
 process.exitCode = await runBerth(
   { ...processContext(process), args: ["up", ...options] },
-  { "control-plane": controlPlane, "cluster-agent": clusterAgent, "node-agent": nodeAgent },
+  {
+    "control-plane": controlPlane,
+    "cluster-agent": clusterAgent,
+    "node-agent": nodeAgent,
+    simulator: "",
+  },
 );

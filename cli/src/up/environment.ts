@@ -1,10 +1,17 @@
+import type { SimSettings } from "../sim/sim-options.ts";
 import type { LinkTokens } from "./data-dir.ts";
 
 /** The programs of one machine's fleet, in the order in which they are started. */
 export const PROGRAM_NAMES = ["control-plane", "cluster-agent", "node-agent"] as const;
 
-/** One of {@link PROGRAM_NAMES}. */
-export type ProgramName = (typeof PROGRAM_NAMES)[number];
+/** One of {@link PROGRAM_NAMES}, or the simulator, which runs in place of the agents. */
+export type ProgramName = (typeof PROGRAM_NAMES)[number] | "simulator";
+
+/** The programs that are run for these settings, in the order in which they are started. */
+export function programsOf({ sim }: Pick<UpSettings, "sim">): readonly ProgramName[] {
+  if (sim === undefined) return PROGRAM_NAMES;
+  return sim.joins === undefined ? ["control-plane", "simulator"] : ["simulator"];
+}
 
 /** What the user chose for `berth up`. */
 export interface UpSettings {
@@ -26,6 +33,8 @@ export interface UpSettings {
   readonly nodeId?: string;
   /** Whether the programs' log lines are shown on the terminal too. */
   readonly verbose: boolean;
+  /** The simulated fleet in place of the machine's own agents. */
+  readonly sim?: SimSettings;
 }
 
 /** What the environment of the programs is made of. */
@@ -117,6 +126,18 @@ const OWN_SETTINGS: Record<ProgramName, (sources: EnvironmentSources) => Record<
       port: settings.nodePort,
       serverDir: `${settings.dataDir}/cluster-agent`,
     }),
+  }),
+  simulator: ({ settings, tokens }) => ({
+    BERTH_ENROLMENT_TOKEN: settings.sim?.joins?.token ?? tokenText(tokens.link),
+    ...dialled("BERTH_CONTROL_PLANE_URL", {
+      host: settings.agentHost ?? settings.host,
+      port: settings.agentPort,
+      serverDir: `${settings.dataDir}/control-plane`,
+    }),
+    ...(settings.sim?.joins === undefined
+      ? {}
+      : { BERTH_CONTROL_PLANE_URL: settings.sim.joins.agentUrl }),
+    ...settings.sim?.variables,
   }),
 };
 

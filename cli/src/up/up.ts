@@ -1,17 +1,20 @@
 import { cpus } from "node:os";
 import { EXIT_CODES } from "../cli-error.ts";
 import type { CliContext } from "../context.ts";
+import { waitUntilSimReady } from "../sim/sim-readiness.ts";
+import { renderSimSummary } from "../sim/sim-summary.ts";
 import { type DataDir, openDataDir } from "./data-dir.ts";
 import {
   announcesStart,
-  PROGRAM_NAMES,
   type ProgramName,
+  portUrl,
   programEnvironment,
+  programsOf,
   type UpSettings,
 } from "./environment.ts";
 import { LogFile } from "./log-file.ts";
 import { ProgramVoices } from "./program-voices.ts";
-import { waitUntilReady } from "./readiness.ts";
+import { type ReadinessWatch, waitUntilReady } from "./readiness.ts";
 import { renderSummary } from "./summary.ts";
 import { type GaveUp, Supervisor } from "./supervisor.ts";
 import { Terminal } from "./terminal.ts";
@@ -24,7 +27,7 @@ export type ProgramFiles = Readonly<Record<ProgramName, string>>;
 type Outcome = { readonly kind: "stopped" } | { readonly kind: "gave-up"; readonly why: GaveUp };
 
 /**
- * Runs the three programs of this machine's fleet until the user asks to stop (exit code 0) or one
+ * Runs the programs of this machine's fleet, or of a simulated one, until the user asks to stop (exit code 0) or one
  * of them cannot be kept running (exit code 1). No process is left behind. Throws a CliError when
  * the data directory cannot be used.
  */
@@ -38,7 +41,7 @@ export async function runUp(
   });
   const dataDir = openDataDir({
     path: settings.dataDir,
-    programs: PROGRAM_NAMES,
+    programs: programsOf(settings),
     pid: context.pid,
   });
   try {
@@ -58,10 +61,11 @@ interface Run {
 
 async function supervise(run: Run): Promise<number> {
   const terminal = new Terminal(run.context.stdout);
-  const logs = openLogs(run.dataDir, terminal);
+  const programs = programsOf(run.settings);
+  const logs = openLogs(run.dataDir, terminal, programs);
   const voices = new ProgramVoices({ terminal, logs, verbose: run.settings.verbose });
   const supervisor = new Supervisor({
-    programs: PROGRAM_NAMES.map((name) => ({
+    programs: programs.map((name) => ({
       name,
       file: run.files[name],
       env: programEnvironment(name, {
@@ -95,9 +99,13 @@ async function supervise(run: Run): Promise<number> {
   }
 }
 
-function openLogs(dataDir: DataDir, terminal: Terminal): ReadonlyMap<string, LogFile> {
+function openLogs(
+  dataDir: DataDir,
+  terminal: Terminal,
+  programs: readonly ProgramName[],
+): ReadonlyMap<string, LogFile> {
   const onError = (message: string) => terminal.print(message);
-  return new Map(PROGRAM_NAMES.map((name) => [name, new LogFile(dataDir.logPath(name), onError)]));
+  return new Map(programs.map((name) => [name, new LogFile(dataDir.logPath(name), onError)]));
 }
 
 async function announceWhenReady(
@@ -109,22 +117,39 @@ async function announceWhenReady(
   const hint = setTimeout(() => {
     terminal.print(`this takes long; the programs' logs are in ${run.dataDir.path}/logs`);
   }, HINT_MS);
-  const cluster = await waitUntilReady({
+  const watch = {
     settings: run.settings,
     signal,
     notUp: () => supervisor.notUp(),
-    onWaiting: (forWhat) => terminal.status(`waiting for ${forWhat}`),
-  });
+    onWaiting: (forWhat: string) => terminal.status(`waiting for ${forWhat}`),
+  };
+  const facts = await readyFacts(run.settings, watch);
   clearTimeout(hint);
-  if (cluster === undefined || signal.aborted) return;
+  if (facts === undefined || signal.aborted) return;
   terminal.status("");
-  const summary = renderSummary({
-    settings: run.settings,
-    cluster,
-    tookMs: performance.now() - bornMs,
-    localCpuModel: cpus()[0]?.model,
-  });
+  const { settings } = run;
+  const tookMs = performance.now() - bornMs;
+  const summary =
+    facts.kind === "sim"
+      ? renderSimSummary({ settings, fleet: facts.fleet, tookMs })
+      : renderSummary({
+          settings,
+          cluster: facts.cluster,
+          tookMs,
+          localCpuModel: cpus()[0]?.model,
+        });
   for (const line of summary) terminal.print(line);
+}
+
+/** Waits for what the summary tells; undefined when the signal is aborted first. */
+async function readyFacts({ host, sim }: UpSettings, watch: ReadinessWatch) {
+  if (sim !== undefined) {
+    const url = portUrl(host, sim.port);
+    const fleet = await waitUntilSimReady({ ...watch, url });
+    return fleet && ({ kind: "sim", fleet } as const);
+  }
+  const cluster = await waitUntilReady(watch);
+  return cluster && ({ kind: "machine", cluster } as const);
 }
 
 function gaveUpText(why: GaveUp, dataDir: DataDir): string {
