@@ -46,6 +46,10 @@ export interface ClusterAgentOptions {
   readonly logger: Logger;
   /** Times by which two agents of one node are told from a restart; {@link duplicateRules} by default. */
   readonly duplicateRules?: DuplicateRules;
+  /** Sampling intervals that node-agents are told, in ms; {@link SAMPLING} by default. */
+  readonly sampling?: { readonly gpuMs: number; readonly hostMs: number };
+  /** How durable the store's writes are, with a power cut in mind; "commit" by default. */
+  readonly durability?: "commit" | "process";
 }
 
 /** A composed agent: its parts in start order, and what a process that holds it may look at. */
@@ -77,6 +81,7 @@ export async function composeClusterAgent(options: ClusterAgentOptions): Promise
   const store = openSqliteDocumentStore(
     path.join(options.config.dataDir, "cluster.db"),
     options.clock,
+    options.durability === undefined ? {} : { durability: options.durability },
   );
   try {
     return await composeOn(store, options);
@@ -103,7 +108,7 @@ async function composeOn(
 ): Promise<ClusterAgent> {
   const { config, clock, logger } = options;
   const agentIncarnation = BigInt(await store.raise("agent_incarnation"));
-  const intervals = { ...SAMPLING, ttlMs: config.nodeTtlMs };
+  const intervals = { ...(options.sampling ?? SAMPLING), ttlMs: config.nodeTtlMs };
   const memory = await openLinkMemory({ store, orgId: ORG_ID, clock, logger });
   const nodes = await openNodes({ ...options, store, intervals, memory });
   const { dataDir: directory, nodeNames: names, localToken } = config;

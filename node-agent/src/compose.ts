@@ -20,9 +20,16 @@ import type { HostSource } from "./host/host-source.ts";
 import { InstanceFinder } from "./host/instance-finder.ts";
 import { defaultNodeId, type Identity, readIdentity } from "./host/node-identity.ts";
 import { type LinkTimings, NodeLink, type OpenedAgent } from "./report/node-link.ts";
-import { dialNodeService, type NodeServiceClient } from "./report/node-service-client.ts";
+import {
+  type DialOptions,
+  dialNodeService,
+  type NodeServiceClient,
+} from "./report/node-service-client.ts";
 import type { NodeAgentConfig } from "./settings.ts";
 import { AGENT_VERSION } from "./version.ts";
+
+/** What an agent shows to the cluster-agent: the headers of {@link DialOptions}. */
+export type DialCredentials = Pick<DialOptions, "authorization" | "enrolmentAuthorization">;
 
 /** Parts of a node-agent that may be others than those of this machine: a simulator's, a test's. */
 export interface NodeAgentReplacements {
@@ -36,7 +43,7 @@ export interface NodeAgentReplacements {
   /** Who the machine is; read from the kernel by default. */
   readonly identity?: Identity;
   /** How the cluster-agent is reached; one gRPC connection per session by default. */
-  readonly dial?: () => Promise<NodeServiceClient>;
+  readonly dial?: (own: DialCredentials) => Promise<NodeServiceClient>;
   /** How nvidia-smi is started; the setting's command with this process's environment by default. */
   readonly smi?: SmiCommand;
   readonly gpuTimings?: GpuTimings;
@@ -118,5 +125,6 @@ async function openAgent(
     const ca = await own.serverCa(signal);
     return dialNodeService({ url, ca, authorization, enrolmentAuthorization });
   };
-  return { card, dial: dial ?? dialOwn };
+  const shown = { authorization, enrolmentAuthorization };
+  return { card, dial: dial === undefined ? dialOwn : () => dial(shown) };
 }

@@ -1,5 +1,6 @@
-export { composeNodeAgent, type NodeAgentReplacements } from "./compose.ts";
+export { composeNodeAgent, type DialCredentials, type NodeAgentReplacements } from "./compose.ts";
 export type { GpuEvent, GpuInventory, GpuSource } from "./gpu/gpu-source.ts";
+export { type RecordedGpus, recordedGpus, type SmiRecording } from "./gpu/recorded-gpus.ts";
 export type { KernelLog, KernelMessage } from "./health/kernel-log.ts";
 export type { HostEvent, HostFacts, HostSource } from "./host/host-source.ts";
 export type { Identity } from "./host/node-identity.ts";

@@ -16,7 +16,8 @@ export type HostFacts = Pick<
   | "swapMib"
   | "disks"
   | "networkInterfaces"
->;
+> &
+  Partial<Pick<Fingerprint, "simulated">>;
 
 /** What a host source tells: a sample is there, or the facts are others. */
 export type HostEvent = "sample" | "facts";
