@@ -15,6 +15,44 @@ export interface GpuEntry {
   /** MB; 0 where the driver does not say. */
   readonly memory: number;
   readonly state: GpuState;
+  /** Gravest class of what is known to be wrong with it; absent when nothing is. */
+  readonly health?: HealthClassName;
+  /** Why it is unhealthy, for people; absent otherwise. */
+  readonly reason?: string;
+  /** PCI bus address: "00000000:01:00.0". */
+  readonly pciBusId?: string;
+  /** Whether MIG is switched on; absent where the device does not support it. */
+  readonly migEnabled?: boolean;
+  /** Parts that MIG has cut it into; absent without any. */
+  readonly migDevices?: readonly MigDeviceEntry[];
+  /** Processors that are near: "0-51,104-155". */
+  readonly cpuAffinity?: string;
+  /** NUMA nodes that are near: "0". */
+  readonly numaAffinity?: string;
+}
+
+/** One part of a GPU that MIG has cut. */
+export interface MigDeviceEntry {
+  readonly uuid: string;
+  /** Position on its GPU. */
+  readonly index: number;
+  /** "3g.20gb"; empty where unknown. */
+  readonly profile: string;
+  /** MB; 0 where the driver does not say. */
+  readonly memory: number;
+}
+
+/** What a fact of health asks for, the gravest last: nothing, a look at a program, a reset, a repair. */
+export type HealthClassName = "info" | "application" | "reset" | "hardware";
+
+/** How near the GPUs of a node are to each other and to its network cards, in slot order. */
+export interface GpuTopologyEntry {
+  readonly nics: readonly string[];
+  /**
+   * One row per slot: the path to each slot, then to each network card. "X" (itself), "NV18", "PIX", "PXB",
+   * "PHB", "NODE", "SYS"; empty where unknown.
+   */
+  readonly links: readonly (readonly string[])[];
 }
 
 /** What a GPU can be used for, as its cluster's ledger says. */
@@ -30,6 +68,8 @@ export interface NodeEntry {
     readonly gpus: readonly GpuEntry[];
     readonly features: readonly string[];
     readonly modelNames: readonly string[];
+    /** Absent where the driver does not say. */
+    readonly topology?: GpuTopologyEntry;
   };
   /** GPUs whose state is "free". */
   readonly free_gpus: number;
@@ -48,6 +88,8 @@ export interface NodeEntry {
   };
   readonly tags: readonly string[];
   readonly nodeMetadata: Readonly<Record<string, unknown>>;
+  /** The node is made up by a simulator; absent otherwise. */
+  readonly simulated?: true;
 }
 
 /** The cluster document (seed "Cluster DB"): what a cluster is. Aggregates are sums over its nodes. */
@@ -72,6 +114,8 @@ export interface ClusterDocument {
   readonly clusterMetadata: Readonly<Record<string, unknown>>;
   /** 0-100. */
   readonly reputation: number;
+  /** Some of its nodes are made up by a simulator; absent otherwise. */
+  readonly simulated?: true;
 }
 
 /** Dynamic state of one GPU inside {@link NodeMetrics}. Absent fields could not be read. */
@@ -96,7 +140,62 @@ export interface GpuMetrics {
   readonly powerUtilization?: number;
   /** Degrees Celsius. */
   readonly temperature?: number;
+  /** W. */
+  readonly powerLimit?: number;
+  /** Clock of the streaming multiprocessors, MHz. */
+  readonly smClock?: number;
+  /** MHz. */
+  readonly memClock?: number;
+  /** Share of time in which memory was read or written, 0-100. */
+  readonly memBandwidthUtilization?: number;
+  /** Uncorrected ECC errors since the driver was loaded. */
+  readonly eccUncorrected?: number;
+  /** Corrected ones. */
+  readonly eccCorrected?: number;
+  /** Why clocks are lower than they could be: "sw_power_cap", ...; absent when they are not. */
+  readonly throttleReasons?: readonly string[];
+  /** Programs on it, at most 256; absent where the driver has not told. */
+  readonly processes?: readonly GpuProcessEntry[];
+  /** Use of the parts that MIG has cut; absent without any. */
+  readonly migDevices?: readonly {
+    readonly uuid: string;
+    readonly usedMem?: number;
+    readonly freeMem?: number;
+  }[];
+  /** Gravest class of what is known to be wrong with it; absent when nothing is. */
+  readonly health?: HealthClassName;
+  /** What is known to be wrong with it, the gravest first, at most 8; absent when nothing is. */
+  readonly healthFacts?: readonly HealthFactEntry[];
+  /** Why it is unhealthy, for people; absent otherwise. */
+  readonly reason?: string;
   readonly quality: string;
+  /** Age of the reading when the document was written, ms. */
+  readonly age_ms?: number;
+}
+
+/** One program that uses a GPU. */
+export interface GpuProcessEntry {
+  readonly pid: number;
+  readonly name: string;
+  /** MB. */
+  readonly usedMem?: number;
+  /** Berth instance that it belongs to; absent where unknown. */
+  readonly instance_id?: string;
+}
+
+/** One thing that is or went wrong, with its evidence. */
+export interface HealthFactEntry {
+  readonly fact_id: string;
+  /** "xid", "ecc_uncorrected", "fallen_off_bus", "driver_hung", ... as berth.node.v1.HealthFact names them. */
+  readonly kind: string;
+  readonly class: HealthClassName;
+  /** Number of the XID or SXid; absent otherwise. */
+  readonly code?: number;
+  /** Line of the kernel log, or the values read. */
+  readonly evidence: string;
+  /** Whether it still holds. */
+  readonly holds: boolean;
+  readonly age_ms: number;
 }
 
 /** Metrics of one node (existing deployment's `node` object, both spellings of the loads). */
@@ -115,6 +214,14 @@ export interface NodeMetrics {
   readonly gpu?: Readonly<Record<string, number>>;
   readonly gpus: readonly GpuMetrics[];
   readonly free_gpus: number;
+  /** What is wrong with the node itself, or with a GPU that has no slot, at most 8; absent when nothing is. */
+  readonly healthFacts?: readonly HealthFactEntry[];
+  /** "measured", or "unavailable" when XIDs cannot be seen; absent before the first word of it. */
+  readonly kernelLog?: string;
+  /** Why it is unhealthy, for people; absent otherwise. */
+  readonly reason?: string;
+  /** Made up by a simulator; absent otherwise. */
+  readonly simulated?: true;
 }
 
 /** Metrics aggregated over a cluster's live nodes: group -> flattened key -> number. */
@@ -141,7 +248,34 @@ export interface NodeStatus {
     readonly id: number;
     readonly utilization: number | null;
     readonly memory: { readonly total: number | null; readonly usage_percent: number | null };
+    readonly state: GpuState;
+    /** Gravest class of what is known to be wrong with it; absent when nothing is. */
+    readonly health?: HealthClassName;
+    /** Why it is unhealthy, for people; absent otherwise. */
+    readonly reason?: string;
   }[];
+  /** Why the node is unhealthy, for people; absent otherwise. */
+  readonly reason?: string;
+  /** Made up by a simulator; absent otherwise. */
+  readonly simulated?: true;
+}
+
+/**
+ * Totals of a cluster in the words of the org resource manager's seed, over its live nodes. Null where nothing
+ * is known: of a cluster without an agent only the totals of its document are.
+ */
+export interface ClusterTotals {
+  /** Cores. */
+  readonly total_cpu: number | null;
+  /** Cores. */
+  readonly used_cpu: number | null;
+  /** MB. */
+  readonly total_memory: number | null;
+  /** MB. */
+  readonly used_memory: number | null;
+  readonly total_gpus: number | null;
+  /** Mean percent over the GPUs; null without GPUs. */
+  readonly gpu_utilization: number | null;
 }
 
 /** Capacity, what can still be given out, and the used share in percent. */

@@ -35,3 +35,10 @@ export {
 } from "./log.ts";
 export { makeDirectory } from "./make-directory.ts";
 export { type ProcessLike, type Program, runProgram } from "./program.ts";
+export {
+  type MetricFamily,
+  type Observation,
+  type ScrapedProgram,
+  ScrapeRegistry,
+} from "./prometheus/scrape-registry.ts";
+export { type ScrapeServerOptions, scrapeServer } from "./prometheus/scrape-server.ts";

@@ -59,6 +59,13 @@ export function portSetting(described: Described<number>): Setting<number> {
   return integerSetting({ ...described, min: 0, max: 65_535 });
 }
 
+/** Text that must be set: a token. Its value never shows in a message. */
+export function requiredTextSetting(
+  described: Omit<Described<string>, "fallback">,
+): Setting<string> {
+  return { ...textSetting({ ...described, fallback: "" }), required: true };
+}
+
 /** Address to listen on, a loopback one: others need TLS and an admin token. */
 export function loopbackHostSetting(
   described: Described<string> = {

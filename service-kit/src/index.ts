@@ -10,6 +10,7 @@ export {
   loadConfig,
   loopbackHostSetting,
   portSetting,
+  requiredTextSetting,
   type Setting,
   type Settings,
   textSetting,
@@ -52,14 +53,13 @@ export {
   type Http2Server,
   type Http2ServerOptions,
 } from "./http/http2-server.ts";
+export { type ListenAddress, listenError } from "./http/listen-error.ts";
 export { losslessBody } from "./http/lossless-body.ts";
 export { type OriginRules, originRefusal } from "./http/origin.ts";
 export {
   bodyObject,
   createHttpServer,
   type HttpServerOptions,
-  type ListenAddress,
-  listenError,
   listening,
   MAX_BODY_BYTES,
 } from "./http/server.ts";
@@ -144,6 +144,13 @@ export {
   type Principal,
 } from "./principal.ts";
 export { type ProcessLike, type Program, runProgram } from "./program.ts";
+export {
+  type MetricFamily,
+  type Observation,
+  type ScrapedProgram,
+  ScrapeRegistry,
+} from "./prometheus/scrape-registry.ts";
+export { addScrapeRoute } from "./prometheus/scrape-route.ts";
 export { compileFilter, type DocumentFilter } from "./query/filter.ts";
 export { plainOf, updateLossless } from "./query/lossless-update.ts";
 export { type CompiledPattern, compilePattern, linearPattern } from "./query/patterns.ts";

@@ -5,7 +5,7 @@ import type { Logger } from "../log.ts";
 import { limitBodyTime } from "./body-limit.ts";
 import { CertificateRenewal, type ServerTls } from "./certificate-renewal.ts";
 import { keepPinging } from "./keep-pinging.ts";
-import { type ListenAddress, listenError } from "./server.ts";
+import { type ListenAddress, listenError } from "./listen-error.ts";
 import {
   UNKNOWN_CALLER_LIMITS,
   type UnknownCallerLimits,

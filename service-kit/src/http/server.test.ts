@@ -3,7 +3,8 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { BerthError } from "../errors.ts";
 import { type LogFields, silentLogger } from "../log.ts";
 import type { Authenticate } from "../principal.ts";
-import { bodyObject, createHttpServer, listenError, MAX_BODY_BYTES } from "./server.ts";
+import { listenError } from "./listen-error.ts";
+import { bodyObject, createHttpServer, MAX_BODY_BYTES } from "./server.ts";
 
 const HEADERS = {
   host: "localhost:8000",
