@@ -8,16 +8,18 @@ import {
   loopbackAuthenticator,
   openSqliteDocumentStore,
   type Part,
+  type ScrapedProgram,
   systemClock,
   toBerthError,
 } from "@berth/service-kit";
-import { Allocator } from "./allocation/allocator.ts";
+import { Allocator, type AllocatorDeps } from "./allocation/allocator.ts";
 import { Assumptions } from "./allocation/assumptions.ts";
 import { DecisionLog } from "./allocation/decisions/decision-log.ts";
 import { ResidentCatalog } from "./allocation/resident-catalog.ts";
 import { createRestServer } from "./api/rest/rest-server.ts";
 import { WsEndpoints } from "./api/ws/ws-server.ts";
 import { agentPort, fleetParts, openFleet } from "./compose/compose-fleet.ts";
+import { openAliasPorts, openMetrics } from "./compose/compose-metrics.ts";
 import { ClusterRegistry } from "./fleet/cluster-registry.ts";
 import { PolicyContexts } from "./policies/policy-contexts.ts";
 import { PolicyRegistry } from "./policies/policy-registry.ts";
@@ -25,10 +27,14 @@ import type { settings } from "./settings.ts";
 
 const VERSION = "0.1.0";
 
-/** Puts a control-plane together. Opens its store; everything else starts with the parts, in order. */
+/**
+ * Puts a control-plane together. Opens its store; everything else starts with the parts, in order. `usage` is
+ * what the process uses; `process` fits.
+ */
 export async function composeControlPlane(
   config: Config<typeof settings>,
   logger: Logger,
+  usage: ScrapedProgram["usage"],
 ): Promise<readonly Part[]> {
   const store = openSqliteDocumentStore(path.join(config.dataDir, "control-plane.db"), systemClock);
   const sandbox = createSandbox({
@@ -44,14 +50,17 @@ export async function composeControlPlane(
   const policies = new PolicyRegistry({ store, sandbox });
   const contexts = new PolicyContexts({ store, logger });
   const decisions = openDecisionLog(config, logger);
-  const { assumeSeconds, policyWallMs: wallMs, policyCpuMs: cpuMs } = config;
-  const caps = { wallMs, cpuMs, memoryMiB: config.policyMemoryMiB };
-  const allocator = new Allocator({
-    ...{ clusters, policies, contexts, sandbox, assumeSeconds, caps },
-    residents: new ResidentCatalog(),
-    assumptions: new Assumptions(systemClock),
-    decisions: decisions.log,
+  const metrics = openMetrics({
+    ...{ config, clusters, fleet, sandbox, logger },
+    program: { program: "control-plane", version: VERSION, usage },
+    webSockets: () => sockets.connections,
   });
+  const record: DecisionLog["record"] = (orgId, decision) => {
+    metrics.allocations.add(decision);
+    decisions.log.record(orgId, decision);
+  };
+  const placing = { clusters, policies, contexts, sandbox, decisions: { record } };
+  const allocator = openAllocator(config, placing);
   const origins = { allowedHosts: config.allowedHosts, allowedOrigins: config.allowedOrigins };
   const authenticate = loopbackAuthenticator(config.orgId);
   const rest = createRestServer({
@@ -61,9 +70,9 @@ export async function composeControlPlane(
     agents,
     policies,
     tokens: { enrolment, agentPort: config.agentPort },
-    commands: fleet.commands,
-    events: fleet.events,
-    adoption: fleet.adoption,
+    ...{ commands: fleet.commands, events: fleet.events, adoption: fleet.adoption },
+    metrics: metrics.routes,
+    ...{ fleetView: metrics.fleetView, scrape: metrics.scrape },
     ready: () => readiness(store, sandbox.stats()),
     authenticate,
     origins,
@@ -86,10 +95,23 @@ export async function composeControlPlane(
     holding("policy sandbox", () => sandbox.close()),
     ...fleetParts(fleet, logger),
     agentPort(config, fleet, logger.child({ component: "agent link" })),
+    metrics.history,
     listening(rest, { host, port: config.httpPort, setting: "BERTH_HTTP_PORT" }, "rest"),
     sockets.part({ host, port: config.wsPort, setting: "BERTH_WS_PORT" }),
+    ...openAliasPorts(config, rest, logger.child({ component: "rest" })),
     warmUp(sandbox, logger),
   ];
+}
+
+function openAllocator(
+  config: Config<typeof settings>,
+  parts: Pick<AllocatorDeps, "clusters" | "policies" | "contexts" | "sandbox" | "decisions">,
+): Allocator {
+  const { assumeSeconds, policyWallMs: wallMs, policyCpuMs: cpuMs } = config;
+  const caps = { wallMs, cpuMs, memoryMiB: config.policyMemoryMiB };
+  const residents = new ResidentCatalog();
+  const assumptions = new Assumptions(systemClock);
+  return new Allocator({ ...parts, assumeSeconds, caps, residents, assumptions });
 }
 
 /** Decisions live in a file of their own: they are many, and may lose their newest in a power cut. */

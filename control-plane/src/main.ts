@@ -3,4 +3,11 @@ import { runProgram } from "@berth/service-kit";
 import { composeControlPlane } from "./compose.ts";
 import { settings } from "./settings.ts";
 
-await runProgram({ name: "control-plane", settings, compose: composeControlPlane }, process);
+await runProgram(
+  {
+    name: "control-plane",
+    settings,
+    compose: (config, logger) => composeControlPlane(config, logger, process),
+  },
+  process,
+);

@@ -1,4 +1,5 @@
 import {
+  choiceSetting,
   integerSetting,
   listSetting,
   loopbackHostSetting,
@@ -29,6 +30,22 @@ export const settings = {
     env: "BERTH_AGENT_PORT",
     doc: "HTTP/2: cluster-agents dial it",
     fallback: 7443,
+  }),
+  aliasPorts: choiceSetting({
+    env: "BERTH_ALIAS_PORTS",
+    doc: "whether REST also answers on the ports where existing clients look for parts of it: on, off, or auto: only when BERTH_HTTP_PORT is 8000",
+    fallback: "auto",
+    choices: ["auto", "on", "off"],
+  }),
+  clustersAliasPort: portSetting({
+    env: "BERTH_CLUSTERS_ALIAS_PORT",
+    doc: "alias port: cluster registry",
+    fallback: 3000,
+  }),
+  metricsAliasPort: portSetting({
+    env: "BERTH_METRICS_ALIAS_PORT",
+    doc: "alias port: global cluster metrics",
+    fallback: 8888,
   }),
   orgId: textSetting({
     env: "BERTH_ORG_ID",

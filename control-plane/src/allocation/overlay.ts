@@ -43,6 +43,8 @@ class OverlaidView implements ClusterView {
   readonly document: ClusterDocument;
   readonly metrics: ClusterView["metrics"];
   readonly nodes: ClusterView["nodes"];
+  readonly nodesAtMs: ClusterView["nodesAtMs"];
+  readonly reportedAtMs: number | null;
   readonly revision: number;
   readonly #base: ClusterView;
   #documentJson: string | undefined;
@@ -57,6 +59,8 @@ class OverlaidView implements ClusterView {
     this.id = base.id;
     this.orgId = base.orgId;
     this.health = base.health;
+    this.nodesAtMs = base.nodesAtMs;
+    this.reportedAtMs = base.reportedAtMs;
     this.revision = base.revision;
     this.document =
       nodeData === undefined

@@ -16,6 +16,49 @@ function aCluster(): AgentCluster {
 }
 
 describe("AgentCluster", () => {
+  it("keeps when each node's metrics came, and when the newest were measured", () => {
+    const cluster = aCluster();
+    const told = (key: string, revision: number, ageMs: number) =>
+      create(EntrySchema, {
+        ...{ key, revision: BigInt(revision), ageMs },
+        json: JSON.stringify(key === "metrics" ? {} : someMetrics({ id: key.slice(5) })),
+      });
+    cluster.heard(5_000);
+    cluster.apply([told("node/node-1", 2, 300), told("node/b", 1, 900)]);
+    const before = cluster.view;
+    expect(before?.nodesAtMs).toEqual(
+      new Map([
+        ["b", 5_000],
+        ["node-1", 5_000],
+      ]),
+    );
+    expect(before?.reportedAtMs).toBe(4_700);
+    cluster.heard(6_000);
+    cluster.apply([told("node/b", 2, 5_000), told("node/node-1", 2, 0)]);
+    expect(cluster.view?.nodesAtMs.get("b")).toBe(6_000);
+    expect(cluster.view?.nodesAtMs.get("node-1")).toBe(5_000);
+    expect(cluster.view?.reportedAtMs).toBe(4_700);
+    expect(before?.nodesAtMs.get("b")).toBe(5_000);
+    cluster.setHealth("unreachable");
+    expect(cluster.view?.reportedAtMs).toBe(4_700);
+    cluster.forget();
+    cluster.replaceState([entry("cluster", 1, aDocument("c1"))]);
+    expect(cluster.view).toMatchObject({ reportedAtMs: null, nodesAtMs: new Map() });
+  });
+
+  it("lists nodes by id, whatever the order in which they came and went", () => {
+    const cluster = aCluster();
+    const node = (id: string, revision: number) =>
+      entry(`node/${id}`, revision, someMetrics({ id }));
+    cluster.apply([node("z", 1), node("a", 1)]);
+    cluster.apply([create(EntrySchema, { key: "node/node-1", revision: 2n, deleted: true })]);
+    cluster.apply([node("m", 1)]);
+    const { metrics, metricsJson, nodes } = cluster.view ?? {};
+    expect([...(nodes?.keys() ?? [])]).toEqual(["a", "m", "z"]);
+    expect(metrics?.nodes.map(({ id }) => id)).toEqual(["a", "m", "z"]);
+    expect(JSON.parse(metricsJson ?? "")).toEqual(metrics);
+  });
+
   it("has no view before its document", () => {
     const cluster = new AgentCluster("default_org", "c1");
     cluster.apply([entry("metrics", 1, {})]);

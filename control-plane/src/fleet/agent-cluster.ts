@@ -31,6 +31,12 @@ interface HeldMetrics extends Held {
   readonly aggregate: AggregateMetrics;
 }
 
+interface HeldNode extends Held {
+  readonly metrics: NodeMetrics;
+  /** When it came. */
+  readonly atMs: number;
+}
+
 /** The text of a document with the cluster's health as its status, as long as both stay. */
 interface Restated {
   readonly held: HeldDocument;
@@ -39,7 +45,7 @@ interface Restated {
 
 /**
  * The newest state and telemetry of one cluster with an agent, kept over the agent's reconnects, and
- * the view made from it. Pure state: no I/O, no time.
+ * the view made from it. Pure state: no I/O, and the time is told.
  */
 export class AgentCluster {
   readonly id: string;
@@ -47,7 +53,11 @@ export class AgentCluster {
   #health: ClusterHealth = "unreachable";
   #document: HeldDocument | undefined;
   #metrics: HeldMetrics | undefined;
-  readonly #nodes = new Map<string, Held & { readonly metrics: NodeMetrics }>();
+  readonly #nodes = new Map<string, HeldNode>();
+  /** Ids of the nodes in their order, as long as there are the same. */
+  #nodeIds: readonly string[] | undefined;
+  #heardAtMs = 0;
+  #reportedAtMs: number | null = null;
   #restated: Restated | undefined;
   readonly #onChange: () => void;
   /** Characters of all that is held, so that a message is checked without looking at every node. */
@@ -66,6 +76,11 @@ export class AgentCluster {
   get stateDigest(): string {
     const held = this.#document;
     return stateDigest(new Map(held === undefined ? [] : [[CLUSTER_KEY, held.revision]]));
+  }
+
+  /** A message of the agent has come, which is taken in next. Monotonic, ms. */
+  heard(atMs: number): void {
+    this.#heardAtMs = atMs;
   }
 
   /**
@@ -91,6 +106,8 @@ export class AgentCluster {
     this.#restated = undefined;
     this.#metrics = undefined;
     this.#nodes.clear();
+    this.#nodeIds = undefined;
+    this.#reportedAtMs = null;
     this.#characters = 0;
     this.#changed();
   }
@@ -167,24 +184,40 @@ export class AgentCluster {
   }
 
   #hold(entry: ParsedEntry): void {
+    if (entry.kind !== "cluster") {
+      const measuredAtMs = this.#heardAtMs - entry.ageMs;
+      this.#reportedAtMs = Math.max(this.#reportedAtMs ?? measuredAtMs, measuredAtMs);
+    }
     if (entry.kind === "cluster") this.#document = entry;
     else if (entry.kind === "metrics") this.#metrics = entry;
-    else this.#nodes.set(entry.nodeId, entry);
+    else this.#holdNode(entry);
+  }
+
+  #holdNode({ nodeId, revision, json, metrics }: ParsedEntry & { readonly kind: "node" }): void {
+    if (!this.#nodes.has(nodeId)) this.#nodeIds = undefined;
+    this.#nodes.set(nodeId, { revision, json, metrics, atMs: this.#heardAtMs });
   }
 
   #buildView(held: HeldDocument): ClusterView {
     const health = this.#health;
     const isLive = health === "live";
-    return {
+    const nodes = this.#nodesInOrder();
+    return withMetrics(this.#metrics, nodes, {
       id: this.id,
       orgId: this.orgId,
       health,
       document: isLive ? held.document : { ...held.document, status: health },
       documentJson: isLive ? held.json : this.#textWith(held, health),
-      ...this.#metricsView(),
-      nodes: new Map([...this.#nodes].map(([id, { metrics }]) => [id, metrics])),
+      nodes: new Map(nodes.map(({ metrics }) => [metrics.id, metrics])),
+      nodesAtMs: new Map(nodes.map(({ metrics, atMs }) => [metrics.id, atMs])),
+      reportedAtMs: this.#reportedAtMs,
       revision: this.#revision,
-    };
+    });
+  }
+
+  #nodesInOrder(): readonly HeldNode[] {
+    this.#nodeIds ??= [...this.#nodes.keys()].sort();
+    return this.#nodeIds.map((id) => this.#nodes.get(id)).filter((node) => node !== undefined);
   }
 
   /** The document's text with the health as its status; made once, however often telemetry comes. */
@@ -193,17 +226,6 @@ export class AgentCluster {
       this.#restated = { held, json: withMember(held.json, "status", JSON.stringify(health)) };
     }
     return this.#restated.json;
-  }
-
-  #metricsView(): Pick<ClusterView, "metrics" | "metricsJson"> {
-    if (this.#metrics === undefined) return { metrics: null, metricsJson: null };
-    const nodes = [...this.#nodes.values()].sort((a, b) => (a.metrics.id < b.metrics.id ? -1 : 1));
-    const { aggregate, json } = this.#metrics;
-    const texts = nodes.map((node) => node.json).join(",");
-    return {
-      metrics: { clusterId: this.id, cluster: aggregate, nodes: nodes.map((node) => node.metrics) },
-      metricsJson: `{"clusterId":${JSON.stringify(this.id)},"cluster":${json},"nodes":[${texts}]}`,
-    };
   }
 
   /** Gives whether something went. */
@@ -224,6 +246,7 @@ export class AgentCluster {
   #dropNode(nodeId: string): void {
     this.#characters -= lengthOf(this.#nodes.get(nodeId));
     this.#nodes.delete(nodeId);
+    this.#nodeIds = undefined;
   }
 
   #changed(): void {
@@ -231,6 +254,26 @@ export class AgentCluster {
     this.#view = undefined;
     this.#onChange();
   }
+}
+
+/** A view with its metrics. Of a large cluster the text is long, and few look at it: it is made when one does. */
+function withMetrics(
+  aggregate: HeldMetrics | undefined,
+  nodes: readonly HeldNode[],
+  view: Omit<ClusterView, "metrics" | "metricsJson">,
+): ClusterView {
+  if (aggregate === undefined) return { ...view, metrics: null, metricsJson: null };
+  const metrics = nodes.map((node) => node.metrics);
+  let text: string | undefined;
+  return {
+    ...view,
+    metrics: { clusterId: view.id, cluster: aggregate.aggregate, nodes: metrics },
+    get metricsJson() {
+      const texts = () => nodes.map((node) => node.json).join(",");
+      text ??= `{"clusterId":${JSON.stringify(view.id)},"cluster":${aggregate.json},"nodes":[${texts()}]}`;
+      return text;
+    },
+  };
 }
 
 function lengthOf(held: Held | undefined): number {

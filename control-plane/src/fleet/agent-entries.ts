@@ -21,8 +21,13 @@ const MAX_ENTRY_CHARACTERS = 16 * 1024 * 1024;
 /** The newest value of one key, checked and parsed. */
 export type ParsedEntry = { readonly revision: bigint; readonly json: string } & (
   | { readonly kind: "cluster"; readonly document: ClusterDocument }
-  | { readonly kind: "metrics"; readonly aggregate: AggregateMetrics }
-  | { readonly kind: "node"; readonly nodeId: string; readonly metrics: NodeMetrics }
+  | { readonly kind: "metrics"; readonly ageMs: number; readonly aggregate: AggregateMetrics }
+  | {
+      readonly kind: "node";
+      readonly nodeId: string;
+      readonly ageMs: number;
+      readonly metrics: NodeMetrics;
+    }
 );
 
 /**
@@ -48,16 +53,17 @@ export function checkKey(key: string, index: number): void {
  */
 export function parseEntry(entry: Entry, clusterId: string): ParsedEntry {
   const { key, revision, json } = entry;
+  const ageMs = Number(entry.ageMs);
   if (json.length > MAX_ENTRY_CHARACTERS) refuse(key, "the value is too large");
   const value = parseJson(key, json);
   if (key === CLUSTER_KEY) {
     return { kind: "cluster", revision, json, document: checkDocument(value, clusterId) };
   }
   if (key === METRICS_KEY) {
-    return { kind: "metrics", revision, json, aggregate: value as AggregateMetrics };
+    return { kind: "metrics", revision, json, ageMs, aggregate: value as AggregateMetrics };
   }
   const nodeId = key.slice(NODE_KEY_PREFIX.length);
-  return { kind: "node", nodeId, revision, json, metrics: checkNode(key, value, nodeId) };
+  return { kind: "node", nodeId, revision, json, ageMs, metrics: checkNode(key, value, nodeId) };
 }
 
 /** SHA-256 in hex over `key\trevision\n` in key order: equal digests mean equal state. */

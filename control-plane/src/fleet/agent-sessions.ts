@@ -224,6 +224,7 @@ export class AgentSessions {
     if (live === undefined) throw ended();
     const nowMs = clock.nowMs();
     live.heardAtMs = nowMs;
+    live.cluster.heard(nowMs);
     if (live.isJudgementDue(nowMs, JUDGE_EVERY_MS)) {
       const clusterId = live.cluster.id;
       // The verdict is there at once; only what the store keeps of it takes time.

@@ -210,6 +210,8 @@ function registeredView({ orgId, id, body, revision }: RegisteredCluster): Clust
     metricsJson: null,
     metrics: null,
     nodes: new Map(),
+    nodesAtMs: new Map(),
+    reportedAtMs: null,
     revision,
   };
 }

@@ -21,6 +21,10 @@ export interface ClusterView {
   readonly metrics: ClusterMetrics | null;
   /** Nodes that report, by id. */
   readonly nodes: ReadonlyMap<string, NodeMetrics>;
+  /** When the metrics of each node came, by its id, in ms of this process's monotonic clock. */
+  readonly nodesAtMs: ReadonlyMap<string, number>;
+  /** When its newest telemetry was measured, on the same clock; null when none was ever taken in. */
+  readonly reportedAtMs: number | null;
   /** Raised at each change of this view in this process. */
   readonly revision: number;
 }

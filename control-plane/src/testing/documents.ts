@@ -84,6 +84,8 @@ export function aView(
     metricsJson: JSON.stringify(metrics),
     metrics,
     nodes: new Map([[node.id, node]]),
+    nodesAtMs: new Map([[node.id, 0]]),
+    reportedAtMs: 0,
     revision: 1,
   };
 }

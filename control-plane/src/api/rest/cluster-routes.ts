@@ -1,4 +1,4 @@
-import { BerthError, bodyObject, losslessBody, parse } from "@berth/service-kit";
+import { bodyObject, losslessBody, parse } from "@berth/service-kit";
 import type { FastifyInstance, FastifyReply } from "fastify";
 import { Type } from "typebox";
 import { ClusterDocumentBody } from "../../fleet/cluster-body.ts";
@@ -20,27 +20,8 @@ interface IdParams {
   readonly id: string;
 }
 
-/**
- * The cluster registry (`/clusters…`, bare documents as existing clients read them) and the global
- * cluster metrics (`/cluster/<id>`, in the envelope).
- */
+/** The cluster registry: `/clusters…`, bare documents as existing clients read them. */
 export function clusterRoutes(server: FastifyInstance, clusters: ClusterRegistry): void {
-  registryRoutes(server, clusters);
-  const tags = ["metrics"];
-  server.get<{ Params: IdParams }>(
-    "/cluster/:id",
-    { schema: { tags, summary: "Metrics of one cluster" } },
-    async (request, reply) => {
-      const view = await clusters.get(request.principal.orgId, request.params.id);
-      if (view.metricsJson === null) {
-        throw new BerthError("NOT_FOUND", `cluster ${view.id} has reported no metrics`);
-      }
-      return sendJson(reply, `{"success":true,"data":${view.metricsJson}}`);
-    },
-  );
-}
-
-function registryRoutes(server: FastifyInstance, clusters: ClusterRegistry): void {
   const tags = ["clusters"];
   server.get(
     "/clusters",

@@ -15,6 +15,7 @@ import type { ClusterRegistry } from "../../fleet/cluster-registry.ts";
 import type { Commands } from "../../fleet/commands.ts";
 import type { FleetAdoption } from "../../fleet/fleet-adoption.ts";
 import type { FleetEvents } from "../../fleet/fleet-events.ts";
+import type { ControlPlaneScrape } from "../../metrics/scrape.ts";
 import type { PolicyRegistry } from "../../policies/policy-registry.ts";
 import { allocateRoutes } from "./allocate-routes.ts";
 import { clusterRoutes } from "./cluster-routes.ts";
@@ -23,8 +24,11 @@ import { decisionRoutes } from "./decision-routes.ts";
 import { duplicateRoutes } from "./duplicate-routes.ts";
 import { eventRoutes } from "./event-routes.ts";
 import { fleetRoutes } from "./fleet-routes.ts";
+import { type FleetViewDeps, fleetViewRoutes } from "./fleet-view-routes.ts";
 import { healthRoutes, type ReadyCheck } from "./health-routes.ts";
+import { type MetricsRoutesDeps, metricsRoutes } from "./metrics-routes.ts";
 import { policyRoutes } from "./policy-routes.ts";
+import { scrapeRoute } from "./scrape-routes.ts";
 
 /** What the REST API needs. */
 export interface RestDeps {
@@ -38,6 +42,9 @@ export interface RestDeps {
   readonly commands: Commands;
   readonly events: FleetEvents;
   readonly adoption: FleetAdoption;
+  readonly metrics: MetricsRoutesDeps;
+  readonly fleetView: FleetViewDeps;
+  readonly scrape: ControlPlaneScrape;
   readonly ready: ReadyCheck;
   readonly authenticate: Authenticate;
   readonly origins: OriginRules;
@@ -67,6 +74,9 @@ export function createRestServer(deps: RestDeps): FastifyInstance {
     commandRoutes(routes, deps.commands);
     eventRoutes(routes, deps.events);
     fleetRoutes(routes, deps.adoption);
+    metricsRoutes(routes, deps.metrics);
+    fleetViewRoutes(routes, deps.fleetView);
+    scrapeRoute(routes, deps.scrape);
     addTokenRoutes(routes, { ...deps.tokens, subjectField: "cluster_id" });
     routes.get("/openapi.json", { schema: { hide: true } }, () => server.swagger());
   });

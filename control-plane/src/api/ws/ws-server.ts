@@ -55,6 +55,11 @@ export class WsEndpoints {
     });
   }
 
+  /** Number of open sockets. */
+  get connections(): number {
+    return this.#sockets.clients.size;
+  }
+
   /** Serves `path` on an HTTP server that is somebody else's. */
   attach(server: http.Server, path: string): void {
     server.on("upgrade", (request, socket, head) => {

@@ -1,0 +1,135 @@
+import type { AggregateMetrics, ClusterTotals } from "@berth/proto";
+import { type Clock, isJsonObject } from "@berth/service-kit";
+import type { ClusterView } from "../fleet/cluster-view.ts";
+import { clusterTotals } from "./cluster-totals.ts";
+
+/** Most parts of a flattened key that are taken apart: "disks.memory.freeMem" has three. */
+const MAX_KEY_PARTS = 8;
+
+/**
+ * The global metrics of one cluster at one moment: the nested document that its agent sends, and beside it the
+ * totals, the health and the age. What is made from the view is made when it is asked for, once.
+ */
+export class MetricsDocument {
+  readonly view: ClusterView;
+  /** The document as queries see it; its members are read when a condition asks for them. */
+  readonly fields: object;
+  readonly #clock: Clock;
+  #totals: ClusterTotals | undefined;
+  #groups: Readonly<Record<string, unknown>> | undefined;
+
+  constructor(view: ClusterView, clock: Clock) {
+    this.view = view;
+    this.#clock = clock;
+    this.fields = this.#asFields();
+  }
+
+  /** Totals of the cluster. */
+  get totals(): ClusterTotals {
+    this.#totals ??= clusterTotals(this.view);
+    return this.#totals;
+  }
+
+  /** Age of the newest telemetry, ms; null when there never was any. */
+  get ageMs(): number | null {
+    const { reportedAtMs } = this.view;
+    if (reportedAtMs === null) return null;
+    return Math.max(0, Math.round(this.#clock.nowMs() - reportedAtMs));
+  }
+
+  /**
+   * The document as JSON text; what came as text goes out as it was written, numbers above all.
+   * `{"clusterId","cluster","nodes","total_cpu",…,"health","age_ms"}`
+   */
+  json(): string {
+    const { id, health, metricsJson } = this.view;
+    const nested = metricsJson ?? `{"clusterId":${JSON.stringify(id)},"cluster":{},"nodes":[]}`;
+    const more = JSON.stringify({ ...this.totals, health, age_ms: this.ageMs });
+    return `${nested.slice(0, -1)},${more.slice(1)}`;
+  }
+
+  /** Characters of the text, which say how much there is to look at. */
+  get characters(): number {
+    return this.view.metricsJson?.length ?? 0;
+  }
+
+  #asFields(): object {
+    const { id, health, metrics } = this.view;
+    const nodes = metrics?.nodes ?? [];
+    const groups = () => this.#nestedGroups(metrics?.cluster ?? {});
+    const totals = () => this.totals;
+    const age = () => this.ageMs;
+    return {
+      clusterId: id,
+      health,
+      nodes,
+      // In-cluster clients know the nodes by this name.
+      node_metrics: nodes,
+      get cluster() {
+        return groups();
+      },
+      get total_cpu() {
+        return totals().total_cpu;
+      },
+      get used_cpu() {
+        return totals().used_cpu;
+      },
+      get total_memory() {
+        return totals().total_memory;
+      },
+      get used_memory() {
+        return totals().used_memory;
+      },
+      get total_gpus() {
+        return totals().total_gpus;
+      },
+      get gpu_utilization() {
+        return totals().gpu_utilization;
+      },
+      get age_ms() {
+        return age();
+      },
+    };
+  }
+
+  #nestedGroups(cluster: AggregateMetrics): Readonly<Record<string, unknown>> {
+    this.#groups ??= Object.fromEntries(
+      Object.entries(cluster).map(([name, group]) => [name, nested(group)]),
+    );
+    return this.#groups;
+  }
+}
+
+/**
+ * A group in which flattened keys ("disks.memory.freeMem") are also what a dotted path leads to. A key that
+ * stands there as it is hides flattened ones.
+ */
+function nested(group: unknown): unknown {
+  if (!isJsonObject(group)) return group;
+  const flattened = Object.keys(group).filter((key) => key.includes("."));
+  if (flattened.length === 0) return group;
+  const result: Record<string, unknown> = { ...group };
+  const made = new Set<unknown>([result]);
+  for (const key of flattened) place(result, key.split("."), { made, value: group[key] });
+  return result;
+}
+
+function place(
+  root: Record<string, unknown>,
+  parts: readonly string[],
+  { made, value }: { readonly made: Set<unknown>; readonly value: unknown },
+): void {
+  if (parts.length > MAX_KEY_PARTS || parts.includes("__proto__")) return;
+  let at = root;
+  for (const part of parts.slice(0, -1)) {
+    if (!Object.hasOwn(at, part)) {
+      at[part] = {};
+      made.add(at[part]);
+    }
+    const next = at[part];
+    if (!isJsonObject(next) || !made.has(next)) return;
+    at = next;
+  }
+  const last = parts.at(-1) ?? "";
+  if (!Object.hasOwn(at, last)) at[last] = value;
+}

@@ -1,0 +1,148 @@
+import { systemClock } from "@berth/service-kit";
+import { describe, expect, it } from "vitest";
+import { gpuMetrics, metricsView, nodeMetrics } from "../testing/metrics-views.ts";
+import { MetricsDocument } from "./global-metrics-document.ts";
+import { compileMetricsQuery, filterOfBody, filterOfParameters } from "./metrics-query.ts";
+
+const view = metricsView(
+  "cluster-7",
+  [
+    nodeMetrics("a", [64, 50, 60_000, 4_000], {
+      gpus: [gpuMetrics(0, { cudaUtilization: 90, temperature: 71 })],
+    }),
+    nodeMetrics("b", [32, 25, 20_000, 12_000], { reason: "telemetry lost: silent for 21 s" }),
+  ],
+  {
+    cluster: {
+      storage: { freeMem: 7, "disks.memory.freeMem": 5, "freeMem.low": 1 },
+      gpu: { free_gpus: 3 },
+      vcpu: { load_5m: 2.5 },
+    },
+  },
+);
+const document = new MetricsDocument(view, { ...systemClock, nowMs: () => 1_500 });
+
+/** Whether the document matches: what is cheap to look at, and the rest. */
+function matches(filter: unknown): boolean {
+  const { first, rest } = compileMetricsQuery(filter);
+  return first(document.fields) && (rest === undefined || rest(document.fields));
+}
+
+describe("compileMetricsQuery", () => {
+  it.each<[string, object, boolean]>([
+    ["everything", {}, true],
+    ["an id", { clusterId: { $in: ["cluster-7", "x"] } }, true],
+    ["an id by its pattern", { clusterId: { $regex: "^cluster-[0-9]$" } }, true],
+    ["another id", { clusterId: "cluster-8" }, false],
+    ["the health", { health: "live" }, true],
+    ["the age", { age_ms: { $lt: 2_000, $gte: 1_500 } }, true],
+    ["used cores", { used_cpu: 40 }, true],
+    ["memory", { used_memory: { $gte: 16_000 }, total_memory: 96_000 }, true],
+    ["the GPUs' utilization", { gpu_utilization: { $gt: 90 } }, false],
+    ["a group", { "cluster.gpu.free_gpus": { $gte: 2 } }, true],
+    ["a load in this spelling", { "cluster.vcpu.load_5m": { $lt: 2 } }, false],
+    ["a flattened key", { "cluster.storage.disks.memory.freeMem": 5 }, true],
+    [
+      "a flattened key's pattern",
+      { "cluster.storage.disks.memory.freeMem": { $regex: "5" } },
+      false,
+    ],
+    ["a key that hides a flattened one", { "cluster.storage.freeMem": 7 }, true],
+    ["a flattened key that is hidden", { "cluster.storage.freeMem.low": 1 }, false],
+    ["a node", { "nodes.id": "b" }, true],
+    ["a node by the in-cluster name", { "node_metrics.vcpu.count": 32 }, true],
+    ["a node by its place", { "nodes.1.id": "a" }, false],
+    ["a node's text", { "nodes.reason": { $regex: "telemetry lost" } }, true],
+    ["a GPU", { "nodes.gpus.temperature": 71 }, true],
+    [
+      "a node with a hot GPU",
+      { nodes: { $elemMatch: { "gpus.temperature": { $gte: 70 } } } },
+      true,
+    ],
+    ["one node with both", { nodes: { $elemMatch: { id: "b", "gpus.temperature": 71 } } }, false],
+    ["any of two", { $or: [{ clusterId: "x" }, { "nodes.gpus.cudaUtilization": 90 }] }, true],
+    ["none of two", { $nor: [{ clusterId: "x" }, { health: "live" }] }, false],
+    ["cheap and costly", { clusterId: "cluster-7", "nodes.id": "c" }, false],
+    ["what is not there", { regionId: { $exists: false } }, true],
+  ])("matches %s", (_name, filter, expected) => {
+    expect(matches(filter)).toBe(expected);
+  });
+
+  it.each<[string, unknown, string]>([
+    ["a pipeline", [{ $match: {} }], "query: expected a filter as a JSON object, got array"],
+    ["text", "x", "query: expected a filter as a JSON object, got string"],
+    ["code", { $where: "1" }, 'operator "$where" is not supported'],
+    ["code below a field", { nodes: { $where: "1" } }, 'operator "$where" is not supported'],
+    ["an operator without a field", { $gt: 1 }, "$gt stands below a field"],
+    ["a bad pattern", { clusterId: { $regex: "(" } }, "bad pattern"],
+    ["a prototype", JSON.parse('{"__proto__.x":1}'), "is not a path"],
+    [
+      "more conditions than there may be, whichever they are",
+      { clusterId: { $in: Array(6_000).fill(1) }, "nodes.id": { $in: Array(6_000).fill(1) } },
+      "hold more than 10000 items",
+    ],
+  ])("refuses %s", (_name, filter, message) => {
+    expect(() => compileMetricsQuery(filter)).toThrow(message);
+  });
+
+  it("weighs what is looked at below nodes, patterns most of all", () => {
+    const weight = (filter: object) => compileMetricsQuery(filter).restWeight;
+    expect(weight({ clusterId: { $regex: "x" }, "cluster.gpu.free_gpus": { $gt: 1 } })).toBe(0);
+    expect(weight({ "nodes.id": "a", "nodes.gpus.temperature": { $gt: 1, $lt: 2 } })).toBe(2);
+    expect(weight({ nodes: { $elemMatch: { id: "a", status: "healthy" } } })).toBe(3);
+    expect(weight({ nodes: { $in: [{ id: "a" }] } })).toBeGreaterThan(10);
+    const pattern = weight({ "nodes.reason": { $regex: "lost" } });
+    expect(pattern).toBeGreaterThan(weight({ "nodes.reason": "lost" }));
+    expect(weight({ "nodes.reason": { $regex: "(lost|gone){40}" } })).toBeGreaterThan(10 * pattern);
+    expect(weight({ "cluster.gpu.model": { $regex: "A100" } })).toBeGreaterThan(1);
+  });
+});
+
+describe("filterOfBody", () => {
+  it.each<[unknown, unknown]>([
+    [undefined, {}],
+    [{ clusterId: "a" }, { clusterId: "a" }],
+    [{ query: { clusterId: "a" } }, { clusterId: "a" }],
+    [{ query: "a" }, { query: "a" }],
+    [
+      { query: { a: 1 }, b: 2 },
+      { query: { a: 1 }, b: 2 },
+    ],
+    [[1], [1]],
+  ])("reads %j", (body, filter) => {
+    expect(filterOfBody(body)).toEqual(filter);
+  });
+});
+
+describe("filterOfParameters", () => {
+  it.each<[Record<string, unknown>, boolean]>([
+    [{}, true],
+    [{ clusterId: "cluster-7" }, true],
+    [{ clusterId: ["x", "cluster-7"] }, true],
+    [{ used_cpu: "40" }, true],
+    [{ used_cpu: "40.0" }, true],
+    [{ "nodes.vcpu.count": "32", clusterId: "cluster-7" }, true],
+    [{ regionId: "null" }, true],
+    [{ "nodes.simulated": "true" }, false],
+    [{ clusterId: "" }, false],
+    [{ filter: '{"used_cpu":{"$gte":40}}' }, true],
+    [{ filter: '{"used_cpu":{"$gte":40}}', clusterId: "x" }, false],
+    [{ filter: '{"clusterId":"x"}', clusterId: "cluster-7" }, false],
+  ])("reads %j", (parameters, expected) => {
+    expect(matches(filterOfParameters(parameters))).toBe(expected);
+  });
+
+  it.each<[Record<string, unknown>, string]>([
+    [{ filter: "{" }, "filter: the request is not JSON"],
+    [{ filter: "[]" }, "filter: expected one JSON object, got array"],
+    [{ filter: ["{}", "{}"] }, "filter: expected one JSON object"],
+    [{ $where: "1" }, "$where: expected a field's path"],
+  ])("refuses %j", (parameters, message) => {
+    expect(() => filterOfParameters(parameters)).toThrow(message);
+  });
+
+  it("does not take a prototype for a path", () => {
+    const parameters = JSON.parse('{"__proto__":"x","a":"1"}');
+    expect(() => compileMetricsQuery(filterOfParameters(parameters))).toThrow("is not a path");
+  });
+});
