@@ -20,8 +20,11 @@ import {
   openSqliteDocumentStore,
   type Part,
   type PortSecurity,
+  type ScrapedProgram,
+  ScrapeRegistry,
 } from "@berth/service-kit";
 import type { ConnectRouter } from "@connectrpc/connect";
+import { agentFamilies, NO_USAGE } from "./api/agent-families.ts";
 import { addHttpRoutes } from "./api/http-routes.ts";
 import { enrolmentRoutes } from "./api/node-enrolment.ts";
 import { createNodeServer } from "./api/node-server.ts";
@@ -38,6 +41,8 @@ import { telemetryEntries } from "./link/telemetry-entries.ts";
 import { type NodeRegistry, openNodeRegistry } from "./nodes/node-registry.ts";
 import { periodic } from "./periodic.ts";
 import { SAMPLING, type settings } from "./settings.ts";
+import { clusterFamilies } from "./telemetry/scrape-families.ts";
+import { snapshots } from "./telemetry/scrape-snapshot.ts";
 
 /** Everything a cluster-agent is made from. */
 export interface ClusterAgentOptions {
@@ -48,6 +53,8 @@ export interface ClusterAgentOptions {
   readonly duplicateRules?: DuplicateRules;
   /** Sampling intervals that node-agents are told, in ms; {@link SAMPLING} by default. */
   readonly sampling?: { readonly gpuMs: number; readonly hostMs: number };
+  /** What the process of the agent uses, for Prometheus; absent when it shares its process with others. */
+  readonly usage?: ScrapedProgram["usage"];
   /** How durable the store's writes are, with a power cut in mind; "commit" by default. */
   readonly durability?: "commit" | "process";
 }
@@ -142,6 +149,7 @@ async function composeOn(
     link: () => link.status(),
     nodePortOpen: () => nodePort.server.port !== 0,
     checkStore: () => store.storeId(),
+    scraped: composeScrape(core, link),
   });
   const httpAddress = {
     ...{ host: config.host, hostSetting: "BERTH_HOST" },
@@ -237,6 +245,16 @@ async function composeLink(core: Core, board: StateBoard): Promise<ControlPlaneL
     clock,
     logger,
   });
+}
+
+function composeScrape(core: Core, link: ControlPlaneLink): ScrapeRegistry {
+  const { config, clock, nodes, store, memory, usage = NO_USAGE } = core;
+  const program = { program: "cluster-agent", version: AGENT_VERSION, usage };
+  const scraped = new ScrapeRegistry(program);
+  const snapshot = snapshots(() => nodes.views(), clock);
+  scraped.add(...clusterFamilies(config.clusterId, snapshot));
+  scraped.add(...agentFamilies({ link: () => link.status(), outbox: memory.outbox, store }));
+  return scraped;
 }
 
 /** Looks for nodes that fell silent and tells the cluster document when it may have changed. */

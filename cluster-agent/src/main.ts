@@ -8,7 +8,10 @@ await runProgram(
     name: "cluster-agent",
     settings,
     compose: async (config, logger) => {
-      const agent = await composeClusterAgent({ config, clock: systemClock, logger });
+      const agent = await composeClusterAgent({
+        ...{ config, clock: systemClock, logger },
+        usage: process,
+      });
       return agent.parts;
     },
   },

@@ -1,15 +1,17 @@
 import {
+  addScrapeRoute,
   addTokenRoutes,
   BerthError,
   type createHttpServer,
   type Enrolment,
   losslessBody,
+  type ScrapeRegistry,
   toBerthError,
 } from "@berth/service-kit";
 import type { Cluster } from "../cluster/cluster.ts";
 import type { NodeRegistry } from "../nodes/node-registry.ts";
-import { nodeMetrics } from "../telemetry/node-metrics.ts";
 import { nodeStatus } from "../telemetry/node-status.ts";
+import { addMetricsRoutes } from "./metrics-routes.ts";
 import { addNodeRoutes } from "./node-routes.ts";
 
 type HttpServer = ReturnType<typeof createHttpServer>;
@@ -26,6 +28,8 @@ export interface HttpRoutesOptions {
   readonly nodePortOpen: () => boolean;
   /** Resolves when the store answers. */
   readonly checkStore: () => Promise<unknown>;
+  /** What `GET /metrics` answers. */
+  readonly scraped: ScrapeRegistry;
 }
 
 /** Where the controller's own routes answer: at the root and below `urlMap.controllerService`. */
@@ -35,6 +39,7 @@ const CONTROLLER_PREFIXES = ["", "/controller"];
 export function addHttpRoutes(server: HttpServer, options: HttpRoutesOptions): void {
   for (const prefix of CONTROLLER_PREFIXES) addControllerRoutes(server, prefix, options);
   addMetricsRoutes(server, options);
+  addScrapeRoute(server, options.scraped);
   addHealthRoutes(server, options);
   addNodeRoutes(server, options.nodes);
   addTokenRoutes(server, { enrolment: options.enrolment, subjectField: "node_id" });
@@ -64,30 +69,6 @@ function addControllerRoutes(
     success: true,
     data: await cluster.update(losslessBody(request)),
   }));
-}
-
-function addMetricsRoutes(server: HttpServer, { cluster, nodes }: HttpRoutesOptions): void {
-  server.get("/metrics/cluster", async () => {
-    const metrics = cluster.metrics();
-    return {
-      success: true,
-      data: { cluster_metrics: metrics.cluster, node_metrics: metrics.nodes },
-    };
-  });
-  server.get<{ Params: { id: string } }>("/metrics/node/:id", async (request) => {
-    const node = nodes.view(request.params.id);
-    // A list, empty for an unknown node: existing clients read it so.
-    return { success: true, data: node === undefined ? [] : [nodeMetricsDocument(cluster, node)] };
-  });
-}
-
-function nodeMetricsDocument(cluster: Cluster, node: Parameters<typeof nodeMetrics>[0]) {
-  return {
-    nodeId: node.id,
-    clusterId: cluster.id,
-    type: "hardware",
-    metrics: { resource: { node: nodeMetrics(node) } },
-  };
 }
 
 function addHealthRoutes(server: HttpServer, options: HttpRoutesOptions): void {

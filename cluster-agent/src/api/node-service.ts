@@ -18,7 +18,7 @@ import {
 import type { Registration } from "../nodes/node-registration.ts";
 import type { NodeRegistry } from "../nodes/node-registry.ts";
 import { nodeSpeaker } from "./node-caller.ts";
-import { nextMessage, ReportSequence, type StreamStep } from "./report-stream.ts";
+import { ReportSequence, StreamReader, type StreamStep } from "./report-stream.ts";
 
 /** What {@link nodeRoutes} serves from. */
 export interface NodeServiceOptions {
@@ -76,25 +76,26 @@ async function report(
   const sequence = new ReportSequence((id) => options.nodes.registration(id));
   // Asked anew for each message: the stream of a key that was enrolled away or removed ends.
   const speakerId = () => nodeSpeaker(options.authenticate, context).id;
-  const source = requests[Symbol.asyncIterator]();
   // A stream that is silent for that long is of no use to either side; the agent registers again.
   const silenceMs = 2 * options.intervals.ttlMs;
+  const reader = new StreamReader(requests[Symbol.asyncIterator](), silenceMs);
+  reader.endWith(options.stopping);
+  reader.endWith(context.signal);
   let closed: (() => void) | undefined;
   try {
     for (;;) {
       const { registration } = sequence;
-      const signals = [
-        options.stopping,
-        context.signal,
-        ...(registration ? [registration.ended] : []),
-      ];
-      const step = await nextMessage(source, { silenceMs, signals });
+      const step = await reader.next();
       if (step.kind !== "message") return endOf(step.kind, { ...options, registration, silenceMs });
       const next = sequence.next(step.message, speakerId());
-      closed ??= options.nodes.streamOpened(next);
+      if (closed === undefined) {
+        closed = options.nodes.streamOpened(next);
+        reader.endWith(next.ended);
+      }
       await take(options, next, step.message);
     }
   } finally {
+    reader.close();
     closed?.();
   }
 }
@@ -128,6 +129,7 @@ async function take(
     fingerprint: message.fingerprint && checkFingerprint(message.fingerprint),
     host: message.host,
     gpus: message.gpus,
+    health: message.health,
   });
 }
 

@@ -1,8 +1,8 @@
 import { NodeReportRequestSchema } from "@berth/proto";
 import { create } from "@bufbuild/protobuf";
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it } from "vitest";
 import { Outgoing } from "../testing/agent.ts";
-import { nextMessage, ReportSequence } from "./report-stream.ts";
+import { ReportSequence, StreamReader } from "./report-stream.ts";
 
 const message = (registrationId: string, streamSeq: bigint) =>
   create(NodeReportRequestSchema, { registrationId, streamSeq });
@@ -38,33 +38,44 @@ describe("ReportSequence", () => {
   });
 });
 
-describe("nextMessage", () => {
-  const never = new AbortController().signal;
+describe("StreamReader", () => {
+  const readers: StreamReader<number>[] = [];
+  const reader = (source: AsyncIterator<number>, silenceMs = 5_000) => {
+    const made = new StreamReader(source, silenceMs);
+    readers.push(made);
+    return made;
+  };
+
+  afterEach(() => {
+    for (const one of readers.splice(0)) one.close();
+  });
 
   it("gives messages and the end", async () => {
     const source = new Outgoing<number>();
     source.send(1);
     source.end();
-    const iterator = source[Symbol.asyncIterator]();
-    const limits = { silenceMs: 5_000, signals: [never] };
-    expect(await nextMessage(iterator, limits)).toEqual({ kind: "message", message: 1 });
-    expect(await nextMessage(iterator, limits)).toEqual({ kind: "end" });
+    const one = reader(source[Symbol.asyncIterator]());
+    expect(await one.next()).toEqual({ kind: "message", message: 1 });
+    expect(await one.next()).toEqual({ kind: "end" });
   });
 
-  it("tells silence and an abort, also one of before", async () => {
-    const abort = new AbortController();
-    const limits = { silenceMs: 10, signals: [abort.signal] };
+  it("tells silence", async () => {
     const silent = new Outgoing<number>()[Symbol.asyncIterator]();
-    expect(await nextMessage(silent, limits)).toEqual({ kind: "silent" });
-    const aborted = nextMessage(silent, { ...limits, silenceMs: 5_000 });
+    expect(await reader(silent, 10).next()).toEqual({ kind: "silent" });
+  });
+
+  it("tells an abort, also one of before", async () => {
+    const abort = new AbortController();
+    const one = reader(new Outgoing<number>()[Symbol.asyncIterator]());
+    one.endWith(abort.signal);
+    const aborted = one.next();
     abort.abort();
     expect(await aborted).toEqual({ kind: "aborted" });
-    expect(await nextMessage(silent, limits)).toEqual({ kind: "aborted" });
+    expect(await one.next()).toEqual({ kind: "aborted" });
   });
 
   it("rejects when the stream breaks", async () => {
     const broken = { next: () => Promise.reject(new Error("cut")) };
-    const limits = { silenceMs: 5_000, signals: [never] };
-    await expect(nextMessage(broken, limits)).rejects.toThrow("cut");
+    await expect(reader(broken).next()).rejects.toThrow("cut");
   });
 });

@@ -43,7 +43,7 @@ export class ReportSequence {
   }
 }
 
-/** What {@link nextMessage} came back with. */
+/** What {@link StreamReader.next} came back with. */
 export type StreamStep<T> =
   | { readonly kind: "message"; readonly message: T }
   | { readonly kind: "end" }
@@ -51,30 +51,46 @@ export type StreamStep<T> =
   | { readonly kind: "aborted" };
 
 /**
- * Next message of a stream, its end, `silent` after `silenceMs` without one, or `aborted` as soon as one of
- * the signals is. Rejects when the stream breaks.
+ * Reads one stream with one timer and one set of listeners for all of its messages: a cluster has some
+ * hundred messages each second.
  */
-export async function nextMessage<T>(
-  source: AsyncIterator<T>,
-  limits: { readonly silenceMs: number; readonly signals: readonly AbortSignal[] },
-): Promise<StreamStep<T>> {
-  const { signals, silenceMs } = limits;
-  if (signals.some((signal) => signal.aborted)) return { kind: "aborted" };
-  const listening = new AbortController();
-  const stopped = new Promise<StreamStep<T>>((resolve) => {
-    const timer = setTimeout(() => resolve({ kind: "silent" }), silenceMs);
-    listening.signal.addEventListener("abort", () => clearTimeout(timer));
-    for (const signal of signals) {
-      const options = { once: true, signal: listening.signal };
-      signal.addEventListener("abort", () => resolve({ kind: "aborted" }), options);
-    }
-  });
-  try {
-    const next = source.next().then((result): StreamStep<T> => {
-      return result.done === true ? { kind: "end" } : { kind: "message", message: result.value };
-    });
-    return await Promise.race([next, stopped]);
-  } finally {
-    listening.abort();
+export class StreamReader<T> {
+  readonly #source: AsyncIterator<T>;
+  readonly #timer: NodeJS.Timeout;
+  readonly #signals: AbortSignal[] = [];
+  readonly #abort = () => this.#settle?.({ kind: "aborted" });
+  #settle: ((step: StreamStep<T>) => void) | undefined;
+
+  /** `silenceMs`: longest wait for one message. */
+  constructor(source: AsyncIterator<T>, silenceMs: number) {
+    this.#source = source;
+    this.#timer = setTimeout(() => this.#settle?.({ kind: "silent" }), silenceMs);
+  }
+
+  /** Ends the reading as soon as this signal is aborted, too. */
+  endWith(signal: AbortSignal): void {
+    this.#signals.push(signal);
+    signal.addEventListener("abort", this.#abort, { once: true });
+  }
+
+  /**
+   * Next message of the stream, its end, `silent` when none came in time, or `aborted` as soon as one of
+   * the signals is. Rejects when the stream breaks. One call at a time.
+   */
+  async next(): Promise<StreamStep<T>> {
+    if (this.#signals.some((signal) => signal.aborted)) return { kind: "aborted" };
+    const { promise, resolve, reject } = Promise.withResolvers<StreamStep<T>>();
+    this.#settle = resolve;
+    this.#timer.refresh();
+    this.#source.next().then(({ done, value }) => {
+      resolve(done === true ? { kind: "end" } : { kind: "message", message: value });
+    }, reject);
+    return promise;
+  }
+
+  /** Frees the timer and the listeners. */
+  close(): void {
+    clearTimeout(this.#timer);
+    for (const signal of this.#signals) signal.removeEventListener("abort", this.#abort);
   }
 }

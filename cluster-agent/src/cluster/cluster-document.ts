@@ -53,6 +53,7 @@ export function clusterDocument({
     tags: declared.tags,
     clusterMetadata: declared.clusterMetadata,
     reputation: declared.reputation,
+    ...(nodes.some((node) => node.simulated === true) ? { simulated: true } : {}),
   };
 }
 

@@ -1,8 +1,6 @@
 import { copyFile, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import path from "node:path";
 import { CommandSchema } from "@berth/proto";
-import { startHalfOpenProxy } from "@berth/service-kit/testing";
 import { create } from "@bufbuild/protobuf";
 import { afterEach, describe, expect, it } from "vitest";
 import { AUTHORIZED, Cleanup, nodeClient, startAgent } from "../testing/agent.ts";
@@ -169,6 +167,7 @@ describe("ControlPlaneLink", () => {
     const plane = await controlPlane({ endReportAfter: 2 });
     const agent = await linked(plane.url);
     await until("it has registered twice", () => plane.registers.length >= 2);
+    await until("its coming back is counted", () => agent.link().reconnects >= 1);
     expect(agent.link().lastError).toContain("the test asks for a new registration");
   });
 
@@ -280,43 +279,5 @@ describe("ControlPlaneLink", () => {
     expect(after?.agentIncarnation).toBe(before?.agentIncarnation);
     expect(after?.agentInstanceId).not.toBe(before?.agentInstanceId);
     expect(after?.identity).toEqual(before?.identity);
-  });
-
-  it.each(["to server", "to client", "both"] as const)(
-    "is found half-open within 10 s by both ends when it is silent %s, and comes back",
-    async (direction) => {
-      const plane = await controlPlane();
-      const proxy = await startHalfOpenProxy(cleanup, Number(new URL(plane.url).port));
-      const agent = await linked(`http://127.0.0.1:${proxy.port}`);
-      await until("the link is up", () => plane.commandSessions.length === 1);
-      proxy.cut(direction);
-      const silentAtMs = performance.now();
-      await until("the agent has found it", () => agent.link().state === "down", 15_000);
-      const agentMs = performance.now() - silentAtMs;
-      await until("it has registered again", () => plane.registers.length === 2, 20_000);
-      await until(
-        "the server has found it",
-        () => plane.commandSessions.join() === "session-2",
-        15_000,
-      );
-      expect(Math.max(agentMs, performance.now() - silentAtMs)).toBeLessThan(10_000);
-    },
-  );
-
-  it("stops within 2 s, linked, waiting, and while a control-plane never answers", async () => {
-    const plane = await controlPlane();
-    const mute = createServer(() => undefined);
-    await new Promise<void>((resolve) => mute.listen(0, "127.0.0.1", resolve));
-    cleanup.add(() => mute.close());
-    const { port } = mute.address() as { port: number };
-    for (const controlPlaneUrl of [plane.url, "http://127.0.0.1:9", `http://127.0.0.1:${port}`]) {
-      const agent = await linked(controlPlaneUrl);
-      if (controlPlaneUrl === plane.url) {
-        await until("the link is up", () => agent.link().state === "up");
-      }
-      const begun = performance.now();
-      await agent.stop();
-      expect(performance.now() - begun).toBeLessThan(2_000);
-    }
   });
 });

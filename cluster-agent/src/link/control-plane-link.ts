@@ -56,6 +56,8 @@ export interface LinkStatus {
   readonly controllerTerm?: string;
   /** Why the link is or was last down. */
   readonly lastError?: string;
+  /** Times that it came up again, since the agent started. */
+  readonly reconnects: number;
 }
 
 const BACKOFF = { firstMs: 200, capMs: 10_000 } as const;
@@ -72,6 +74,8 @@ export class ControlPlaneLink implements Part {
   readonly #stop = new AbortController();
   #loop: Promise<void> | undefined;
   #up = false;
+  /** Sessions that were registered. */
+  #sessions = 0;
   #mode: LinkMode = "obey";
   #observes: string | undefined;
   #lastError: string | undefined;
@@ -104,6 +108,7 @@ export class ControlPlaneLink implements Part {
       agentIncarnation: String(this.#options.facts.agentIncarnation),
       ...(known ? { storeId: known.storeId, controllerTerm: String(known.controllerTerm) } : {}),
       ...(this.#lastError === undefined ? {} : { lastError: this.#lastError }),
+      reconnects: Math.max(0, this.#sessions - 1),
     };
   }
 
@@ -201,6 +206,7 @@ export class ControlPlaneLink implements Part {
 
   #nowUp({ sessionId, fence }: AgentRegisterResponse): void {
     this.#up = true;
+    this.#sessions += 1;
     this.#options.logger.info("linked to the control-plane", {
       session: sessionId,
       mode: this.#mode,

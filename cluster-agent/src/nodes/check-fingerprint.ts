@@ -1,17 +1,20 @@
-import type { Fingerprint, GpuInfo, NodeRegisterRequest } from "@berth/proto";
-import { BerthError } from "@berth/service-kit";
-import type { DiskInventory, GpuInventory, NetworkInventory, NodeInventory } from "./inventory.ts";
+import type { Fingerprint, NodeRegisterRequest } from "@berth/proto";
+import { checkGpus, checkTopology, GPU_LIMITS } from "./check-gpus.ts";
+import { MAX_MIB } from "./field-check.ts";
+import { atMost, invalid, MAX_TEXT, path, text, token, unique, whole } from "./field-rules.ts";
+import type { DiskInventory, NetworkInventory, NodeInventory } from "./inventory.ts";
+import { shownText } from "./shown-text.ts";
 
 /** Most items of each list that a fingerprint may carry. */
-export const FINGERPRINT_LIMITS = { gpus: 64, disks: 256, networkInterfaces: 256 } as const;
+export const FINGERPRINT_LIMITS = {
+  gpus: GPU_LIMITS.gpus,
+  disks: 256,
+  networkInterfaces: 256,
+} as const;
 
 const NODE_ID = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
-const TOKEN = /^[!-~]{1,128}$/;
-const MAX_TEXT = 256;
-const MAX_MIB = 2 ** 42;
 const MAX_CORES = 65_536;
 const MAX_SPEED_MBPS = 10_000_000;
-const MAX_POWER_W = 100_000;
 
 /** A registration whose fields all hold. */
 export interface CheckedRegistration {
@@ -43,6 +46,8 @@ export function checkFingerprint(fingerprint: Fingerprint | undefined): NodeInve
   if (fingerprint === undefined) throw invalid("fingerprint", "a fingerprint", "nothing");
   const { cpu, identity } = fingerprint;
   const physicalCores = cpu?.physicalCores ?? 0;
+  const gpus = checkGpus(fingerprint.gpus);
+  const gpuTopology = checkTopology(fingerprint.gpuTopology, gpus);
   return {
     machineId: token("fingerprint.identity.machine_id", identity?.machineId ?? ""),
     bootId: text("fingerprint.identity.boot_id", identity?.bootId ?? ""),
@@ -61,8 +66,10 @@ export function checkFingerprint(fingerprint: Fingerprint | undefined): NodeInve
     swapMiB: whole("fingerprint.swap_mib", fingerprint.swapMib, 0, MAX_MIB),
     disks: checkDisks(fingerprint),
     networkInterfaces: checkInterfaces(fingerprint),
-    gpus: checkGpus(fingerprint.gpus),
-    gpuError: fingerprint.gpuError.slice(0, MAX_TEXT),
+    gpus,
+    gpuError: shownText(fingerprint.gpuError, MAX_TEXT),
+    ...(gpuTopology === undefined ? {} : { gpuTopology }),
+    ...(fingerprint.simulated ? { simulated: true } : {}),
   };
 }
 
@@ -96,73 +103,4 @@ function checkInterfaces({ networkInterfaces }: Fingerprint): NetworkInventory[]
     checked.map((item) => item.name),
   );
   return checked;
-}
-
-function checkGpus(gpus: readonly GpuInfo[]): GpuInventory[] {
-  const field = "fingerprint.gpus";
-  atMost(field, gpus, FINGERPRINT_LIMITS.gpus);
-  const checked = gpus.map((gpu, index) => checkGpu(`${field}.${index}`, gpu));
-  unique(
-    `${field}.uuid`,
-    checked.map((gpu) => gpu.uuid),
-  );
-  return checked;
-}
-
-function checkGpu(field: string, gpu: GpuInfo): GpuInventory {
-  const { memoryMib, migEnabled, powerLimitW } = gpu;
-  return {
-    uuid: token(`${field}.uuid`, gpu.uuid),
-    driverIndex: gpu.driverIndex,
-    modelName: text(`${field}.model_name`, gpu.modelName),
-    ...(memoryMib === undefined
-      ? {}
-      : { memoryMiB: whole(`${field}.memory_mib`, memoryMib, 0, MAX_MIB) }),
-    pciBusId: text(`${field}.pci_bus_id`, gpu.pciBusId),
-    ...(migEnabled === undefined ? {} : { migEnabled }),
-    ...(powerLimitW === undefined
-      ? {}
-      : { powerLimitW: between(`${field}.power_limit_w`, powerLimitW, 0, MAX_POWER_W) }),
-    driverVersion: text(`${field}.driver_version`, gpu.driverVersion),
-  };
-}
-
-function text(field: string, value: string): string {
-  if (value.length <= MAX_TEXT) return value;
-  throw invalid(field, `at most ${MAX_TEXT} characters`, `${value.length}`);
-}
-
-function token(field: string, value: string): string {
-  if (TOKEN.test(value)) return value;
-  throw invalid(field, "1-128 printable characters", JSON.stringify(value.slice(0, MAX_TEXT)));
-}
-
-function path(field: string, value: string): string {
-  if (value !== "" && value.length <= 4_096) return value;
-  throw invalid(field, "a path of 1-4096 characters", `${value.length}`);
-}
-
-function whole(field: string, value: number | bigint, min: number, max: number): number {
-  return between(field, Number(value), min, max);
-}
-
-function between(field: string, value: number, min: number, max: number): number {
-  if (value >= min && value <= max) return value;
-  throw invalid(field, `a number from ${min} to ${max}`, String(value));
-}
-
-function atMost(field: string, items: readonly unknown[], limit: number): void {
-  if (items.length > limit) throw invalid(field, `at most ${limit} items`, String(items.length));
-}
-
-function unique(field: string, values: readonly string[]): void {
-  const seen = new Set<string>();
-  for (const value of values) {
-    if (seen.has(value)) throw invalid(field, "different values", `${value} twice`);
-    seen.add(value);
-  }
-}
-
-function invalid(field: string, expected: string, got: string): BerthError {
-  return new BerthError("INVALID_ARGUMENT", `${field}: expected ${expected}, got ${got}`);
 }

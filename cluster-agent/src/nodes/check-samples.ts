@@ -1,4 +1,5 @@
 import { type GpuSample, type HostSample, Quality } from "@berth/proto";
+import { type Checked, FieldCheck, MAX_MIB } from "./field-check.ts";
 import type {
   DiskReading,
   GpuReading,
@@ -8,23 +9,9 @@ import type {
   ReadingQuality,
 } from "./inventory.ts";
 
-/** A checked sample, and each field that was left out with why. */
-export interface Checked<T> {
-  readonly reading: T;
-  /** A bad field is dropped so that the good ones still count. */
-  readonly problems: readonly FieldProblem[];
-}
-
-/** A field that was left out. */
-export interface FieldProblem {
-  /** "host load1m", "gpu GPU-… powerW". */
-  readonly field: string;
-  /** For people: what was expected. */
-  readonly why: string;
-}
-
-const MAX_MIB = 2 ** 42;
 const PERFORMANCE_STATE = /^P\d{1,2}$/;
+const THROTTLE_REASON = /^[a-z0-9_]{1,64}$/;
+const MAX_THROTTLE_REASONS = 32;
 
 /**
  * Checks a host sample against the node's inventory. A number that is not finite or out of its range,
@@ -80,8 +67,17 @@ export function checkGpuSample(sample: GpuSample): Checked<GpuReading> {
       eccUncorrectedTotal: [sample.eccUncorrectedTotal, 0, Number.MAX_SAFE_INTEGER],
     }),
     ...(state !== undefined && PERFORMANCE_STATE.test(state) ? { performanceState: state } : {}),
+    throttleReasons: checkReasons(sample.throttleReasons, check),
   };
   return { reading, problems: check.problems };
+}
+
+/** Throttle reasons in the form that they have, each once. */
+export function checkReasons(reasons: readonly string[], check: FieldCheck): string[] {
+  const few = check.atMost("throttleReasons", reasons, MAX_THROTTLE_REASONS);
+  const good = few.filter((reason) => THROTTLE_REASON.test(reason));
+  if (good.length < few.length) check.drop("throttleReasons", "expected words of [a-z0-9_]");
+  return [...new Set(good)];
 }
 
 /** The word for a quality of the wire; "not said" and unknown ones read as unavailable. */
@@ -135,42 +131,4 @@ function checkInterfaces(
     if (sent === undefined || received === undefined) return [];
     return [{ name: item.name, transmittedBytes: sent, receivedBytes: received }];
   });
-}
-
-type Ranged = readonly [value: number | bigint | undefined, min: number, max: number];
-
-class FieldCheck {
-  readonly #subject: string;
-  readonly problems: FieldProblem[] = [];
-
-  constructor(subject: string) {
-    this.#subject = subject;
-  }
-
-  drop(field: string, why: string): void {
-    this.problems.push({ field: `${this.#subject} ${field}`, why });
-  }
-
-  number(
-    field: string,
-    given: number | bigint,
-    [min, max]: readonly [min: number, max: number],
-  ): number | undefined {
-    const value = Number(given);
-    if (value >= min && value <= max) return value;
-    this.drop(field, `expected a number from ${min} to ${max}, got ${value}`);
-    return undefined;
-  }
-
-  /** The fields that are present and in range; the others are absent in the result. */
-  numbers<K extends string>(fields: Readonly<Record<K, Ranged>>): { [key in K]?: number } {
-    const result: { [key in K]?: number } = {};
-    for (const field of Object.keys(fields) as K[]) {
-      const [given, min, max] = fields[field];
-      if (given === undefined) continue;
-      const value = this.number(field, given, [min, max]);
-      if (value !== undefined) result[field] = value;
-    }
-    return result;
-  }
 }

@@ -1,5 +1,8 @@
 import type { Candidate, Logger, Reason } from "@berth/service-kit";
-import type { FieldProblem } from "./check-samples.ts";
+import type { FieldProblem } from "./field-check.ts";
+import { factEntries, factEntry } from "./health-facts.ts";
+import { factReason } from "./health-reasons.ts";
+import type { HealthNews } from "./health-watch.ts";
 import type { NodeInventory } from "./inventory.ts";
 import type { Liveness } from "./liveness.ts";
 
@@ -11,8 +14,12 @@ export interface NodeEvent {
     | "node_back"
     | "node_rebooted"
     | "node_duplicate"
-    | "node_refused";
-  /** "node/<id>". */
+    | "node_refused"
+    | "node_health_fact"
+    | "gpu_unhealthy"
+    | "gpu_recovered"
+    | "gpu_health_fact";
+  /** "node/<id>", "node/<id>/gpu/<slot>"; of a fact with its id behind it. */
   readonly key: string;
   /** Plain JSON. */
   readonly facts: Readonly<Record<string, unknown>>;
@@ -95,6 +102,34 @@ export class NodeNews {
       return;
     }
     this.tell(node, "node_refused", { message: "a node was refused", facts: { reason, why } });
+  }
+
+  /** Tells what is new about the health of a node and its GPUs. */
+  health(node: string, news: HealthNews): void {
+    if (news.kind === "health_fact") {
+      this.#fact(node, news);
+      return;
+    }
+    const { kind, slot, uuid, reason } = news;
+    const isWell = kind === "gpu_recovered";
+    const level = isWell ? "info" : "warn";
+    const message = isWell ? "a GPU has recovered" : "a GPU is unhealthy";
+    this.#logger[level](message, { node, gpu: slot, uuid, reason });
+    const facts = { uuid, reason, facts: factEntries(news.facts) };
+    this.#onEvent({ kind, key: `node/${node}/gpu/${slot}`, facts });
+  }
+
+  /** Each fact has a key of its own: an event takes the place of an older one of its key that was not sent. */
+  #fact(node: string, { slot, fact, omitted }: Extract<HealthNews, { kind: "health_fact" }>): void {
+    const { gpuUuid: uuid, factId } = fact;
+    const reason = factReason(fact);
+    const [kind, subject] =
+      slot === undefined
+        ? (["node_health_fact", `node/${node}`] as const)
+        : (["gpu_health_fact", `node/${node}/gpu/${slot}`] as const);
+    const facts = { uuid, reason, ...factEntry(fact), ...(omitted === 0 ? {} : { omitted }) };
+    this.#logger.warn("a grave fact about a GPU or its node", { node, gpu: slot, ...facts });
+    this.#onEvent({ kind, key: `${subject}/${factId}`, facts });
   }
 
   /** Logs fields of samples that were dropped, each once; `told` are the ones that were. */

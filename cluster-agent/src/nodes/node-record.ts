@@ -4,6 +4,7 @@ import { bindSlots } from "./gpu-slots.ts";
 import type { NodeInventory } from "./inventory.ts";
 import type { NodeSpeaker } from "./node-speaker.ts";
 import type { NodeRecord } from "./node-view.ts";
+import type { ToldHealth } from "./told-health.ts";
 
 /** The record of a node after a registration; `now` (ISO 8601) counts for a new node. */
 export function registeredRecord(
@@ -20,6 +21,7 @@ export function registeredRecord(
     inventory,
     slots: boundSlots(before, inventory),
     firstSeenAt: before?.firstSeenAt ?? now,
+    ...(before?.told === undefined ? {} : { told: before.told }),
   };
 }
 
@@ -33,6 +35,12 @@ export function changedRecord(before: NodeRecord, inventory: NodeInventory): Nod
     throw new BerthError("INVALID_ARGUMENT", message);
   }
   return { ...before, inventory, slots: boundSlots(before, inventory) };
+}
+
+/** The record of a node after something about the health of its GPUs was told. */
+export function toldRecord(before: NodeRecord, told: ToldHealth | undefined): NodeRecord {
+  const { told: _former, ...rest } = before;
+  return told === undefined ? rest : { ...rest, told };
 }
 
 /** The process that asks to register. */

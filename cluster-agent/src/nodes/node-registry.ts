@@ -1,25 +1,22 @@
 import {
   BerthError,
-  type Clock,
-  type DuplicateRules,
   type DuplicatesView,
   DuplicateWatch,
-  type KeyedDocuments,
-  type Logger,
   type PickRequest,
   Serial,
-  type Standing,
 } from "@berth/service-kit";
 import type { CheckedRegistration } from "./check-fingerprint.ts";
+import { HealthTeller } from "./health-teller.ts";
 import type { NodeInventory } from "./inventory.ts";
-import { type Liveness, livenessOf } from "./liveness.ts";
-import { NodeNews, type OnNodeEvent } from "./node-events.ts";
+import { NodeNews } from "./node-events.ts";
+import { NodeLens } from "./node-lens.ts";
 import {
   askingInstance,
   changedRecord,
   hasRebooted,
   lastHolders,
   registeredRecord,
+  toldRecord,
 } from "./node-record.ts";
 import {
   duplicateRefusal,
@@ -27,32 +24,19 @@ import {
   type RegisterOutcome,
   type Registration,
 } from "./node-registration.ts";
+import type { NodeRegistryOptions } from "./node-registry-options.ts";
 import { type NodeSpeaker, speakerRefusal } from "./node-speaker.ts";
 import {
-  forgetLostGpus,
-  forgetSamples,
+  adoptRecord,
   type NodeReport,
   type NodeState,
   newNodeState,
-  shownNode,
-  takeSamples,
+  takeReport,
 } from "./node-state.ts";
 import type { NodeRecord, NodeView } from "./node-view.ts";
 import { RegistrationBook } from "./registration-book.ts";
 
 const TWO_AGENTS = "two agents run as this node";
-
-/** What {@link openNodeRegistry} needs. */
-export interface NodeRegistryOptions {
-  readonly records: KeyedDocuments<NodeRecord>;
-  readonly standings: KeyedDocuments<Standing>;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  /** Sampling intervals and the TTL of silence, in ms. */
-  readonly intervals: { readonly gpuMs: number; readonly hostMs: number; readonly ttlMs: number };
-  readonly duplicateRules: DuplicateRules;
-  readonly onEvent: OnNodeEvent;
-}
 
 /** Opens the registry with the nodes that the store knows; their verdicts wait one TTL. */
 export async function openNodeRegistry(options: NodeRegistryOptions): Promise<NodeRegistry> {
@@ -72,7 +56,8 @@ export class NodeRegistry {
   readonly #options: NodeRegistryOptions;
   readonly #watch: DuplicateWatch;
   readonly #news: NodeNews;
-  readonly #startedAtMs: number;
+  readonly #lens: NodeLens;
+  readonly #teller: HealthTeller;
   readonly #nodes = new Map<string, NodeState>();
   readonly #registrations = new RegistrationBook();
   readonly #serial = new Serial();
@@ -90,7 +75,11 @@ export class NodeRegistry {
     this.#options = options;
     this.#watch = opened.watch;
     this.#news = opened.news;
-    this.#startedAtMs = options.clock.nowMs();
+    const { clock, intervals } = options;
+    const lens = new NodeLens({ clock, intervals, watch: this.#watch });
+    const keepTold = this.#keepTold.bind(this);
+    this.#lens = lens;
+    this.#teller = new HealthTeller({ lens, news: this.#news, clock, keepTold });
     for (const [id, record] of opened.records) {
       const told = this.#watch.isDuplicate(id) ? "telemetry_lost" : "unknown";
       this.#nodes.set(id, newNodeState(record, told));
@@ -103,7 +92,7 @@ export class NodeRegistry {
     return this.#version;
   }
 
-  /** Raised at each change that the cluster document can show: inventory, slots, verdicts, GPU states. */
+  /** Raised at each change that the cluster document can show: inventory, slots, verdicts, GPU states and reasons. */
   get structureVersion(): number {
     return this.#structureVersion;
   }
@@ -181,37 +170,39 @@ export class NodeRegistry {
     } else {
       const atMs = this.#options.clock.nowMs();
       node.heardAtMs = atMs;
-      const { problems, changedGpus } = takeSamples(node, report, atMs);
-      this.#structureVersion += changedGpus;
-      this.#news.dropped(nodeId, node.problems, problems);
+      this.#news.dropped(nodeId, node.problems, takeReport(node, report, atMs));
     }
     this.#tellVerdict(nodeId, node);
     this.#changed(node);
+    this.#tellHealth(nodeId, node);
     await judged;
   }
 
-  /** Looks for nodes whose verdict has changed by silence; logs them and raises the versions. */
+  /** Looks for what has changed by the passing of time: nodes that are silent, GPUs that stay well. */
   sweep(): void {
-    for (const [id, node] of this.#nodes) this.#tellVerdict(id, node);
+    for (const [id, node] of this.#nodes) {
+      this.#tellVerdict(id, node);
+      if (node.watch.waits) this.#tellHealth(id, node);
+    }
   }
 
   /** Every node that has ever registered, in id order, as it is now. */
   views(): NodeView[] {
     return [...this.#nodes]
       .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([id, node]) => this.#toView(id, node));
+      .map(([id, node]) => this.#lens.view(id, node));
   }
 
   /** One node, undefined when no node of that id has ever registered. */
   view(id: string): NodeView | undefined {
     const node = this.#nodes.get(id);
-    return node && this.#toView(id, node);
+    return node && this.#lens.view(id, node);
   }
 
   async #register(asked: CheckedRegistration, speaker: NodeSpeaker): Promise<RegisterOutcome> {
     const { nodeId } = asked;
     const known = this.#nodes.get(nodeId);
-    const place = known && { record: known.record, liveness: this.#liveness(nodeId, known) };
+    const place = known && { record: known.record, liveness: this.#lens.liveness(nodeId, known) };
     const refusal = speakerRefusal(speaker, asked) ?? placeRefusal(asked, place, this.#nodes.size);
     if (refusal !== undefined) return refusal;
     const verdict = await this.#watch.asks(nodeId, {
@@ -238,7 +229,6 @@ export class NodeRegistry {
     this.#nodes.set(id, node);
     node.heardAtMs = this.#options.clock.nowMs();
     node.problems.clear();
-    if (before.inventory.bootId !== record.inventory.bootId) forgetSamples(node);
     this.#setRecord(node, record);
     this.#tellVerdict(id, node);
     const { bootId } = record.inventory;
@@ -258,8 +248,7 @@ export class NodeRegistry {
   }
 
   #setRecord(node: NodeState, record: NodeRecord): void {
-    node.record = record;
-    forgetLostGpus(node);
+    adoptRecord(node, record);
     this.#changed(node);
     this.#structureVersion += 1;
   }
@@ -271,7 +260,7 @@ export class NodeRegistry {
 
   #tellVerdict(id: string, node: NodeState): void {
     const from = node.told;
-    const to = this.#liveness(id, node);
+    const to = this.#lens.liveness(id, node);
     if (to === from) return;
     node.told = to;
     this.#changed(node);
@@ -284,20 +273,19 @@ export class NodeRegistry {
     node.version = this.#version;
   }
 
-  #liveness(id: string, node: NodeState): Liveness {
-    return livenessOf({
-      nowMs: this.#options.clock.nowMs(),
-      startedAtMs: this.#startedAtMs,
-      heardAtMs: node.heardAtMs,
-      ttlMs: this.#options.intervals.ttlMs,
-      duplicate: this.#watch.isDuplicate(id),
-    });
+  #tellHealth(id: string, node: NodeState): void {
+    if (this.#teller.tell(id, node)) this.#structureVersion += 1;
   }
 
-  #toView(id: string, node: NodeState): NodeView {
-    const nowMs = this.#options.clock.nowMs();
-    const { intervals } = this.#options;
-    const moment = { nowMs, startedAtMs: this.#startedAtMs, intervals };
-    return { id, liveness: this.#liveness(id, node), ...shownNode(node, moment) };
+  /** At worst it is told again after a restart: a store that does not take it stops no report. */
+  #keepTold(id: string, node: NodeState): void {
+    const kept = this.#serial.run(async () => {
+      const record = toldRecord(node.record, node.watch.told);
+      await this.#save(id, node.record, record);
+      node.record = record;
+    });
+    kept.catch((err: unknown) => {
+      this.#options.logger.error("what was told of a node's GPUs was not kept", { node: id, err });
+    });
   }
 }

@@ -1,15 +1,13 @@
-import type { GpuSample, HostSample } from "@berth/proto";
-import { checkGpuSample, checkHostSample, type FieldProblem } from "./check-samples.ts";
-import type { GpuReading, HostReading, NodeInventory } from "./inventory.ts";
+import type { GpuSample, HealthReport, HostSample } from "@berth/proto";
+import { checkGpuDetails, PROCESS_LIMITS } from "./check-details.ts";
+import { checkHealth } from "./check-health.ts";
+import { checkGpuSample, checkHostSample } from "./check-samples.ts";
+import type { FieldProblem } from "./field-check.ts";
+import type { HealthReading } from "./health-facts.ts";
+import { HealthWatch } from "./health-watch.ts";
+import type { GpuDetailsReading, GpuReading, HostReading, NodeInventory } from "./inventory.ts";
 import type { Liveness } from "./liveness.ts";
-import {
-  isUnavailable,
-  type NodeRecord,
-  type NodeView,
-  type Received,
-  sampledTelemetry,
-  type ViewMoment,
-} from "./node-view.ts";
+import type { NodeRecord, NodeView, Received } from "./node-view.ts";
 
 /** What is held in memory of one node. */
 export interface NodeState {
@@ -17,6 +15,17 @@ export interface NodeState {
   heardAtMs?: number;
   host?: Received<HostReading>;
   readonly gpus: Map<string, Received<GpuReading>>;
+  /** Held while samples come without, and growing older. */
+  readonly details: Map<string, Received<GpuDetailsReading>>;
+  /** All of the newest report; absent before the first one of a boot. */
+  health?: Received<HealthReading>;
+  samplesTellReasons: boolean;
+  /** Whether it has reported in this boot, since our own start. */
+  hasReported: boolean;
+  /** What was told about its GPUs. */
+  readonly watch: HealthWatch;
+  /** States and reasons of its GPUs as the cluster document has them. */
+  shownGpus: string;
   /** Verdict that was told last. */
   told: Liveness;
   version: number;
@@ -24,70 +33,113 @@ export interface NodeState {
   readonly problems: Set<string>;
 }
 
-/** Samples of one report; `fingerprint` when the inventory has changed. */
+/** Samples of one report; `fingerprint` when the inventory has changed, `health` when that has. */
 export interface NodeReport {
   readonly fingerprint?: NodeInventory | undefined;
   readonly host?: HostSample | undefined;
   readonly gpus: readonly GpuSample[];
-}
-
-/** What the samples of one report came to. */
-export interface TakenSamples {
-  /** Fields that were dropped. */
-  readonly problems: readonly FieldProblem[];
-  /** Number of GPUs that can be reached now and could not before, or the other way round. */
-  readonly changedGpus: number;
+  readonly health?: HealthReport | undefined;
 }
 
 /** A node that has said nothing yet. */
 export function newNodeState(record: NodeRecord, told: Liveness): NodeState {
-  return { record, gpus: new Map(), told, version: 0, problems: new Set() };
+  return {
+    record,
+    gpus: new Map(),
+    details: new Map(),
+    samplesTellReasons: false,
+    hasReported: false,
+    watch: new HealthWatch(record.told),
+    shownGpus: "",
+    told,
+    version: 0,
+    problems: new Set(),
+  };
 }
 
-/** The node as its view shows it, but for its id and the verdict. */
-export function shownNode(node: NodeState, moment: ViewMoment): Omit<NodeView, "id" | "liveness"> {
-  const { inventory, slots, agentVersion, firstSeenAt } = node.record;
-  const { version } = node;
-  const about = { inventory, slots, agentVersion, firstSeenAt, version };
-  return { ...about, ...sampledTelemetry(node, moment) };
+/** Takes another record of the node in: what was read in a former boot, or of GPUs that it does not list, is forgotten. */
+export function adoptRecord(node: NodeState, record: NodeRecord): void {
+  if (node.record.inventory.bootId !== record.inventory.bootId) forgetBoot(node);
+  node.record = record;
+  const present = new Set(record.inventory.gpus.map((gpu) => gpu.uuid));
+  for (const held of [node.gpus, node.details]) {
+    for (const uuid of held.keys()) if (!present.has(uuid)) held.delete(uuid);
+  }
 }
 
-/** Forgets the samples of a boot that is over. */
-export function forgetSamples(node: NodeState): void {
-  delete node.host;
-  node.gpus.clear();
+/**
+ * Reasons, by UUID, of the GPUs that were told to be unhealthy before: nothing better is known of them until
+ * the first report of the boot, which tells all that is known of their health.
+ */
+export function heldOver({ hasReported, watch }: NodeState): ReadonlyMap<string, string> {
+  if (hasReported) return NONE;
+  return new Map(watch.told?.gpus.map(({ uuid, reason }) => [uuid, reason]));
 }
 
-/** Forgets the samples of GPUs that the node's inventory does not list any more. */
-export function forgetLostGpus(node: NodeState): void {
-  const present = new Set(node.record.inventory.gpus.map((gpu) => gpu.uuid));
-  for (const uuid of node.gpus.keys()) if (!present.has(uuid)) node.gpus.delete(uuid);
+/** States and reasons of GPUs as the cluster document has them; two equal ones need no new document. */
+export function shownGpus({ verdicts }: Pick<NodeView, "verdicts">): string {
+  return JSON.stringify(verdicts.map(({ state, health, reason }) => [state, health, reason]));
 }
 
-/** Takes samples in; what does not hold is dropped and named. */
-export function takeSamples(
+/** Takes what a report says in; fields that do not hold are dropped and named. */
+export function takeReport(
   node: NodeState,
-  samples: Pick<NodeReport, "host" | "gpus">,
+  report: Pick<NodeReport, "host" | "gpus" | "health">,
   atMs: number,
-): TakenSamples {
+): FieldProblem[] {
   const problems: FieldProblem[] = [];
-  if (samples.host !== undefined) {
-    const checked = checkHostSample(samples.host, node.record.inventory);
+  node.hasReported = true;
+  if (report.host !== undefined) {
+    const checked = checkHostSample(report.host, node.record.inventory);
     node.host = { reading: checked.reading, atMs };
     problems.push(...checked.problems);
   }
-  let changedGpus = 0;
-  const present = new Set(node.record.inventory.gpus.map((gpu) => gpu.uuid));
-  for (const sample of samples.gpus) {
-    if (!present.has(sample.uuid)) {
-      problems.push({ field: "gpus", why: "a GPU is not in the fingerprint" });
-      continue;
-    }
-    const checked = checkGpuSample(sample);
-    const before = node.gpus.get(sample.uuid)?.reading;
-    node.gpus.set(sample.uuid, { reading: checked.reading, atMs });
-    if (isUnavailable(before) !== isUnavailable(checked.reading)) changedGpus += 1;
+  if (report.health !== undefined) {
+    const checked = checkHealth(report.health);
+    node.health = { reading: checked.reading, atMs };
     problems.push(...checked.problems);
   }
-  return { problems, changedGpus };
+  for (const sample of report.gpus) problems.push(...takeGpu(node, sample, atMs));
+  return [...problems, ...boundProcesses(node)];
+}
+
+const NONE: ReadonlyMap<string, string> = new Map();
+
+function forgetBoot(node: NodeState): void {
+  delete node.host;
+  delete node.health;
+  node.gpus.clear();
+  node.details.clear();
+  node.samplesTellReasons = false;
+  node.hasReported = false;
+}
+
+function takeGpu(node: NodeState, sample: GpuSample, atMs: number): readonly FieldProblem[] {
+  const { uuid, details } = sample;
+  const gpu = node.record.inventory.gpus.find((one) => one.uuid === uuid);
+  if (gpu === undefined) return [{ field: "gpus", why: "a GPU is not in the fingerprint" }];
+  const { reading, problems } = checkGpuSample(sample);
+  node.gpus.set(uuid, { reading, atMs });
+  node.samplesTellReasons ||= reading.throttleReasons.length > 0;
+  if (details === undefined) return problems;
+  const checked = checkGpuDetails(details, gpu);
+  node.details.set(uuid, { reading: checked.reading, atMs });
+  return [...problems, ...checked.problems];
+}
+
+/** Leaves out what is more than a node may hold: a node-agent tells fewer. */
+function boundProcesses(node: NodeState): FieldProblem[] {
+  let room: number = PROCESS_LIMITS.node;
+  const problems: FieldProblem[] = [];
+  for (const [uuid, { reading, atMs }] of node.details) {
+    const { processes } = reading;
+    if (processes.length > room) {
+      const kept = { ...reading, processes: processes.slice(0, room) };
+      node.details.set(uuid, { reading: kept, atMs });
+      const why = `expected at most ${PROCESS_LIMITS.node} on a node`;
+      problems.push({ field: "details processes", why });
+    }
+    room = Math.max(0, room - processes.length);
+  }
+  return problems;
 }

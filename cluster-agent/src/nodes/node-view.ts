@@ -1,4 +1,8 @@
+import { type GpuVerdict, judgeGpus } from "./gpu-verdict.ts";
+import type { HealthFact, HealthReading } from "./health-facts.ts";
+import { nodeReason } from "./health-reasons.ts";
 import type {
+  GpuDetailsReading,
   GpuReading,
   GpuSlot,
   HostReading,
@@ -6,6 +10,7 @@ import type {
   ReadingQuality,
 } from "./inventory.ts";
 import type { Liveness } from "./liveness.ts";
+import type { ToldHealth } from "./told-health.ts";
 
 /** What the store keeps of a node. */
 export interface NodeRecord {
@@ -20,6 +25,8 @@ export interface NodeRecord {
   readonly slots: readonly GpuSlot[];
   /** ISO 8601, for people. */
   readonly firstSeenAt: string;
+  /** Absent when there is nothing. */
+  readonly told?: ToldHealth;
 }
 
 /** A reading and when it came, on our monotonic clock. */
@@ -34,6 +41,10 @@ export interface NodeTelemetry {
   readonly heardAtMs?: number | undefined;
   readonly host?: Received<HostReading> | undefined;
   readonly gpus: ReadonlyMap<string, Received<GpuReading>>;
+  readonly details: ReadonlyMap<string, Received<GpuDetailsReading>>;
+  readonly health?: Received<HealthReading> | undefined;
+  /** Whether samples tell throttle reasons; a driver that is too old for that tells them in the details. */
+  readonly samplesTellReasons: boolean;
 }
 
 /** A reading as it stands at one moment. */
@@ -49,6 +60,14 @@ export interface Sampled<T> {
 export interface NodeView {
   readonly id: string;
   readonly liveness: Liveness;
+  /** Two agents speak for it. */
+  readonly isDuplicate: boolean;
+  /** Why it is unhealthy, for people; absent when it is live. */
+  readonly reason?: string;
+  /** Time since it was heard, or since our own start, ms. */
+  readonly silentMs: number;
+  /** Silence after which its telemetry is lost, ms. */
+  readonly ttlMs: number;
   readonly inventory: NodeInventory;
   readonly slots: readonly GpuSlot[];
   readonly agentVersion: string;
@@ -58,6 +77,16 @@ export interface NodeView {
   readonly host?: Sampled<HostReading>;
   /** By UUID. */
   readonly gpus: ReadonlyMap<string, Sampled<GpuReading>>;
+  /** By UUID, with the quality that the node told. */
+  readonly details: ReadonlyMap<string, Sampled<GpuDetailsReading>>;
+  /** Whether throttle reasons are to be read from samples alone. */
+  readonly samplesTellReasons: boolean;
+  /** In slot order. */
+  readonly verdicts: readonly GpuVerdict[];
+  /** Facts about the node, or about a GPU without a slot, the gravest first. */
+  readonly nodeFacts: readonly HealthFact[];
+  /** Whether the kernel log can be read; absent before the first health report. */
+  readonly kernelLog?: ReadingQuality;
   /** Raised at each change of anything above but the ages. */
   readonly version: number;
 }
@@ -66,31 +95,82 @@ export interface NodeView {
 export interface ViewMoment {
   readonly nowMs: number;
   readonly startedAtMs: number;
-  readonly intervals: { readonly gpuMs: number; readonly hostMs: number };
+  readonly intervals: { readonly gpuMs: number; readonly hostMs: number; readonly ttlMs: number };
+}
+
+/** What a view is made of. */
+export interface Viewed {
+  readonly id: string;
+  readonly liveness: Liveness;
+  readonly isDuplicate: boolean;
+  readonly record: NodeRecord;
+  readonly telemetry: NodeTelemetry;
+  /** Reasons, by UUID, of GPUs that are held as unhealthy until the node's first report. */
+  readonly heldOver: ReadonlyMap<string, string>;
+  readonly version: number;
 }
 
 /** Intervals without a new reading after which the last one is stale. */
 const STALE_AFTER_INTERVALS = 3;
 
-/** The ages and the samples of a view. */
-export function sampledTelemetry(
+/** The node as it is at one moment; pure. */
+export function viewOf(viewed: Viewed, moment: ViewMoment): NodeView {
+  const { id, liveness, isDuplicate, record, telemetry, version } = viewed;
+  const { inventory, slots, agentVersion, firstSeenAt } = record;
+  const { nowMs, startedAtMs, intervals } = moment;
+  const silentMs = Math.max(0, Math.round(nowMs - (telemetry.heardAtMs ?? startedAtMs)));
+  const { ttlMs } = intervals;
+  const reason = nodeReason({ liveness, isDuplicate, silentMs, ttlMs });
+  const { health } = telemetry;
+  const judged = judgeGpus({
+    slots,
+    nodeReason: reason,
+    listed: new Set(inventory.gpus.map((gpu) => gpu.uuid)),
+    unavailable: unavailableGpus(telemetry),
+    facts: health === undefined ? [] : agedFacts(health, nowMs),
+    heldOver: viewed.heldOver,
+  });
+  return {
+    ...{ id, liveness, isDuplicate, silentMs, ttlMs },
+    ...(reason === undefined ? {} : { reason }),
+    ...{ inventory, slots, agentVersion, firstSeenAt },
+    ...sampledTelemetry(telemetry, moment),
+    samplesTellReasons: telemetry.samplesTellReasons,
+    ...judged,
+    ...(health === undefined ? {} : { kernelLog: health.reading.kernelLog }),
+    version,
+  };
+}
+
+function sampledTelemetry(
   telemetry: NodeTelemetry,
-  moment: ViewMoment,
-): Pick<NodeView, "ageMs" | "host" | "gpus"> {
-  const { nowMs, intervals } = moment;
+  { nowMs, startedAtMs, intervals }: ViewMoment,
+): Pick<NodeView, "ageMs" | "host" | "gpus" | "details"> {
   const host = telemetry.host && sampled(telemetry.host, nowMs, intervals.hostMs);
   const gpus = new Map(
     [...telemetry.gpus].map(([uuid, gpu]) => [uuid, sampled(gpu, nowMs, intervals.gpuMs)]),
   );
+  // How often details are read the node decides, and says itself when they are stale.
+  const details = new Map(
+    [...telemetry.details].map(([uuid, one]) => [
+      uuid,
+      sampled(one, nowMs, Number.POSITIVE_INFINITY),
+    ]),
+  );
   const ages = [...gpus.values(), ...(host ? [host] : [])].map((sample) => sample.ageMs);
-  const silentMs = nowMs - (telemetry.heardAtMs ?? moment.startedAtMs);
+  const silentMs = nowMs - (telemetry.heardAtMs ?? startedAtMs);
   const ageMs = ages.length > 0 ? Math.min(...ages) : Math.round(silentMs);
-  return { ageMs, gpus, ...(host ? { host } : {}) };
+  return { ageMs, gpus, details, ...(host ? { host } : {}) };
 }
 
-/** Whether a GPU's telemetry says that the device cannot be reached. */
-export function isUnavailable(reading: Pick<GpuReading, "quality"> | undefined): boolean {
-  return reading?.quality === "unavailable";
+function unavailableGpus({ gpus }: NodeTelemetry): Set<string> {
+  const lost = [...gpus].filter(([, { reading }]) => reading.quality === "unavailable");
+  return new Set(lost.map(([uuid]) => uuid));
+}
+
+function agedFacts({ reading, atMs }: Received<HealthReading>, nowMs: number): HealthFact[] {
+  const sinceMs = Math.max(0, nowMs - atMs);
+  return reading.facts.map((fact) => ({ ...fact, ageMs: Math.round(fact.ageMs + sinceMs) }));
 }
 
 function sampled<T extends { ageMs: number; quality: ReadingQuality }>(

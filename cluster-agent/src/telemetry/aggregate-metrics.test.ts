@@ -69,6 +69,7 @@ describe("aggregateMetrics", () => {
         avgCudaUtilization: 40,
         count: 4,
         free_gpus: 3,
+        unhealthy_gpus: 1,
       },
     });
   });

@@ -29,8 +29,11 @@ export function aggregateMetrics(nodes: readonly NodeMetrics[]): AggregateMetric
   for (const group of GROUPS) result[group] = aggregateGroup(live.map((node) => node[group]));
   const gpus = live.flatMap((node) => node.gpus);
   if (gpus.length > 0) {
-    const free = sum(live.map((node) => node.free_gpus)) ?? 0;
-    result.gpu = { ...gpuTotals(gpus), free_gpus: free };
+    result.gpu = {
+      ...gpuTotals(gpus),
+      free_gpus: sum(live.map((node) => node.free_gpus)) ?? 0,
+      unhealthy_gpus: gpus.filter((gpu) => gpu.state === "unhealthy").length,
+    };
   }
   return result;
 }

@@ -1,17 +1,27 @@
-import type { GpuState } from "@berth/proto";
-import { isUnavailable, type NodeView } from "../nodes/node-view.ts";
+import type { GpuState, HealthClassName } from "@berth/proto";
+import type { GpuVerdict } from "../nodes/gpu-verdict.ts";
+import type { NodeView } from "../nodes/node-view.ts";
 
-/**
- * What the GPU in a slot can be used for: free on a live node when the driver lists the device and its
- * telemetry does not say that it cannot be reached; unhealthy otherwise.
- */
-export function gpuState(node: NodeView, uuid: string): GpuState {
-  if (node.liveness !== "live") return "unhealthy";
-  if (!node.inventory.gpus.some((gpu) => gpu.uuid === uuid)) return "unhealthy";
-  return isUnavailable(node.gpus.get(uuid)?.reading) ? "unhealthy" : "free";
+/** What documents say of the verdict on a GPU. */
+export interface VerdictFields {
+  readonly state: GpuState;
+  readonly health?: HealthClassName;
+  readonly reason?: string;
+}
+
+/** The verdict on a GPU as documents say it; `reason` may be told otherwise than the verdict has it. */
+export function verdictFields(
+  verdict: GpuVerdict | undefined,
+  reason = verdict?.reason,
+): VerdictFields {
+  return {
+    state: verdict?.state ?? "unhealthy",
+    ...(verdict?.health === undefined ? {} : { health: verdict.health }),
+    ...(reason === undefined ? {} : { reason }),
+  };
 }
 
 /** Number of free GPUs of a node. */
-export function freeGpus(node: NodeView): number {
-  return node.slots.filter((slot) => gpuState(node, slot.uuid) === "free").length;
+export function freeGpus({ verdicts }: Pick<NodeView, "verdicts">): number {
+  return verdicts.filter((verdict) => verdict.state === "free").length;
 }

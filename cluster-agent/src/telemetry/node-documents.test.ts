@@ -107,7 +107,9 @@ describe("nodeMetrics", () => {
       cudaUtilization: 50,
       powerUtilization: 300,
       temperature: 40,
+      memBandwidthUtilization: 20,
       quality: "measured",
+      age_ms: 5,
     });
   });
 
@@ -146,8 +148,8 @@ describe("nodeStatus", () => {
         usage_percent: expect.closeTo((100 * 40) / 95, 6),
       },
       gpus: [
-        { id: 0, utilization: 50, memory: { total: 81_920, usage_percent: 10 } },
-        { id: 1, utilization: 50, memory: { total: 81_920, usage_percent: 10 } },
+        { id: 0, utilization: 50, memory: { total: 81_920, usage_percent: 10 }, state: "free" },
+        { id: 1, utilization: 50, memory: { total: 81_920, usage_percent: 10 }, state: "free" },
       ],
     });
   });

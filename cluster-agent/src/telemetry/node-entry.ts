@@ -1,6 +1,7 @@
 import type { NodeEntry } from "@berth/proto";
 import type { NodeView } from "../nodes/node-view.ts";
-import { freeGpus, gpuState } from "./gpu-state.ts";
+import { gpuEntries, topologyEntry } from "./gpu-entries.ts";
+import { freeGpus } from "./gpu-state.ts";
 import { sum } from "./numbers.ts";
 
 /**
@@ -9,13 +10,8 @@ import { sum } from "./numbers.ts";
  */
 export function nodeEntry(node: NodeView): NodeEntry {
   const { inventory, slots } = node;
-  const gpus = slots.map((slot, position) => ({
-    id: String(position),
-    uuid: slot.uuid,
-    modelName: slot.modelName,
-    memory: slot.memoryMiB ?? 0,
-    state: gpuState(node, slot.uuid),
-  }));
+  const gpus = gpuEntries(node);
+  const topology = topologyEntry(inventory, slots);
   const bandwidth = sum(inventory.networkInterfaces.map((item) => item.speedMbps)) ?? 0;
   return {
     id: node.id,
@@ -25,6 +21,7 @@ export function nodeEntry(node: NodeView): NodeEntry {
       gpus,
       features: inventory.gpus.some((gpu) => gpu.migEnabled === true) ? ["mig"] : [],
       modelNames: [...new Set(gpus.map((gpu) => gpu.modelName))],
+      ...(topology === undefined ? {} : { topology }),
     },
     free_gpus: freeGpus(node),
     vcpus: { count: inventory.cpu.logicalCores },
@@ -41,6 +38,7 @@ export function nodeEntry(node: NodeView): NodeEntry {
     },
     tags: [],
     nodeMetadata: nodeMetadata(node),
+    ...(inventory.simulated === true ? { simulated: true } : {}),
   };
 }
 
@@ -56,6 +54,7 @@ function nodeMetadata({ inventory, agentVersion, firstSeenAt }: NodeView): Recor
     agentVersion,
     firstSeenAt,
     ...(firstGpu === undefined ? {} : { gpuDriverVersion: firstGpu.driverVersion }),
+    ...(firstGpu?.cudaVersion === undefined ? {} : { cudaVersion: firstGpu.cudaVersion }),
     ...(inventory.gpuError === "" ? {} : { gpuError: inventory.gpuError }),
   };
 }

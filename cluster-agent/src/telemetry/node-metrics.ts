@@ -1,7 +1,9 @@
 import type { GpuMetrics, NodeMetrics } from "@berth/proto";
-import type { GpuSlot, HostReading, NodeInventory } from "../nodes/inventory.ts";
+import { factEntries } from "../nodes/health-facts.ts";
+import type { HostReading, NodeInventory } from "../nodes/inventory.ts";
 import type { NodeView } from "../nodes/node-view.ts";
-import { freeGpus, gpuState } from "./gpu-state.ts";
+import { gpuMetrics } from "./gpu-metrics.ts";
+import { freeGpus } from "./gpu-state.ts";
 import { known, mean, percent, sum } from "./numbers.ts";
 
 /**
@@ -10,7 +12,7 @@ import { known, mean, percent, sum } from "./numbers.ts";
  */
 export function nodeMetrics(node: NodeView): NodeMetrics {
   const reading = node.host?.reading;
-  const gpus = node.slots.map((slot, position) => gpuMetrics(node, slot, position));
+  const gpus = node.slots.map((_slot, position) => gpuMetrics(node, position));
   return {
     id: node.id,
     node_id: node.id,
@@ -24,6 +26,10 @@ export function nodeMetrics(node: NodeView): NodeMetrics {
     ...(gpus.length === 0 ? {} : { gpu: gpuTotals(gpus) }),
     gpus,
     free_gpus: freeGpus(node),
+    ...(node.nodeFacts.length === 0 ? {} : { healthFacts: factEntries(node.nodeFacts) }),
+    ...(node.kernelLog === undefined ? {} : { kernelLog: node.kernelLog }),
+    ...(node.reason === undefined ? {} : { reason: node.reason }),
+    ...(node.inventory.simulated === true ? { simulated: true } : {}),
   };
 }
 
@@ -39,29 +45,6 @@ export function gpuTotals(gpus: readonly GpuMetrics[]): Record<string, number> {
     avgTemperature: mean(gpus.map((gpu) => gpu.temperature)),
     count: gpus.length,
   });
-}
-
-function gpuMetrics(node: NodeView, { uuid }: GpuSlot, position: number): GpuMetrics {
-  const sample = node.gpus.get(uuid);
-  const reading = sample?.reading;
-  const device = node.inventory.gpus.find((gpu) => gpu.uuid === uuid);
-  const totalMem = device?.memoryMiB ?? addKnown(reading?.memoryUsedMiB, reading?.memoryFreeMiB);
-  return {
-    gpu_id: position,
-    id: String(position),
-    uuid,
-    state: gpuState(node, uuid),
-    ...known({
-      usedMem: reading?.memoryUsedMiB,
-      freeMem: reading?.memoryFreeMiB,
-      totalMem,
-      memUtilization: percent(reading?.memoryUsedMiB, totalMem),
-      cudaUtilization: reading?.utilizationPercent,
-      powerUtilization: reading?.powerW,
-      temperature: reading?.temperatureC,
-    }),
-    quality: sample?.quality ?? "unavailable",
-  };
 }
 
 function memoryMetrics(reading: HostReading | undefined, { memoryMiB }: NodeInventory) {
@@ -112,8 +95,4 @@ function networkMetrics(reading: HostReading | undefined) {
     rxBytesTotal: sum(interfaces.map((item) => item.receivedBytes)),
   });
   return { ...totals, ifaces: totals };
-}
-
-function addKnown(a: number | undefined, b: number | undefined): number | undefined {
-  return a === undefined || b === undefined ? undefined : a + b;
 }

@@ -1,16 +1,20 @@
 import type { NodeStatus, UsageStatus } from "@berth/proto";
+import { timedNodeReason } from "../nodes/health-reasons.ts";
 import type { NodeView } from "../nodes/node-view.ts";
+import { verdictFields } from "./gpu-state.ts";
 import { nodeMetrics } from "./node-metrics.ts";
 import { percent, sum } from "./numbers.ts";
 
 /**
  * A node as `/nodes_status` lists it (seed "stability checker", `nodes_data`). Usage is what is in use
- * now, not what the system reserves. Values that are not known are null.
+ * now, not what the system reserves. Values that are not known are null. The reason of a node that is silent
+ * says for how long.
  */
 export function nodeStatus(node: NodeView): NodeStatus {
   const { inventory } = node;
   const reading = node.host?.reading;
   const metrics = nodeMetrics(node);
+  const silence = timedNodeReason(node);
   return {
     node_id: node.id,
     status: metrics.status,
@@ -25,7 +29,10 @@ export function nodeStatus(node: NodeView): NodeStatus {
       id: gpu.gpu_id,
       utilization: gpu.cudaUtilization ?? null,
       memory: { total: gpu.totalMem ?? null, usage_percent: gpu.memUtilization ?? null },
+      ...verdictFields(node.verdicts[gpu.gpu_id], silence ?? gpu.reason),
     })),
+    ...(silence === undefined ? {} : { reason: silence }),
+    ...(metrics.simulated === true ? { simulated: true } : {}),
   };
 }
 

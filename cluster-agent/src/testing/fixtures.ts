@@ -1,6 +1,9 @@
 import {
   FingerprintSchema,
   GpuSampleSchema,
+  HealthClass,
+  type HealthFactSchema,
+  HealthReportSchema,
   HostSampleSchema,
   NodeRegisterRequestSchema,
   Quality,
@@ -102,6 +105,25 @@ export function gpuSample(uuid: string, overrides: MessageInitShape<typeof GpuSa
     ...overrides,
   });
 }
+
+/** A health report with a readable kernel log; facts are XID 79 of GPU-1 where they do not say otherwise. */
+export function healthReport(...facts: MessageInitShape<typeof HealthFactSchema>[]) {
+  return create(HealthReportSchema, {
+    kernelLog: Quality.MEASURED,
+    facts: facts.map((fact) => ({ ...XID_79, ...fact })),
+  });
+}
+
+const XID_79: MessageInitShape<typeof HealthFactSchema> = {
+  factId: "boot-1/7",
+  gpuUuid: "GPU-1",
+  kind: "xid",
+  healthClass: HealthClass.HARDWARE,
+  code: 79,
+  evidence: "NVRM: Xid (PCI:0000:41:00): 79, pid=1234, name=python, GPU has fallen off the bus.",
+  ageMs: 1_000n,
+  holds: false,
+};
 
 /** Resolves when the condition holds; rejects after `limitMs` with what was waited for. */
 export async function until(

@@ -1,0 +1,49 @@
+import type { Clock, DuplicateWatch } from "@berth/service-kit";
+import { type Liveness, livenessOf } from "./liveness.ts";
+import { heldOver, type NodeState } from "./node-state.ts";
+import { type NodeView, viewOf } from "./node-view.ts";
+
+/** What a {@link NodeLens} sees with. */
+export interface NodeLensDeps {
+  readonly clock: Clock;
+  readonly intervals: { readonly gpuMs: number; readonly hostMs: number; readonly ttlMs: number };
+  readonly watch: Pick<DuplicateWatch, "isDuplicate">;
+}
+
+/** Sees nodes as they are at this moment; counts silence from its own making. */
+export class NodeLens {
+  readonly #deps: NodeLensDeps;
+  readonly #startedAtMs: number;
+
+  constructor(deps: NodeLensDeps) {
+    this.#deps = deps;
+    this.#startedAtMs = deps.clock.nowMs();
+  }
+
+  /** The verdict on a node. */
+  liveness(id: string, node: Pick<NodeState, "heardAtMs">): Liveness {
+    const { clock, intervals, watch } = this.#deps;
+    return livenessOf({
+      nowMs: clock.nowMs(),
+      startedAtMs: this.#startedAtMs,
+      heardAtMs: node.heardAtMs,
+      ttlMs: intervals.ttlMs,
+      duplicate: watch.isDuplicate(id),
+    });
+  }
+
+  /** The node, for everything that reads. */
+  view(id: string, node: NodeState): NodeView {
+    const { clock, intervals, watch } = this.#deps;
+    const viewed = {
+      id,
+      liveness: this.liveness(id, node),
+      isDuplicate: watch.isDuplicate(id),
+      record: node.record,
+      telemetry: node,
+      heldOver: heldOver(node),
+      version: node.version,
+    };
+    return viewOf(viewed, { nowMs: clock.nowMs(), startedAtMs: this.#startedAtMs, intervals });
+  }
+}
