@@ -4,6 +4,8 @@ export interface Output {
   readonly isTTY?: boolean;
   /** Width of the terminal in characters, when it is one. */
   readonly columns?: number;
+  /** Height of the terminal in lines, when it is one. */
+  readonly rows?: number;
   write(text: string): unknown;
 }
 
@@ -24,4 +26,13 @@ export interface CliContext {
   kill(pid: number, signal: NodeJS.Signals): void;
   /** Calls back whenever the user asks to stop; repeated requests call again. */
   onStopRequest(listener: () => void): void;
+  /** Calls back when standard output takes no more: its reader left (EPIPE), its disk is full. */
+  onOutputClosed(listener: (why: Error) => void): void;
+  /** Calls back whenever the terminal has another size, until the function that it gives is called. */
+  onResize(listener: () => void): () => void;
+  /**
+   * Calls back with every piece that is typed, which the terminal then neither shows nor obeys (Ctrl-C is
+   * "\u0003"), until the function that it gives is called. Never calls back without a terminal.
+   */
+  onKeys(listener: (text: string) => void): () => void;
 }

@@ -5,7 +5,17 @@ const LAUNCHER_CHECK_MS = 500;
 /** The parts of `node:process` that the command line uses. */
 export type ProcessLike = Pick<
   NodeJS.Process,
-  "argv" | "env" | "cwd" | "execPath" | "pid" | "ppid" | "stdout" | "stderr" | "kill" | "on"
+  | "argv"
+  | "env"
+  | "cwd"
+  | "execPath"
+  | "pid"
+  | "ppid"
+  | "stdin"
+  | "stdout"
+  | "stderr"
+  | "kill"
+  | "on"
 >;
 
 /**
@@ -33,6 +43,25 @@ export function processContext(process: ProcessLike): CliContext {
       for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, listener);
       watchLauncher(process, listener);
     },
+    onOutputClosed: (listener) => {
+      process.stdout.on("error", listener);
+    },
+    onResize: (listener) => {
+      process.stdout.on("resize", listener);
+      return () => process.stdout.off("resize", listener);
+    },
+    onKeys: (listener) => listenToKeys(process.stdin, listener),
+  };
+}
+
+function listenToKeys(stdin: ProcessLike["stdin"], listener: (text: string) => void): () => void {
+  if (!stdin.isTTY) return () => undefined;
+  const onData = (chunk: Buffer) => listener(chunk.toString());
+  stdin.setRawMode(true);
+  stdin.on("data", onData).resume();
+  return () => {
+    stdin.off("data", onData).pause();
+    stdin.setRawMode(false);
   };
 }
 

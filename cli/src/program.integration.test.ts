@@ -66,6 +66,9 @@ describe("berth", () => {
         stderr: output("stderr"),
         kill: () => undefined,
         onStopRequest: () => undefined,
+        onOutputClosed: () => undefined,
+        onResize: () => () => undefined,
+        onKeys: () => () => undefined,
       },
       { "control-plane": "", "cluster-agent": "", "node-agent": "", simulator: "" },
     );
@@ -160,7 +163,7 @@ describe("berth", () => {
 
   it("prints the server's data as JSON with its numbers untouched", async () => {
     answer = success('[{"id":"c","memory":10.0,"big":9223372036854775809}]');
-    const run = await berth("get", "clusters", "-o", "json");
+    const run = await berth("get", "events", "-o", "json");
     expect(run.stdout).toBe(
       '[\n  {\n    "id": "c",\n    "memory": 10.0,\n    "big": 9223372036854775809\n  }\n]\n',
     );

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { CliError, EXIT_CODES, messageOf } from "./cli-error.ts";
+import { printable } from "./client/table.ts";
 import { allocateCommand } from "./commands/allocate.ts";
 import { deleteCommand } from "./commands/delete.ts";
 import { explainCommand } from "./commands/explain.ts";
@@ -11,6 +12,7 @@ import { pingCommand } from "./commands/ping.ts";
 import { policyCommand } from "./commands/policy.ts";
 import { simCommand } from "./commands/sim.ts";
 import { tokenCommand } from "./commands/token.ts";
+import { topCommand } from "./commands/top.ts";
 import { upCommand } from "./commands/up.ts";
 import { versionCommand } from "./commands/version.ts";
 import type { CliContext } from "./context.ts";
@@ -50,6 +52,7 @@ export async function runBerth(context: CliContext, files: ProgramFiles): Promis
     allocateCommand,
     explainCommand,
     getCommand,
+    topCommand,
     pingCommand,
     fleetCommand,
     pickCommand,
@@ -72,7 +75,7 @@ function failureCode(thrown: unknown, context: CliContext): number {
   if (thrown instanceof CommanderError) {
     return thrown.exitCode === 0 ? EXIT_CODES.ok : EXIT_CODES.usage;
   }
-  context.stderr.write(`error: ${messageOf(thrown).replace(/\s*\n\s*/g, " ")}\n`);
+  context.stderr.write(`error: ${printable(messageOf(thrown).replace(/\s*\n\s*/g, " "))}\n`);
   return thrown instanceof CliError ? thrown.exitCode : EXIT_CODES.failed;
 }
 

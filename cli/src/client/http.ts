@@ -15,6 +15,11 @@ export interface ApiRequest {
   readonly path: string;
   /** JSON body; raw numbers are written as they were read. */
   readonly body?: unknown;
+  /**
+   * Whether the answer's numbers may become numbers of JavaScript: fifteen times faster than to keep them as
+   * they were written, and no different where the server computed them.
+   */
+  readonly plainNumbers?: true;
 }
 
 /** A control-plane to talk to, or another program of Berth. */
@@ -32,6 +37,19 @@ export interface ApiServer {
 const CHOSEN_BY = "--server or BERTH_SERVER";
 const NOUN = "control-plane";
 
+const STREAM_TYPE = "application/x-ndjson";
+
+/** The control-plane answered, and refused. */
+export class RefusedError extends CliError {
+  /** HTTP status of the answer. */
+  readonly status: number;
+
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
 /** What one HTTP exchange gave. */
 export interface ApiAnswer {
   readonly status: number;
@@ -43,6 +61,8 @@ export interface ApiData {
   readonly data: unknown;
   /** What the server did not refuse but finds odd, such as unknown cluster ids. */
   readonly warnings: readonly string[];
+  /** Where the next page begins (`after`); undefined on the last page, and where there are no pages. */
+  readonly next?: string;
 }
 
 /** Reads a server address; a missing "http://" is added. Throws a usage error for anything else. */
@@ -66,17 +86,23 @@ export async function requestData(server: ApiServer, request: ApiRequest): Promi
 
 /** {@link requestData} with the warnings beside the data. */
 export async function requestAnswer(server: ApiServer, request: ApiRequest): Promise<ApiData> {
-  return readAnswer(await send(server, request), server);
+  const parse = request.plainNumbers ? (text: string): unknown => JSON.parse(text) : parseLossless;
+  return readAnswer(await send(server, request), server, parse);
 }
 
 /** The data in an answer, or the CliError that the answer is. */
-export function readAnswer(answer: ApiAnswer, server: Omit<ApiServer, "timeoutMs">): ApiData {
-  const body = parseBody(answer, server);
+export function readAnswer(
+  answer: ApiAnswer,
+  server: Omit<ApiServer, "timeoutMs">,
+  parse: (text: string) => unknown = parseLossless,
+): ApiData {
+  const body = parseBody(answer, server, parse);
   // The registry's lists come bare, as its clients have always read them.
   if (answer.status === 200 && Array.isArray(body)) return { data: body, warnings: [] };
   if (at(body, "success") === true) {
     const warnings = listAt(body, "warnings").filter((line) => typeof line === "string");
-    return { data: at(body, "data") ?? null, warnings };
+    const next = textAt(body, "next");
+    return { data: at(body, "data") ?? null, warnings, ...(next === undefined ? {} : { next }) };
   }
   const message = textAt(body, "message") ?? textAt(body, "error");
   // So does what a deletion there answers: {"message": "Cluster deleted"}.
@@ -85,12 +111,52 @@ export function readAnswer(answer: ApiAnswer, server: Omit<ApiServer, "timeoutMs
   }
   if (message === undefined) throw notBerth(answer, server);
   const reason = textAt(body, "reason");
-  throw new CliError(reason === undefined ? message : `${message} (${reason})`);
+  throw new RefusedError(answer.status, reason === undefined ? message : `${message} (${reason})`);
 }
 
-function parseBody(answer: ApiAnswer, server: Omit<ApiServer, "timeoutMs">): unknown {
+/**
+ * Opens an answer that goes on (`application/x-ndjson`) and gives its text as it comes, until the server
+ * ends it or the signal is aborted. Throws as {@link requestData} does; the server's time limit holds for
+ * the beginning of the answer.
+ */
+export async function openStream(
+  server: ApiServer,
+  path: string,
+  signal: AbortSignal,
+): Promise<AsyncIterable<string>> {
+  const limit = new AbortController();
+  const timer = setTimeout(() => limit.abort(timeLimitError()), server.timeoutMs);
   try {
-    return parseLossless(answer.text);
+    const response = await fetch(`${server.url}${path}`, {
+      headers: { accept: STREAM_TYPE },
+      redirect: "error",
+      signal: AbortSignal.any([signal, limit.signal]),
+    });
+    const isStream = response.headers.get("content-type")?.startsWith(STREAM_TYPE) === true;
+    if (response.status === 200 && isStream && response.body !== null) {
+      return response.body.pipeThrough(new TextDecoderStream());
+    }
+    const answer = { status: response.status, text: await response.text() };
+    readAnswer(answer, server);
+    throw notBerth(answer, server);
+  } catch (thrown) {
+    throw thrown instanceof CliError ? thrown : unreachable(server, thrown);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function timeLimitError(): DOMException {
+  return new DOMException("the time limit was reached", "TimeoutError");
+}
+
+function parseBody(
+  answer: ApiAnswer,
+  server: Omit<ApiServer, "timeoutMs">,
+  parse: (text: string) => unknown,
+): unknown {
+  try {
+    return parse(answer.text);
   } catch (cause) {
     throw notBerth(answer, server, cause);
   }

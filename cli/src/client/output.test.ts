@@ -27,6 +27,22 @@ describe("renderData", () => {
     expect(parse(renderData(data, "yaml", noTable))).toEqual(data);
   });
 
+  it("escapes in JSON and YAML what a terminal would obey, and the data stays the same", () => {
+    const data = [
+      "x\u001b[2J",
+      "x\u009b2J",
+      "x\u202ey",
+      "\u007f",
+      "\u{e0001}",
+      { "k\u009b": "\n\u009b" },
+    ];
+    for (const form of ["json", "yaml"] as const) {
+      const text = renderData(data, form, noTable);
+      expect(text.replaceAll("\n", "")).not.toMatch(/\p{Cc}|\p{Cf}/u);
+      expect(parse(text)).toEqual(data);
+    }
+  });
+
   it("quotes in YAML what older readers would take for something else", () => {
     expect(renderData({ a: "yes", b: "1.0" }, "yaml", noTable)).toBe('a: "yes"\nb: "1.0"\n');
   });

@@ -10,14 +10,26 @@ const CONTROL = /\p{Cc}|\p{Cf}/gu;
 
 /** Renders a table with aligned columns, one line per row and a line end after each. */
 export function renderTable(table: Table): string {
-  const lines = [table.columns, ...table.rows].map((row) => row.map(printable));
-  const widths = table.columns.map((_, column) =>
-    Math.max(...lines.map((line) => (line[column] ?? "").length)),
-  );
-  return lines
-    .map((line) => widths.map((width, i) => (line[i] ?? "").padEnd(width)).join(GAP))
-    .map((line) => `${line.trimEnd()}\n`)
-    .join("");
+  return new AlignedRows().render([table.columns, ...table.rows]);
+}
+
+/** Columns that stay aligned over rows that come one after the other: they widen, and never narrow. */
+export class AlignedRows {
+  readonly #widths: number[] = [];
+
+  /** One line per row, a line end after each. */
+  render(rows: readonly (readonly string[])[]): string {
+    const lines = rows.map((row) => row.map(printable));
+    for (const line of lines) {
+      line.forEach((cell, i) => {
+        this.#widths[i] = Math.max(this.#widths[i] ?? 0, cell.length);
+      });
+    }
+    return lines
+      .map((line) => line.map((cell, i) => cell.padEnd(this.#widths[i] ?? 0)).join(GAP))
+      .map((line) => `${line.trimEnd()}\n`)
+      .join("");
+  }
 }
 
 /** Text without characters that a terminal would obey. */

@@ -37,6 +37,7 @@ export function upCommand(program: Command, parts: CommandParts): void {
     .option("--agent-port <port>", "control-plane: agents (default: 7443)")
     .option("--cluster-port <port>", "cluster-agent: HTTP (default: 32000)")
     .option("--node-port <port>", "cluster-agent: node-agents (default: 32001)")
+    .option("--no-alias-ports", "leave the ports 3000 and 8888 of existing clients closed")
     .option("--agent-host <address>", "take cluster-agents of other machines there, with TLS")
     .option("--node-host <address>", "take node-agents of other machines there, with TLS")
     .option("--cluster-id <id>", "id of this machine's cluster (default: local)")

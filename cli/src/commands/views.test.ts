@@ -1,10 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { renderTable } from "../client/table.ts";
 import {
-  clustersView,
   hasUnschedulable,
-  nodesOf,
-  nodesView,
   placementView,
   policiesView,
   policyView,
@@ -76,39 +73,5 @@ describe("policies", () => {
 
   it("are named after a publish", () => {
     expect(publishedView({ policy_rule_uri: "a:1-s", digest: "d" })).toBe("published a:1-s (d)\n");
-  });
-});
-
-describe("clusters and nodes", () => {
-  const node = {
-    id: "n",
-    gpus: { count: 2, modelNames: ["H100"] },
-    free_gpus: 1,
-    vcpus: { count: 4 },
-    memory: 2048,
-  };
-  const cluster = {
-    id: "c",
-    status: "live",
-    regionId: "r",
-    nodes: { count: 1, nodeData: [node] },
-    gpus: { count: 2 },
-    vcpus: { count: 4 },
-    memory: 2048,
-  };
-
-  it("are shown one per row", () => {
-    expect(clustersView([cluster]).rows).toEqual([
-      ["c", "live", "r", "1", "2", "1", "4", "2.0 GiB"],
-    ]);
-    expect(nodesView(nodesOf([cluster])).rows).toEqual([
-      ["c", "n", "2", "1", "H100", "4", "2.0 GiB"],
-    ]);
-  });
-
-  it("survive documents of clusters without an agent", () => {
-    expect(clustersView([{ id: "c" }, null]).rows).toHaveLength(2);
-    expect(nodesOf([{ id: "c", nodes: [] }, 1])).toEqual([]);
-    expect(nodesOf("x")).toEqual([]);
   });
 });

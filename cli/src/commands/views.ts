@@ -1,5 +1,5 @@
 import { printable, type Table } from "../client/table.ts";
-import { at, listAt, numberAt, textAt } from "../cluster-view.ts";
+import { at, listAt, textAt } from "../cluster-view.ts";
 import { isObject, isRawNumber } from "../json.ts";
 
 const NOTHING = "-";
@@ -58,51 +58,6 @@ export function publishedView(data: unknown): string {
   return `published ${uri}${digest === undefined ? "" : ` (${printable(digest)})`}\n`;
 }
 
-/** Clusters, one per row. */
-export function clustersView(data: unknown): Table {
-  return {
-    columns: ["CLUSTER", "STATUS", "REGION", "NODES", "GPUS", "FREE", "CORES", "MEMORY"],
-    rows: asList(data).map((cluster) => {
-      const nodes = listAt(at(cluster, "nodes"), "nodeData");
-      return [
-        cellText(at(cluster, "id")),
-        cellText(at(cluster, "status")),
-        cellText(at(cluster, "regionId")),
-        cellText(at(at(cluster, "nodes"), "count") ?? nodes.length),
-        cellText(at(at(cluster, "gpus"), "count")),
-        String(nodes.reduce<number>((sum, node) => sum + numberAt(node, "free_gpus"), 0)),
-        cellText(at(at(cluster, "vcpus"), "count")),
-        gibibytes(at(cluster, "memory")),
-      ];
-    }),
-  };
-}
-
-/** The nodes of all clusters as one list; each entry says its cluster. */
-export function nodesOf(clusters: unknown): readonly unknown[] {
-  return asList(clusters).flatMap((cluster) =>
-    listAt(at(cluster, "nodes"), "nodeData").map((node) =>
-      isObject(node) ? { cluster_id: at(cluster, "id"), ...node } : node,
-    ),
-  );
-}
-
-/** Nodes, one per row; takes what {@link nodesOf} gives. */
-export function nodesView(data: unknown): Table {
-  return {
-    columns: ["CLUSTER", "NODE", "GPUS", "FREE", "MODELS", "CORES", "MEMORY"],
-    rows: asList(data).map((node) => [
-      cellText(at(node, "cluster_id")),
-      cellText(at(node, "id")),
-      cellText(at(at(node, "gpus"), "count")),
-      cellText(at(node, "free_gpus")),
-      listAt(at(node, "gpus"), "modelNames").map(cellText).join(", ") || NOTHING,
-      cellText(at(at(node, "vcpus"), "count")),
-      gibibytes(at(node, "memory")),
-    ]),
-  };
-}
-
 function isUnschedulable(placement: unknown): boolean {
   if (at(placement, "unschedulable") === true) return true;
   return (at(placement, "cluster_id") ?? null) === null;
@@ -120,12 +75,6 @@ function reasonsOf(placement: unknown): readonly string[] {
 
 function asList(data: unknown): readonly unknown[] {
   return Array.isArray(data) ? data : [];
-}
-
-function gibibytes(mebibytes: unknown): string {
-  return typeof mebibytes === "number"
-    ? `${(mebibytes / 1024).toFixed(1)} GiB`
-    : cellText(mebibytes);
 }
 
 /** A value as the text of a table's cell; "-" for nothing. */

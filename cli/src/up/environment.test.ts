@@ -78,6 +78,17 @@ describe("programEnvironment", () => {
     expect(programEnvironment("control-plane", sources)).not.toHaveProperty("BERTH_NODE_HOST");
   });
 
+  it("tells only the control-plane whether alias ports are closed", () => {
+    const closed = upSettings({ dataDir: "/d", aliasPorts: false }, {}, "/");
+    const choices = PROGRAM_NAMES.map((name) => {
+      return programEnvironment(name, { settings: closed, tokens, callerEnv: {} })
+        .BERTH_ALIAS_PORTS;
+    });
+    expect(choices).toEqual(["off", undefined, undefined]);
+    const sources = { settings, tokens, callerEnv: {} };
+    expect(programEnvironment("control-plane", sources)).not.toHaveProperty("BERTH_ALIAS_PORTS");
+  });
+
   it("stays without TLS on another loopback address", () => {
     const sources = {
       settings: upSettings({ dataDir: "/d", agentHost: "127.0.0.2" }, {}, "/"),

@@ -24,6 +24,11 @@ export interface UpSettings {
   readonly agentPort: number;
   readonly clusterPort: number;
   readonly nodePort: number;
+  /**
+   * Whether the control-plane also answers on the ports of existing clients; its own choice, which is by the HTTP
+   * port, when absent.
+   */
+  readonly aliasPorts?: "on" | "off";
   /** Address of the port that cluster-agents dial, when it is not `host`. */
   readonly agentHost?: string;
   /** Address of the port that node-agents dial, when it is not `host`. */
@@ -103,6 +108,7 @@ const OWN_SETTINGS: Record<ProgramName, (sources: EnvironmentSources) => Record<
     BERTH_WS_PORT: String(settings.wsPort),
     BERTH_AGENT_PORT: String(settings.agentPort),
     BERTH_LOCAL_TOKEN: tokenText(tokens.link),
+    ...(settings.aliasPorts === undefined ? {} : { BERTH_ALIAS_PORTS: settings.aliasPorts }),
     ...(settings.agentHost === undefined ? {} : { BERTH_AGENT_HOST: settings.agentHost }),
   }),
   "cluster-agent": ({ settings, tokens }) => ({

@@ -44,4 +44,25 @@ describe("upSettings", () => {
       "--http-port and --ws-port are both 8000: expected different ports",
     );
   });
+
+  it.each([
+    ["as the control-plane chooses", {}, {}, undefined],
+    ["as it chooses when the flag is not given", { aliasPorts: true }, {}, undefined],
+    ["off when they are not wanted", { aliasPorts: false }, {}, "off"],
+    ["off when a program is to have one of them", { clusterPort: "8888" }, {}, "off"],
+    [
+      "off when one was moved to a program's port",
+      {},
+      { BERTH_CLUSTERS_ALIAS_PORT: "32001" },
+      "off",
+    ],
+    [
+      "as it chooses when the clash was moved away",
+      { clusterPort: "8888" },
+      { BERTH_METRICS_ALIAS_PORT: "9999" },
+      undefined,
+    ],
+  ])("has alias ports %s", (_when, options, env, expected) => {
+    expect(upSettings(options, env, "/").aliasPorts).toBe(expected);
+  });
 });

@@ -10,6 +10,8 @@ export interface UpOptions {
   readonly agentPort?: string;
   readonly clusterPort?: string;
   readonly nodePort?: string;
+  /** False with `--no-alias-ports`. */
+  readonly aliasPorts?: boolean;
   readonly agentHost?: string;
   readonly nodeHost?: string;
   readonly clusterId?: string;
@@ -27,6 +29,12 @@ const PORTS = {
 } as const;
 
 type PortName = keyof typeof PORTS;
+
+/** Variable and default of the control-plane's alias ports. */
+const ALIAS_PORTS = [
+  ["BERTH_CLUSTERS_ALIAS_PORT", 3000],
+  ["BERTH_METRICS_ALIAS_PORT", 8888],
+] as const;
 
 /**
  * Settings of `berth up`: the option, else the variable of the same name, else the default. Throws
@@ -58,12 +66,28 @@ export function upSettings(
     dataDir: resolve(cwd, from(options.dataDir, "BERTH_DATA_DIR") ?? ".berth"),
     host: from(undefined, "BERTH_HOST") ?? "127.0.0.1",
     ...ports,
+    ...aliasChoice(options, ports, env),
     ...(agentHost === undefined ? {} : { agentHost }),
     ...(nodeHost === undefined ? {} : { nodeHost }),
     clusterId: from(options.clusterId, "BERTH_CLUSTER_ID") ?? "local",
     ...(nodeId === undefined ? {} : { nodeId }),
     verbose: options.verbose ?? false,
   };
+}
+
+/**
+ * Off where the user says so, and where an alias would take a port that one of the programs is to have: the
+ * control-plane starts first.
+ */
+function aliasChoice(
+  { aliasPorts }: UpOptions,
+  ports: Readonly<Record<PortName, number>>,
+  env: Readonly<Record<string, string | undefined>>,
+): Pick<UpSettings, "aliasPorts"> {
+  if (aliasPorts === false) return { aliasPorts: "off" };
+  const taken = Object.values(ports);
+  const aliases = ALIAS_PORTS.map(([name, fallback]) => Number(env[name] || fallback));
+  return aliases.some((port) => taken.includes(port)) ? { aliasPorts: "off" } : {};
 }
 
 function parsePort(flag: string, text: string): number {
