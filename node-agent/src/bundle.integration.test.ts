@@ -1,6 +1,7 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { appendFile, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import net from "node:net";
 import os from "node:os";
 import path from "node:path";
 import process from "node:process";
@@ -46,13 +47,22 @@ afterEach(async () => {
   await rm(dataDir, { recursive: true, force: true });
 });
 
+async function freePort(): Promise<number> {
+  const probe = net.createServer().listen(0, "127.0.0.1");
+  await once(probe, "listening");
+  const { port } = probe.address() as net.AddressInfo;
+  await once(probe.close(), "close");
+  return port;
+}
+
 it("is one file", async () => {
   expect(await readdir(folder)).toEqual(["node-agent.mjs"]);
 });
 
-it("runs by itself: registers, reports samples, host and health, and stops in order", async () => {
+it("runs by itself: registers, reports samples, host and health, serves metrics, and stops in order", async () => {
   const kernelLog = path.join(dataDir, "kernel-log");
   await writeFile(kernelLog, "6,41,1000,-;usb 1-1: new high-speed USB device\n");
+  const metricsPort = await freePort();
   const child = spawn(process.execPath, [file], {
     cwd: folder,
     stdio: ["ignore", "ignore", "pipe"],
@@ -64,6 +74,7 @@ it("runs by itself: registers, reports samples, host and health, and stops in or
       BERTH_NVIDIA_SMI: fake.smi.command,
       BERTH_KERNEL_LOG: kernelLog,
       BERTH_NODE_ID: "bundled",
+      BERTH_METRICS_PORT: String(metricsPort),
     },
   });
   agent = child;
@@ -81,6 +92,11 @@ it("runs by itself: registers, reports samples, host and health, and stops in or
   }, WAIT);
   expect(server.registrations[0]).toMatchObject({ nodeId: "bundled" });
   expect(server.reports[0]?.health).toMatchObject({ kernelLog: Quality.MEASURED, facts: [] });
+  const metrics = await fetch(`http://127.0.0.1:${metricsPort}/metrics`);
+  const text = await metrics.text();
+  expect(text.match(/^berth_gpu_temperature_celsius\{/gm)).toHaveLength(8);
+  expect(text).toContain('berth_gpu_child{state="running"} 1\n');
+  expect(text).toContain("berth_link_connected 1\n");
   const gpus = server.registrations[0]?.fingerprint?.gpus ?? [];
   expect(gpus).toHaveLength(8);
   const place = gpus[7]?.pciBusId.toLowerCase().replace(/^0000(.*)\.0$/, "$1");

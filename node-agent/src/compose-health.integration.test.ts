@@ -34,6 +34,10 @@ async function begin() {
     nodeId: "node-1",
     nvidiaSmi: "nvidia-smi",
     kernelLog,
+    metricsPort: 0,
+    metricsHost: "127.0.0.1",
+    allowedHosts: [],
+    allowedOrigins: [],
   };
   parts = composeNodeAgent(config, silentLogger, { ...FAST, smi: fake.smi });
   await startAll(parts, silentLogger);

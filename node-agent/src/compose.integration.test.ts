@@ -51,6 +51,10 @@ function config(overrides: Overrides = {}) {
     nodeId: "node-1",
     nvidiaSmi: "nvidia-smi",
     kernelLog: path.join(dataDir, "kernel-log"),
+    metricsPort: 0,
+    metricsHost: "127.0.0.1",
+    allowedHosts: [],
+    allowedOrigins: [],
   };
 }
 

@@ -1,9 +1,15 @@
-import { randomUUID } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import {
+  type AgentIdentity,
   type Clock,
   type Logger,
+  type MetricFamily,
   openAgentIdentity,
   type Part,
+  parseToken,
+  type ScrapedProgram,
+  ScrapeRegistry,
+  scrapeServer,
   systemClock,
 } from "@berth/service-kit/base";
 import { GpuMonitor } from "./gpu/gpu-monitor.ts";
@@ -19,6 +25,9 @@ import { HostMonitor } from "./host/host-monitor.ts";
 import type { HostSource } from "./host/host-source.ts";
 import { InstanceFinder } from "./host/instance-finder.ts";
 import { defaultNodeId, type Identity, readIdentity } from "./host/node-identity.ts";
+import { agentFamilies } from "./report/agent-families.ts";
+import { gpuFamilies } from "./report/gpu-families.ts";
+import { hostFamilies } from "./report/host-families.ts";
 import { type LinkTimings, NodeLink, type OpenedAgent } from "./report/node-link.ts";
 import {
   type DialOptions,
@@ -31,6 +40,14 @@ import { AGENT_VERSION } from "./version.ts";
 /** What an agent shows to the cluster-agent: the headers of {@link DialOptions}. */
 export type DialCredentials = Pick<DialOptions, "authorization" | "enrolmentAuthorization">;
 
+/** What an agent keeps over its starts. */
+export interface KeptState {
+  /** Counts the starts; it has to rise with each. */
+  readonly incarnation: number;
+  /** The agent's own key: 43 base64url characters. */
+  readonly key: string;
+}
+
 /** Parts of a node-agent that may be others than those of this machine: a simulator's, a test's. */
 export interface NodeAgentReplacements {
   readonly clock?: Clock;
@@ -42,10 +59,17 @@ export interface NodeAgentReplacements {
   readonly kernelLog?: KernelLog;
   /** Who the machine is; read from the kernel by default. */
   readonly identity?: Identity;
+  /**
+   * What is kept in the data directory by default; with it nothing is read or written there, and it needs
+   * `identity` and `dial` beside it.
+   */
+  readonly kept?: KeptState;
   /** How the cluster-agent is reached; one gRPC connection per session by default. */
   readonly dial?: (own: DialCredentials) => Promise<NodeServiceClient>;
   /** How nvidia-smi is started; the setting's command with this process's environment by default. */
   readonly smi?: SmiCommand;
+  /** The process that metrics tell of; without it none are served, whatever the settings say. */
+  readonly usage?: ScrapedProgram["usage"];
   readonly gpuTimings?: GpuTimings;
   readonly linkTimings?: LinkTimings;
   readonly kernelLogTimings?: KernelLogTimings;
@@ -83,7 +107,7 @@ export function composeNodeAgent(
       ...(kernelLogTimings === undefined ? {} : { timings: kernelLogTimings }),
     });
   const bootId = async () => (replacements.identity ?? (await readIdentity(""))).bootId;
-  const bootGpus = new BootGpus(config.dataDir);
+  const bootGpus = new BootGpus(replacements.kept === undefined ? config.dataDir : undefined);
   const health = new HealthMonitor({ gpu, kernelLog, bootGpus, bootId, clock, logger });
   const link = new NodeLink({
     open: () => openAgent(config, logger, replacements),
@@ -95,23 +119,38 @@ export function composeNodeAgent(
     ...(linkTimings === undefined ? {} : { timings: linkTimings }),
   });
   // Health listens to the others from their start on.
-  return [health, kernelLog, gpu, host, link];
+  const parts = [health, kernelLog, gpu, host, link];
+  const { usage } = replacements;
+  if (usage === undefined || config.metricsPort === 0) return parts;
+  const families = [...hostFamilies(host), ...gpuFamilies(gpu), ...agentFamilies({ health, link })];
+  return [...parts, metricsPart(config, logger, { usage, families })];
+}
+
+function metricsPart(
+  { metricsHost: host, metricsPort: port, allowedHosts, allowedOrigins }: NodeAgentConfig,
+  logger: Logger,
+  { usage, families }: { usage: ScrapedProgram["usage"]; families: readonly MetricFamily[] },
+): Part {
+  const registry = new ScrapeRegistry({ program: "node-agent", version: AGENT_VERSION, usage });
+  registry.add(...families);
+  return scrapeServer({
+    registry,
+    address: { host, port, setting: "BERTH_METRICS_PORT", hostSetting: "BERTH_METRICS_HOST" },
+    origins: { allowedHosts: [...allowedHosts, host], allowedOrigins },
+    logger,
+  });
 }
 
 async function openAgent(
   config: NodeAgentConfig,
   logger: Logger,
-  { identity, dial }: NodeAgentReplacements,
+  { identity, dial, kept }: NodeAgentReplacements,
 ): Promise<OpenedAgent> {
-  const state = await countStart(config.dataDir, logger);
-  const { dataDir: directory, clusterAgentUrl: url, enrolmentToken, caFile } = config;
-  const own = await openAgentIdentity({
-    directory,
-    server: "cluster-agent",
-    url,
-    enrolmentToken,
-    caFile,
-  });
+  const state =
+    kept === undefined
+      ? await countStart(config.dataDir, logger)
+      : { incarnation: kept.incarnation, fallbackMachineId: "" };
+  const own = kept === undefined ? await openOwn(config) : keptOwn(kept, config);
   const { authorization, enrolmentAuthorization, keySha256 } = own;
   const card = {
     nodeId: config.nodeId === "" ? defaultNodeId() : config.nodeId,
@@ -121,10 +160,26 @@ async function openAgent(
     instanceId: randomUUID(),
     keySha256,
   };
+  const url = config.clusterAgentUrl;
   const dialOwn = async (signal: AbortSignal) => {
     const ca = await own.serverCa(signal);
     return dialNodeService({ url, ca, authorization, enrolmentAuthorization });
   };
   const shown = { authorization, enrolmentAuthorization };
   return { card, dial: dial === undefined ? dialOwn : () => dial(shown) };
+}
+
+function openOwn(config: NodeAgentConfig): Promise<AgentIdentity> {
+  const { dataDir: directory, clusterAgentUrl: url, enrolmentToken, caFile } = config;
+  return openAgentIdentity({ directory, server: "cluster-agent", url, enrolmentToken, caFile });
+}
+
+function keptOwn({ key }: KeptState, { enrolmentToken }: NodeAgentConfig): AgentIdentity {
+  const token = parseToken(enrolmentToken);
+  return {
+    authorization: `Bearer ${key}`,
+    keySha256: createHash("sha256").update(key).digest(),
+    enrolmentAuthorization: token && `Bearer ${token.secret}`,
+    serverCa: async () => undefined,
+  };
 }

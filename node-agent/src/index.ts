@@ -1,5 +1,10 @@
-export { composeNodeAgent, type DialCredentials, type NodeAgentReplacements } from "./compose.ts";
-export type { GpuEvent, GpuInventory, GpuSource } from "./gpu/gpu-source.ts";
+export {
+  composeNodeAgent,
+  type DialCredentials,
+  type KeptState,
+  type NodeAgentReplacements,
+} from "./compose.ts";
+export type { GpuActivity, GpuEvent, GpuInventory, GpuSource } from "./gpu/gpu-source.ts";
 export { type RecordedGpus, recordedGpus, type SmiRecording } from "./gpu/recorded-gpus.ts";
 export type { KernelLog, KernelMessage } from "./health/kernel-log.ts";
 export type { HostEvent, HostFacts, HostSource } from "./host/host-source.ts";

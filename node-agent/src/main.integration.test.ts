@@ -31,6 +31,7 @@ function begin(env: Record<string, string> = {}): ChildProcess {
       BERTH_CLUSTER_AGENT_URL: `http://127.0.0.1:${server.port}`,
       BERTH_ENROLMENT_TOKEN: `berth1.${SECRET}`,
       BERTH_NVIDIA_SMI: fake.smi.command,
+      BERTH_METRICS_PORT: "0",
       ...env,
     },
   });

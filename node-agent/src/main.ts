@@ -15,7 +15,7 @@ await runProgram(
   {
     name: "node-agent",
     settings: NODE_AGENT_SETTINGS,
-    compose: (config, logger) => composeNodeAgent(config, logger),
+    compose: (config, logger) => composeNodeAgent(config, logger, { usage: process }),
   },
   process,
 );

@@ -10,7 +10,13 @@ it("need nothing", () => {
   const loaded = load({});
   expect(loaded).toMatchObject({
     kind: "loaded",
-    config: { clusterAgentUrl: "http://127.0.0.1:32001", enrolmentToken: "", caFile: "" },
+    config: {
+      clusterAgentUrl: "http://127.0.0.1:32001",
+      enrolmentToken: "",
+      caFile: "",
+      metricsPort: 9500,
+      metricsHost: "127.0.0.1",
+    },
   });
 });
 
@@ -35,6 +41,7 @@ it.each([
   ["BERTH_CLUSTER_AGENT_URL", "http://127.0.0.1.example.com:1", /not loopback/],
   ["BERTH_NODE_ID", "Upper", /expected 1 to 253/],
   ["BERTH_NODE_ID", "-x", /expected 1 to 253/],
+  ["BERTH_METRICS_PORT", "65536", /from 0 to 65535/],
 ])("refuses %s=%s and says what it expected", (env, text, why) => {
   const loaded = load({ [env]: text });
   expect(loaded.kind).toBe("invalid");

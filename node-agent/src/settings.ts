@@ -1,4 +1,10 @@
-import { type Config, type Setting, textSetting } from "@berth/service-kit/base";
+import {
+  type Config,
+  listSetting,
+  portSetting,
+  type Setting,
+  textSetting,
+} from "@berth/service-kit/base";
 
 const NODE_ID_FORM = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
 
@@ -45,6 +51,26 @@ export const NODE_AGENT_SETTINGS = {
     env: "BERTH_KERNEL_LOG",
     doc: "kernel log that XIDs are read from, or a file in its form",
     fallback: "/dev/kmsg",
+  }),
+  metricsPort: portSetting({
+    env: "BERTH_METRICS_PORT",
+    doc: "port that serves `GET /metrics` for Prometheus; 0 serves none; a taken one is only a warning",
+    fallback: 9500,
+  }),
+  metricsHost: textSetting({
+    env: "BERTH_METRICS_HOST",
+    doc: "address that metrics are served on; beyond loopback whoever reaches it can read them",
+    fallback: "127.0.0.1",
+  }),
+  allowedHosts: listSetting({
+    env: "BERTH_ALLOWED_HOSTS",
+    doc: "host names beyond loopback and BERTH_METRICS_HOST that the Host header of a scrape may carry",
+    fallback: [],
+  }),
+  allowedOrigins: listSetting({
+    env: "BERTH_ALLOWED_ORIGINS",
+    doc: "origins beyond loopback ones that browsers may read metrics from",
+    fallback: [],
   }),
 };
 

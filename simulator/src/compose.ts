@@ -12,7 +12,15 @@ import {
 } from "@berth/service-kit";
 import { addSimRoutes } from "./api/sim-routes.ts";
 import { FaultDirector } from "./faults/fault-director.ts";
-import { clusterIdOf, type FleetIntervals, fleetIntervals } from "./fleet/fleet-plan.ts";
+import { fleetParts } from "./fleet/fleet-parts.ts";
+import {
+  clusterIdOf,
+  type FleetIntervals,
+  type FleetSize,
+  fleetIntervals,
+  parseFleetSize,
+} from "./fleet/fleet-plan.ts";
+import { type FleetState, openFleetState } from "./fleet/fleet-state.ts";
 import { SimCluster } from "./fleet/sim-cluster.ts";
 import { quietLogger } from "./quiet-logger.ts";
 import type { settings } from "./settings.ts";
@@ -22,6 +30,7 @@ import {
   type MachineProfile,
   machineOf,
 } from "./sources/profile.ts";
+import { Wheel } from "./sources/wheel.ts";
 
 /** What a simulated fleet is made from. */
 export interface SimulatorOptions {
@@ -41,28 +50,41 @@ export interface Simulator {
 
 const ORG_ID = "default_org";
 
-/** Puts a fleet together; rejects when a recording cannot be read. Nothing runs before its parts are started. */
+/**
+ * Puts a fleet together and counts its start; rejects when a recording cannot be read, or its directory not be
+ * written. Nothing runs before its parts are started.
+ */
 export async function composeSimulator(options: SimulatorOptions): Promise<Simulator> {
   const { config, logger } = options;
-  const { fleet: size, seed, host, port } = config;
+  const { name, seed, host, port } = config;
+  const size = parseFleetSize(config.fleet);
   const intervals = fleetIntervals(size, config.intervalMs);
-  const clusters = await composeClusters(options, intervals);
-  const faults = new FaultDirector({ clusters, size, seed, script: config.faults, logger });
+  const fleetState = await openFleetState(config.dataDir, name);
+  const wheel = new Wheel({ clock: options.clock, logger });
+  const clusters = await composeClusters(options, { size, intervals, fleetState, wheel });
+  const faults = new FaultDirector({ clusters, name, size, seed, script: config.faults, logger });
   const http = createHttpServer({
     origins: { allowedHosts: config.allowedHosts, allowedOrigins: config.allowedOrigins },
     authenticate: loopbackAuthenticator(ORG_ID),
     logger,
   });
-  addSimRoutes(http, { size, intervals, clusters, faults });
+  addSimRoutes(http, { name, size, intervals, clusters, faults });
   const address = { host, port, setting: "BERTH_SIM_PORT" };
-  return { parts: [listening(http, address, "http"), ...clusters, faults], clusters, faults, http };
+  const parts = [listening(http, address, "http"), wheel, ...fleetParts(clusters), faults];
+  return { parts, clusters, faults, http };
 }
 
 async function composeClusters(
   { config, clock, logger }: SimulatorOptions,
-  intervals: FleetIntervals,
+  fleet: {
+    readonly size: FleetSize;
+    readonly intervals: FleetIntervals;
+    readonly fleetState: FleetState;
+    readonly wheel: Wheel;
+  },
 ): Promise<SimCluster[]> {
-  const { fleet: size, profile, seed, load: pattern, host } = config;
+  const { size, intervals, fleetState, wheel } = fleet;
+  const { name: fleetName, profile, seed, load: pattern, host } = config;
   const { controlPlaneUrl, enrolmentToken, caFile } = config;
   const machines = new Map<MachineName, MachineProfile>();
   const nodeToken = formatToken({ secret: newSecret() });
@@ -72,10 +94,11 @@ async function composeClusters(
     const name = machineOf(profile, index);
     const machine = machines.get(name) ?? (await loadMachine(name));
     machines.set(name, machine);
-    const clusterId = clusterIdOf(index);
+    const clusterId = clusterIdOf(fleetName, index);
     clusters.push(
       new SimCluster({
         ...{ clusterId, index, machine, pattern, seed, intervals, bornMs, host, clock },
+        ...{ fleetState, wheel },
         ...{ controlPlaneUrl, enrolmentToken, caFile, nodeToken },
         nodes: size.nodesPerCluster,
         gpusPerNode: size.gpusPerNode,

@@ -1,12 +1,13 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { silentLogger, startAll, stopAll, systemClock } from "@berth/service-kit";
+import { type Config, silentLogger, startAll, stopAll, systemClock } from "@berth/service-kit";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { composeSimulator, type Simulator } from "./compose.ts";
+import type { settings } from "./settings.ts";
 
 const CONTROL_PLANE = path.resolve(import.meta.dirname, "../../control-plane/src/main.ts");
 const TOKEN = `berth1.${"s".repeat(43)}`;
@@ -18,6 +19,7 @@ const TTL_MS = 15_000;
 let directory = "";
 let controlPlane: ChildProcess;
 let restUrl = "";
+let controlPlaneUrl = "";
 let simulator: Simulator;
 
 async function freePorts(count: number): Promise<number[]> {
@@ -44,12 +46,44 @@ const nodeStatus = async (cluster: number, node: number) => {
   return body.nodes_status[node];
 };
 
+/** GPUs of a cluster's first node. */
+const uuids = async (cluster: string): Promise<string[]> => {
+  const { body } = await json(`${restUrl}/clusters/${cluster}`);
+  const gpus: { uuid: string }[] = body.nodes.nodeData[0]?.gpus.gpus ?? [];
+  return gpus.map(({ uuid }) => uuid);
+};
+
 function order(fault: string) {
   return simulator.http.inject({
     method: "POST",
     url: "/sim/faults",
     headers: { host: "127.0.0.1" },
     payload: { fault },
+  });
+}
+
+/** A fleet of the control-plane; all fleets share one data directory. */
+function compose(
+  own: Pick<Config<typeof settings>, "name" | "fleet" | "seed" | "clusterPorts">,
+): Promise<Simulator> {
+  return composeSimulator({
+    config: {
+      dataDir: path.join(directory, "sim"),
+      host: "127.0.0.1",
+      port: 0,
+      profile: "h100",
+      load: "waves",
+      intervalMs: 0,
+      faults: [],
+      controlPlaneUrl,
+      enrolmentToken: TOKEN,
+      caFile: "",
+      allowedHosts: [],
+      allowedOrigins: [],
+      ...own,
+    },
+    clock: systemClock,
+    logger: silentLogger,
   });
 }
 
@@ -70,27 +104,8 @@ beforeAll(async () => {
     stdio: ["pipe", "ignore", "inherit"],
   });
   restUrl = `http://127.0.0.1:${http}`;
-  simulator = await composeSimulator({
-    config: {
-      dataDir: path.join(directory, "sim"),
-      host: "127.0.0.1",
-      port: 0,
-      fleet: { clusters: 2, nodesPerCluster: 2, gpusPerNode: 4 },
-      profile: "h100",
-      load: "waves",
-      seed: 5,
-      intervalMs: 0,
-      clusterPorts: "open",
-      faults: [],
-      controlPlaneUrl: `http://127.0.0.1:${agent}`,
-      enrolmentToken: TOKEN,
-      caFile: "",
-      allowedHosts: [],
-      allowedOrigins: [],
-    },
-    clock: systemClock,
-    logger: silentLogger,
-  });
+  controlPlaneUrl = `http://127.0.0.1:${agent}`;
+  simulator = await compose({ name: "sim", fleet: "2x2x4", seed: 5, clusterPorts: "open" });
   await startAll(simulator.parts, silentLogger);
   await vi.waitFor(async () => {
     const { body } = await json(`${restUrl}/clusters`);
@@ -171,10 +186,40 @@ it("loses a cluster whose link is cut, keeps its agent running, and links it aga
   expect(document.body.status).toBe("live");
 });
 
+it("lets another fleet of another name run beside it, with other machines under its ids", async () => {
+  const other = await compose({ name: "lab", fleet: "1x1x4", seed: 5, clusterPorts: "closed" });
+  try {
+    await startAll(other.parts, silentLogger);
+    await vi.waitFor(async () => {
+      const { body } = await json(`${restUrl}/clusters`);
+      const live = body.filter((cluster: { status: string }) => cluster.status === "live");
+      const ids = live.map(({ id }: { id: string }) => id).toSorted();
+      expect(ids).toEqual(["lab-0", "sim-0", "sim-1"]);
+    }, WAIT);
+    // A cluster is live before it has told of its nodes.
+    await vi.waitFor(async () => {
+      const [own, others] = [await uuids("sim-0"), await uuids("lab-0")];
+      expect([own.length, others.length]).toEqual([4, 4]);
+      expect(new Set([...own, ...others]).size).toBe(8);
+    }, WAIT);
+    const fault = { payload: { fault: "gpu-fail sim-0" }, headers: HOST };
+    const refused = await other.http.inject({ method: "POST", url: "/sim/faults", ...fault });
+    expect(refused.json().message).toContain("it has lab-0 to lab-0");
+  } finally {
+    await stopAll(other.parts, silentLogger);
+  }
+});
+
+it("keeps no file for a node", () => {
+  const entries = readdirSync(path.join(directory, "sim"), { recursive: true }).map(String);
+  expect(entries).toContain("sim.json");
+  expect(entries.filter((entry) => entry.includes("node-"))).toEqual([]);
+});
+
 it("refuses faults that the fleet cannot have, foreign hosts and bodies", async () => {
   const bad = await order("gpu-fail sim-9");
   expect(bad.statusCode).toBe(400);
-  expect(bad.json().message).toContain("no cluster 9");
+  expect(bad.json().message).toContain("no cluster sim-9");
   expect((await order("meteor")).statusCode).toBe(400);
   const foreign = await simulator.http.inject({ url: "/sim", headers: { host: "evil.example" } });
   expect(foreign.statusCode).toBe(403);

@@ -9,7 +9,7 @@ import {
   textSetting,
 } from "@berth/service-kit";
 import { type Fault, parseFaultScript } from "./faults/fault.ts";
-import { type FleetSize, parseFleetSize } from "./fleet/fleet-plan.ts";
+import { FLEET_NAME, fleetText, parseFleetSize } from "./fleet/fleet-plan.ts";
 import { LOAD_PATTERNS } from "./sources/load-pattern.ts";
 import { PROFILES } from "./sources/profile.ts";
 
@@ -26,12 +26,18 @@ export const settings = {
     doc: "the simulator's own REST surface: fleet and faults",
     fallback: 31_990,
   }),
+  name: {
+    env: "BERTH_SIM_NAME",
+    doc: "name of the fleet, which the ids of its clusters begin with; another one for each fleet of a control-plane",
+    fallback: "sim",
+    read: readName,
+  } satisfies Setting<string>,
   fleet: {
     env: "BERTH_SIM_FLEET",
     doc: "clusters x nodes of each x GPUs of each node",
-    fallback: { clusters: 3, nodesPerCluster: 4, gpusPerNode: 8 },
-    read: parseFleetSize,
-  } satisfies Setting<FleetSize>,
+    fallback: "3x4x8",
+    read: (text) => fleetText(parseFleetSize(text)),
+  } satisfies Setting<string>,
   profile: choiceSetting({
     env: "BERTH_SIM_PROFILE",
     doc: "kind of the machines: h100, a100-mig, t4, or mixed, another one for each cluster",
@@ -95,3 +101,8 @@ export const settings = {
     fallback: [],
   }),
 };
+
+function readName(text: string): string {
+  if (FLEET_NAME.test(text)) return text;
+  throw new Error("expected 1 to 30 of a-z, 0-9 and -, a letter first and no - at the end");
+}

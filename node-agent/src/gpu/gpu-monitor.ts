@@ -5,7 +5,7 @@ import { type GpuListing, tellsOfLostGpu } from "./gpu-inventory.ts";
 import { GpuPicture } from "./gpu-picture.ts";
 import { STALE_INTERVALS } from "./gpu-readings.ts";
 import { GpuSampler } from "./gpu-sampler.ts";
-import type { GpuEvent, GpuInventory, GpuSource, InstanceOf } from "./gpu-source.ts";
+import type { GpuActivity, GpuEvent, GpuInventory, GpuSource, InstanceOf } from "./gpu-source.ts";
 import { listGpus, surveyGpus } from "./gpu-survey.ts";
 import { GPU_TIMINGS, type GpuTimings } from "./gpu-timings.ts";
 import { readLogs } from "./log-loop.ts";
@@ -104,6 +104,16 @@ export class GpuMonitor implements GpuSource {
 
   samples(): GpuSample[] {
     return this.#picture.samples(this.#now());
+  }
+
+  activity(): GpuActivity {
+    const idle = this.#sampler.running ? "running" : "stopped";
+    return {
+      child: this.#runner.hung ? "hung" : idle,
+      childStarts: this.#sampler.starts,
+      wantedIntervalMs: this.#wantedMs,
+      intervalMs: this.#intervalMs,
+    };
   }
 
   setIntervalMs(intervalMs: number): void {

@@ -25,6 +25,7 @@ export interface GpuSamplerOptions {
 export class GpuSampler {
   readonly #options: GpuSamplerOptions;
   #child: SmiProcess | undefined;
+  #starts = 0;
   #startedMs = 0;
   #lastLineMs = 0;
   #reasonField = 0;
@@ -42,6 +43,11 @@ export class GpuSampler {
   /** Whether a child lives, as far as is known. */
   get running(): boolean {
     return this.#child !== undefined;
+  }
+
+  /** Children that were started so far. */
+  get starts(): number {
+    return this.#starts;
   }
 
   /** Time since the child was started, in ms. */
@@ -82,6 +88,7 @@ export class GpuSampler {
     });
     if (child === undefined) return false;
     this.#child = child;
+    this.#starts += 1;
     const end = await child.ended;
     this.#child = undefined;
     logger.info("the nvidia-smi sampling child ended", { end });

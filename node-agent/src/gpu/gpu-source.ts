@@ -24,6 +24,20 @@ export interface GpuInventory {
  */
 export type GpuEvent = "samples" | "inventory" | "details";
 
+/** States of the child that samples; `hung` when it, or a query, was killed and did not die. */
+export const GPU_CHILD_STATES = ["running", "stopped", "hung"] as const;
+
+/** How a source comes by its samples, for those who watch the agent itself. */
+export interface GpuActivity {
+  readonly child: (typeof GPU_CHILD_STATES)[number];
+  /** Sampling children that were started so far. */
+  readonly childStarts: number;
+  /** Time between two rounds that was asked for, in ms; 0 before the first call. */
+  readonly wantedIntervalMs: number;
+  /** The one in force: longer while the child is dear. */
+  readonly intervalMs: number;
+}
+
 /**
  * Names the Berth instance that a process belongs to, "" where that cannot be known. It must not reject,
  * and must not take long whatever the process does.
@@ -41,6 +55,7 @@ export interface GpuSource extends Part {
    * age and a quality of their own; details are absent before the first answer.
    */
   samples(): GpuSample[];
+  activity(): GpuActivity;
   /** Sets the time between two rounds in ms; sampling begins with the first call. */
   setIntervalMs(intervalMs: number): void;
   /** Calls `listener` at each event until the returned function is called. */

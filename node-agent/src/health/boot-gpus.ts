@@ -12,19 +12,21 @@ const MAX_GPUS = 64;
  * that fell off its bus is still missed by an agent that never saw it.
  */
 export class BootGpus {
-  readonly #file: string;
+  readonly #file: string | undefined;
   readonly #gpus = new Map<string, BootGpu>();
   #bootId = "";
   #isKept = true;
   #writing: Promise<void> = Promise.resolve();
 
-  constructor(dataDir: string) {
-    this.#file = path.join(dataDir, FILE_NAME);
+  /** Without a directory they are forgotten with the agent. */
+  constructor(dataDir: string | undefined) {
+    this.#file = dataDir === undefined ? undefined : path.join(dataDir, FILE_NAME);
   }
 
   /** Reads what was kept in this boot; what cannot be read, and another boot's, counts as none. */
   async open(bootId: string): Promise<void> {
     this.#bootId = bootId;
+    if (this.#file === undefined) return;
     const text = await readFile(this.#file, "utf8").catch(() => "");
     for (const gpu of parseBootGpus(text, bootId)) this.#add(gpu);
   }
@@ -40,18 +42,19 @@ export class BootGpus {
    */
   async see(gpus: readonly BootGpu[]): Promise<void> {
     for (const gpu of gpus) if (this.#add(gpu)) this.#isKept = false;
-    if (this.#isKept) return;
+    const file = this.#file;
+    if (this.#isKept || file === undefined) return;
     this.#isKept = true;
     const text = `${JSON.stringify({ bootId: this.#bootId, gpus: this.list() })}\n`;
     // One after the other, so that the newest is the last.
-    this.#writing = this.#writing.then(() => this.#write(text));
+    this.#writing = this.#writing.then(() => this.#write(file, text));
     await this.#writing;
   }
 
-  async #write(text: string): Promise<void> {
+  async #write(file: string, text: string): Promise<void> {
     try {
-      await writeFile(`${this.#file}.new`, text, { mode: 0o600 });
-      await rename(`${this.#file}.new`, this.#file);
+      await writeFile(`${file}.new`, text, { mode: 0o600 });
+      await rename(`${file}.new`, file);
     } catch {
       this.#isKept = false;
     }

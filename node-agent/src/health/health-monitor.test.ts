@@ -33,6 +33,9 @@ class HandGpus implements GpuSource {
   samples(): GpuSample[] {
     return this.read;
   }
+  activity() {
+    return { child: "running", childStarts: 1, wantedIntervalMs: 0, intervalMs: 0 } as const;
+  }
   subscribe(listener: (event: GpuEvent) => void): () => void {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);

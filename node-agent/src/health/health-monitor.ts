@@ -1,4 +1,4 @@
-import { HealthClass, type HealthReport } from "@berth/proto";
+import { HealthClass, type HealthReport, type Quality } from "@berth/proto";
 import type { Clock, Logger } from "@berth/service-kit/base";
 import type { GpuSource } from "../gpu/gpu-source.ts";
 import type { BootGpus } from "./boot-gpus.ts";
@@ -36,6 +36,7 @@ export class HealthMonitor implements HealthSource {
   #bootId = "";
   #conditions: Conditions = new Map();
   #identity = "";
+  #quietWith: Quality | undefined;
   #grave = "";
 
   constructor(options: HealthMonitorOptions) {
@@ -100,12 +101,22 @@ export class HealthMonitor implements HealthSource {
 
   #judge(): void {
     this.#conditions = judgeHealth(this.#conditions, healthSignals(this.#observe()));
+    if (this.#staysQuiet()) return;
     const report = this.report();
     const identity = reportIdentity(report);
     if (identity === this.#identity) return;
     this.#identity = identity;
     this.#tellGrave(report);
     for (const listener of [...this.#listeners]) listener();
+  }
+
+  /** Whether there was nothing to report and is nothing now, as in nearly every round. */
+  #staysQuiet(): boolean {
+    const isQuiet = this.#conditions.size === 0 && this.#happenings.kept.length === 0;
+    const quality = isQuiet ? this.#options.kernelLog.quality() : undefined;
+    const stays = isQuiet && quality === this.#quietWith;
+    this.#quietWith = quality;
+    return stays;
   }
 
   #observe(): HealthObservation {

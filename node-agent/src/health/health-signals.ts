@@ -110,7 +110,7 @@ function formerStrangers(
   signals: readonly Signal[],
   { strangers, listed, nowMs }: HealthObservation,
 ): Signal[] {
-  if (listed === undefined) return [];
+  if (listed === undefined || strangers.length === 0) return [];
   const told = new Set(signals.map(({ kind, subject }) => `${kind}/${subject}`));
   return strangers
     .filter(({ kind, subject }) => !told.has(`${kind}/${subject}`))
@@ -120,19 +120,24 @@ function formerStrangers(
 function sampleSignals(sample: GpuSample, nowMs: number): Signal[] {
   const { details } = sample;
   const signals: Signal[] = [];
-  const tell = (kind: ConditionKind, present: boolean, evidence: string, readAtMs: number) => {
+  const tell = (kind: ConditionKind, present: boolean, say: () => string, readAtMs: number) => {
     const gpuUuid = sample.uuid;
-    const shown = present ? evidence : "";
-    signals.push({ kind, subject: gpuUuid, gpuUuid, present, evidence: shown, readAtMs });
+    const evidence = present ? say() : "";
+    signals.push({ kind, subject: gpuUuid, gpuUuid, present, evidence, readAtMs });
   };
   if (isUsable(sample.quality)) {
     const atMs = nowMs - sample.ageMs;
     const errors = sample.eccUncorrectedTotal;
     if (errors !== undefined) {
-      tell("ecc_uncorrected", errors > 0n, `uncorrected ECC errors since load: ${errors}`, atMs);
+      tell(
+        "ecc_uncorrected",
+        errors > 0n,
+        () => `uncorrected ECC errors since load: ${errors}`,
+        atMs,
+      );
     }
     const { throttleReasons: reasons } = sample;
-    const evidence = `throttle reasons: ${reasons.join(", ")}`;
+    const evidence = () => `throttle reasons: ${reasons.join(", ")}`;
     if (reasons.length > 0 || sample.temperatureC !== undefined) {
       tell("thermal_slowdown", includesAny(reasons, THERMAL), evidence, atMs);
       tell("power_brake", includesAny(reasons, POWER_BRAKE), evidence, atMs);
@@ -141,9 +146,10 @@ function sampleSignals(sample: GpuSample, nowMs: number): Signal[] {
   if (details !== undefined && isUsable(details.quality)) {
     const atMs = nowMs - details.ageMs;
     const { rowRemapPending: pending, rowRemapFailed: failed } = details;
-    const rows = `remapped rows: ${count(details.remappedRowsCorrectable)} after corrected errors, ${count(details.remappedRowsUncorrectable)} after uncorrected ones`;
-    if (pending !== undefined) tell("row_remap_pending", pending, `${rows}; pending`, atMs);
-    if (failed !== undefined) tell("row_remap_failed", failed, `${rows}; failed`, atMs);
+    const rows = () =>
+      `remapped rows: ${count(details.remappedRowsCorrectable)} after corrected errors, ${count(details.remappedRowsUncorrectable)} after uncorrected ones`;
+    if (pending !== undefined) tell("row_remap_pending", pending, () => `${rows()}; pending`, atMs);
+    if (failed !== undefined) tell("row_remap_failed", failed, () => `${rows()}; failed`, atMs);
   }
   return signals;
 }

@@ -59,6 +59,8 @@ const MAX_CONDITIONS = 512;
 export function judgeHealth(before: Conditions, signals: readonly Signal[]): Conditions {
   const after = new Map(before);
   for (const signal of signals) {
+    // Nearly every round: nothing shows, and nothing did.
+    if (!signal.present && after.size === 0) continue;
     const key = `${signal.kind}/${signal.subject}`;
     const next = nextCondition(before.get(key), signal);
     if (next === undefined) after.delete(key);

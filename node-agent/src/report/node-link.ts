@@ -13,9 +13,9 @@ import {
   sleep,
 } from "@berth/service-kit/base";
 import { create } from "@bufbuild/protobuf";
-import type { GpuEvent, GpuSource } from "../gpu/gpu-source.ts";
+import type { GpuEvent, GpuInventory, GpuSource } from "../gpu/gpu-source.ts";
 import type { HealthSource } from "../health/health-source.ts";
-import type { HostSource } from "../host/host-source.ts";
+import type { HostFacts, HostSource } from "../host/host-source.ts";
 import type { Identity } from "../host/node-identity.ts";
 import { join } from "./join.ts";
 import { type LinkFailure, linkFailure } from "./link-failure.ts";
@@ -72,11 +72,28 @@ export const LINK_TIMINGS: LinkTimings = {
   backoff: { firstMs: 200, capMs: 10_000 },
 };
 
+/** How the link does, for those who watch the agent. */
+export interface LinkStatus {
+  /** Registered, with an open stream. */
+  readonly connected: boolean;
+  /** Registrations so far. */
+  readonly registrations: number;
+  /** Sessions that failed so far, before or after their registration. */
+  readonly failures: number;
+}
+
 const GPU_PARTS: Readonly<Record<GpuEvent, ReportPart>> = {
   samples: "gpus",
   details: "details",
   inventory: "fingerprint",
 };
+
+/** A fingerprint and what it was made of. */
+interface Known {
+  readonly inventory: GpuInventory;
+  readonly facts: HostFacts | undefined;
+  readonly fingerprint: Fingerprint;
+}
 
 /** The link to the cluster-agent: register, report until the stream ends, wait, again. */
 export class NodeLink implements Part {
@@ -86,6 +103,8 @@ export class NodeLink implements Part {
   readonly #stopping = new AbortController();
   #running: Promise<void> = Promise.resolve();
   #lastProblem = "";
+  #known: Known | undefined;
+  #status: LinkStatus = { connected: false, registrations: 0, failures: 0 };
 
   constructor(options: NodeLinkOptions) {
     this.#options = options;
@@ -101,6 +120,11 @@ export class NodeLink implements Part {
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.#running;
+  }
+
+  /** How the link does now. */
+  status(): LinkStatus {
+    return this.#status;
   }
 
   async #run(agent: OpenedAgent, signal: AbortSignal): Promise<void> {
@@ -133,9 +157,11 @@ export class NodeLink implements Part {
     } catch (thrown) {
       if (signal.aborted) return undefined;
       const failure = linkFailure(thrown);
+      this.#status = { ...this.#status, failures: this.#status.failures + 1 };
       this.#tell(failure);
       return failure;
     } finally {
+      this.#status = { ...this.#status, connected: false };
       client?.close();
     }
   }
@@ -187,15 +213,22 @@ export class NodeLink implements Part {
     }
   }
 
+  /** Made anew only when a source has another inventory or other facts: it is asked for with every round. */
   #fingerprint(card: NodeCard): Fingerprint {
-    const { gpus, error, topology } = this.#options.gpu.inventory();
-    return create(FingerprintSchema, {
-      ...this.#options.host.facts(),
+    const inventory = this.#options.gpu.inventory();
+    const facts = this.#options.host.facts();
+    const known = this.#known;
+    if (known?.inventory === inventory && known.facts === facts) return known.fingerprint;
+    const { gpus, error, topology } = inventory;
+    const fingerprint = create(FingerprintSchema, {
+      ...facts,
       identity: card.identity,
       gpus: [...gpus],
       gpuError: error,
       ...(topology === undefined ? {} : { gpuTopology: topology }),
     });
+    this.#known = { inventory, facts, fingerprint };
+    return fingerprint;
   }
 
   #tellEnrolled({ nodeId }: NodeCard): void {
@@ -206,6 +239,8 @@ export class NodeLink implements Part {
 
   #tellRegistered(registration: Registration): void {
     this.#lastProblem = "";
+    const { registrations } = this.#status;
+    this.#status = { ...this.#status, connected: true, registrations: registrations + 1 };
     const { nodeId, clusterId, gpuIntervalMs, hostIntervalMs } = registration;
     const fields = { nodeId, clusterId, gpuIntervalMs, hostIntervalMs };
     this.#options.logger.info("registered with the cluster-agent", fields);

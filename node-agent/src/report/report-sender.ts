@@ -14,6 +14,7 @@ export type ReportPart = "fingerprint" | "host" | "gpus" | "details" | "health";
 
 /** Where the parts come from when a message is written. */
 export interface ReportContent {
+  /** The same object while it has not changed; never changed itself. */
   fingerprint(): Fingerprint;
   host(): HostSample | undefined;
   /** With details, which are taken out again where they have not changed. */
@@ -99,8 +100,10 @@ export class ReportSender {
 
   #newFingerprint(): Fingerprint | undefined {
     const current = this.#options.content.fingerprint();
-    if (equals(FingerprintSchema, this.#fingerprint, current)) return undefined;
+    if (current === this.#fingerprint) return undefined;
+    const isSame = equals(FingerprintSchema, this.#fingerprint, current);
     this.#fingerprint = current;
+    if (isSame) return undefined;
     return current;
   }
 }

@@ -9,6 +9,8 @@ type HttpServer = ReturnType<typeof createHttpServer>;
 
 /** What {@link addSimRoutes} serves from. */
 export interface SimRoutesOptions {
+  /** Name of the fleet. */
+  readonly name: string;
   readonly size: FleetSize;
   readonly intervals: FleetIntervals;
   readonly clusters: readonly SimCluster[];
@@ -36,12 +38,13 @@ export function addSimRoutes(server: HttpServer, options: SimRoutesOptions): voi
   });
 }
 
-function overview({ size, intervals, clusters, faults }: SimRoutesOptions) {
+function overview({ name, size, intervals, clusters, faults }: SimRoutesOptions) {
   const registered = clusters.map(
     ({ nodes }) => nodes.filter(({ isRegistered }) => isRegistered).length,
   );
   return {
     simulated: true,
+    name,
     fleet: fleetText(size),
     clusters: size.clusters,
     clusters_linked: clusters.filter(({ isLinked }) => isLinked).length,

@@ -8,6 +8,8 @@ import type { Fault, FaultKind } from "./fault.ts";
 /** What a {@link FaultDirector} works with. */
 export interface FaultDirectorOptions {
   readonly clusters: readonly SimCluster[];
+  /** Name of the fleet. */
+  readonly name: string;
   readonly size: FleetSize;
   readonly seed: number;
   /** What strikes after the start. */
@@ -69,10 +71,12 @@ export class FaultDirector implements Part {
     if (this.#standing.size >= MAX_STANDING) {
       throw new BerthError("OVERLOADED", `${MAX_STANDING} faults stand already`);
     }
-    const { size, seed } = this.#options;
-    const place = targetOrThrow(() => chooseTarget(fault, size, { seed, count: this.#count }));
+    const { name, size, seed } = this.#options;
+    const place = targetOrThrow(() =>
+      chooseTarget(fault, { name, size }, { seed, count: this.#count }),
+    );
     this.#count += 1;
-    const about = { id: this.#count, kind: fault.kind, target: targetText(place) };
+    const about = { id: this.#count, kind: fault.kind, target: targetText(place, name) };
     const standing: Standing = { ...about, place, state: "waiting" };
     this.#standing.set(standing.id, standing);
     if (fault.afterMs === 0) this.#strike(standing, fault);
@@ -99,8 +103,9 @@ export class FaultDirector implements Part {
     if (fault.kind === "link-cut") this.#cluster(place)?.gate.setCut(true);
     else if (fault.kind === "node-partition") node?.setPartitioned(true);
     else if (fault.kind === "smi-hang") node?.setHung(true);
-    else if (fault.kind === "gpu-fail") node?.failGpu(place.gpu ?? 0);
-    else if (fault.kind === "gpu-xid") node?.xid(place.gpu ?? 0, fault.xid ?? 0);
+    else if (fault.kind === "gpu-fail") {
+      node?.failGpu(place.gpu ?? 0, { logged: fault.lastsMs === undefined });
+    } else if (fault.kind === "gpu-xid") node?.xid(place.gpu ?? 0, fault.xid ?? 0);
     else this.#switchOff(place);
   }
 

@@ -22,7 +22,10 @@ export interface Fault {
   readonly node?: number;
   /** Slot of the GPU; absent when it may be any. */
   readonly gpu?: number;
-  /** How long it lasts, in ms; absent when it lasts until the node is rebooted. */
+  /**
+   * How long it lasts, in ms; absent when it lasts until the node is rebooted: then the kernel log tells of
+   * a gpu-fail too (XID 79).
+   */
   readonly lastsMs?: number;
   /** XID that is logged, of a gpu-xid. */
   readonly xid?: number;
@@ -52,7 +55,7 @@ const LASTS_MS: Readonly<Partial<Record<FaultKind, number>>> = {
 const DEFAULT_XID = 31;
 const UNIT_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const;
 const TIME = /^(\d{1,7})(ms|s|m|h)$/;
-const TARGET = /^(sim-\d{1,5})(?:\/node-(\d{1,5})(?:\/(\d{1,3}))?)?$/;
+const TARGET = /^([a-z][a-z0-9-]{0,29}-\d{1,5})(?:\/node-(\d{1,5})(?:\/(\d{1,3}))?)?$/;
 const MAX_FAULT_LENGTH = 200;
 const MAX_TIME_MS = 24 * 3_600_000;
 const DEPTHS: Readonly<Record<FaultScope, number>> = { cluster: 1, node: 2, gpu: 3 };

@@ -12,6 +12,9 @@ export interface FleetIntervals {
   readonly ttlMs: number;
 }
 
+/** Form of a fleet's name: the ids of its clusters are `<name>-<number>`. */
+export const FLEET_NAME = /^[a-z]([a-z0-9-]{0,28}[a-z0-9])?$/;
+
 /** Largest fleet that one process holds. */
 export const FLEET_LIMITS = { clusters: 1_000, nodes: 20_000, gpusPerNode: 64 } as const;
 
@@ -60,9 +63,9 @@ export function fleetIntervals(size: FleetSize, intervalMs: number): FleetInterv
   return { gpuMs, hostMs, ttlMs: 3 * hostMs };
 }
 
-/** Id of the cluster with this number. */
-export function clusterIdOf(cluster: number): string {
-  return `sim-${cluster}`;
+/** Id of the cluster with this number in the fleet of this name. */
+export function clusterIdOf(fleetName: string, cluster: number): string {
+  return `${fleetName}-${cluster}`;
 }
 
 /** Id of the node with this number in the cluster. */

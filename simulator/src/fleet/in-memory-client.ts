@@ -1,130 +1,137 @@
 import type { DialCredentials, NodeServiceClient, ReportCall } from "@berth/node-agent";
-import { EnrolmentService, type NodeReportRequest, NodeService } from "@berth/proto";
-import { errorMapping, type Logger } from "@berth/service-kit";
 import {
-  Code,
-  ConnectError,
-  type ConnectRouter,
-  createClient,
-  createRouterTransport,
-  type Transport,
-} from "@connectrpc/connect";
+  EnrolmentService,
+  EnrolResponseSchema,
+  NodeRegisterResponseSchema,
+  NodeReportResponseSchema,
+  NodeService,
+} from "@berth/proto";
+import { BerthError, type Logger, toBerthError, toConnectError } from "@berth/service-kit";
+import { create, type DescMethod } from "@bufbuild/protobuf";
+import { Code, ConnectError, createContextValues, type HandlerContext } from "@connectrpc/connect";
+import type { NodeDoor } from "./node-door.ts";
+import { OutgoingReports } from "./outgoing-reports.ts";
 
-/** What the node side of a cluster-agent is reached with. */
-export interface NodeTransportOptions {
-  /** The cluster-agent's own routes. */
-  readonly routes: (router: ConnectRouter) => void;
-  readonly logger: Logger;
-}
-
-/** A transport into a cluster-agent of this process: messages are encoded and decoded, no socket is used. */
-export function nodeTransport({ routes, logger }: NodeTransportOptions): Transport {
-  return createRouterTransport(routes, { router: { interceptors: [errorMapping(logger)] } });
-}
-
-/** What a client of one session hears of its way. */
-export interface ClientWatch {
+/** What a client of one session is made with. */
+export interface InMemoryOptions {
+  readonly own: DialCredentials;
   /** Aborted when the way to the cluster-agent is cut; calls then fail with UNAVAILABLE. */
   readonly cut: AbortSignal;
   readonly onRegistered: () => void;
+  readonly logger: Logger;
 }
 
-/** The cluster-agent's services over such a transport, as a node-agent calls them. */
-export function inMemoryClient(
-  transport: Transport,
-  own: DialCredentials,
-  { cut, onRegistered }: ClientWatch,
-): NodeServiceClient {
-  const nodes = createClient(NodeService, transport);
-  const enrolment = createClient(EnrolmentService, transport);
+/**
+ * The cluster-agent's services as a node-agent calls them, in this process: its handlers get the messages
+ * themselves, which neither side changes once they are written.
+ */
+export function inMemoryClient(door: NodeDoor, options: InMemoryOptions): NodeServiceClient {
+  const { own, cut, onRegistered, logger } = options;
   const closing = new AbortController();
-  const headers = { authorization: own.authorization };
-  const until = (signal: AbortSignal) => AbortSignal.any([signal, cut, closing.signal]);
-  const { enrolmentAuthorization } = own;
+  const { authorization, enrolmentAuthorization } = own;
+  const limits = (call: { readonly timeoutMs: number; readonly signal: AbortSignal }) => ({
+    timeoutMs: call.timeoutMs,
+    signals: [call.signal, cut, closing.signal],
+  });
+  const enrol = (bearer: string): NonNullable<NodeServiceClient["enrol"]> => {
+    return async (request, call) => {
+      const context = contextOf(EnrolmentService.method.enrol, bearer, call.signal);
+      const answer = async () => door.enrolment.enrol(request, context);
+      const response = await asGrpc(until(answer(), limits(call)), logger);
+      return create(EnrolResponseSchema, response);
+    };
+  };
   return {
-    enrol:
-      enrolmentAuthorization === undefined
-        ? undefined
-        : (request, { timeoutMs, signal }) =>
-            asGrpc(
-              enrolment.enrol(request, {
-                headers: { authorization: enrolmentAuthorization },
-                timeoutMs,
-                signal: until(signal),
-              }),
-            ),
-    register: async (request, { timeoutMs, signal }) => {
-      const call = nodes.register(request, { headers, timeoutMs, signal: until(signal) });
-      const response = await asGrpc(call);
+    enrol: enrolmentAuthorization === undefined ? undefined : enrol(enrolmentAuthorization),
+    register: async (request, call) => {
+      const context = contextOf(NodeService.method.register, authorization, call.signal);
+      const answer = async () => door.nodes.register(request, context);
+      const response = await asGrpc(until(answer(), limits(call)), logger);
       onRegistered();
-      return response;
+      return create(NodeRegisterResponseSchema, response);
     },
-    report: () => {
-      const ending = new AbortController();
-      const outgoing = new Outgoing();
-      const signal = AbortSignal.any([ending.signal, cut, closing.signal]);
-      signal.addEventListener("abort", () => outgoing.end(), { once: true });
-      if (signal.aborted) outgoing.end();
-      const ended = asGrpc(nodes.report(outgoing, { headers, signal }));
-      // The link hears of it when it waits for it; a stream that is given up before has nobody to tell.
-      ended.catch(() => undefined);
-      const call: ReportCall = {
-        write: (message, sent) => outgoing.write(message, sent),
-        ended,
-        cancel: () => ending.abort(),
-      };
-      return call;
-    },
+    report: () => openReport(door, options, closing.signal),
     close: () => closing.abort(),
   };
 }
 
+function openReport(
+  door: NodeDoor,
+  { own, cut, logger }: InMemoryOptions,
+  closing: AbortSignal,
+): ReportCall {
+  const ending = new AbortController();
+  const outgoing = new OutgoingReports();
+  const end = () => {
+    ending.abort();
+    outgoing.end();
+  };
+  const signals = [cut, closing];
+  for (const signal of signals) signal.addEventListener("abort", end, { once: true });
+  if (signals.some(({ aborted }) => aborted)) end();
+  const context = contextOf(NodeService.method.report, own.authorization, ending.signal);
+  const answer = async () => {
+    try {
+      return create(NodeReportResponseSchema, await door.nodes.report(outgoing, context));
+    } finally {
+      outgoing.end();
+      for (const signal of signals) signal.removeEventListener("abort", end);
+    }
+  };
+  const ended = asGrpc(answer(), logger);
+  // The link hears of it when it waits for it; a stream that is given up before has nobody to tell.
+  ended.catch(() => undefined);
+  return { write: (message, sent) => outgoing.write(message, sent), ended, cancel: end };
+}
+
+/** What a handler may look at of a call; an address there is none. */
+function contextOf(method: DescMethod, authorization: string, signal: AbortSignal): HandlerContext {
+  return {
+    method,
+    service: method.parent,
+    signal,
+    timeoutMs: () => undefined,
+    requestMethod: "POST",
+    requestHeader: new Headers({ authorization }),
+    responseHeader: new Headers(),
+    responseTrailer: new Headers(),
+    protocolName: "in-memory",
+    values: createContextValues(),
+    url: `memory:///${method.parent.typeName}/${method.name}`,
+  };
+}
+
+/** An answer, unless a signal is aborted (UNAVAILABLE) or the time is over (DEADLINE_EXCEEDED) before. */
+async function until<T>(
+  answer: Promise<T>,
+  limits: { readonly timeoutMs: number; readonly signals: readonly AbortSignal[] },
+): Promise<T> {
+  const { timeoutMs, signals } = limits;
+  const given = Promise.withResolvers<never>();
+  const cut = () => given.reject(new BerthError("UNAVAILABLE", "the way to the agent is cut"));
+  const late = () => given.reject(new BerthError("DEADLINE_EXCEEDED", `${timeoutMs} ms are over`));
+  const timer = setTimeout(late, timeoutMs);
+  for (const signal of signals) signal.addEventListener("abort", cut, { once: true });
+  if (signals.some(({ aborted }) => aborted)) cut();
+  try {
+    return await Promise.race([answer, given.promise]);
+  } finally {
+    clearTimeout(timer);
+    for (const signal of signals) signal.removeEventListener("abort", cut);
+  }
+}
+
 /** A failure in the form of grpc-js: the number of the status, the message without its name. */
-async function asGrpc<T>(call: Promise<T>): Promise<T> {
+async function asGrpc<T>(call: Promise<T>, logger: Logger): Promise<T> {
   try {
     return await call;
   } catch (thrown) {
-    const error = ConnectError.from(thrown, Code.Unavailable);
+    if (toBerthError(thrown).reason === "INTERNAL") {
+      logger.error("a call failed", { err: thrown });
+    }
+    const error = ConnectError.from(toConnectError(thrown), Code.Unavailable);
     // What was cut on this side is a way that is not there, for the node-agent.
     const code = error.code === Code.Canceled ? Code.Unavailable : error.code;
     throw Object.assign(new Error(error.rawMessage, { cause: thrown }), { code });
-  }
-}
-
-interface Written {
-  readonly message: NodeReportRequest;
-  readonly sent: () => void;
-}
-
-/** Messages on their way: the writer holds one back until `sent`, so there is one at most. */
-class Outgoing implements AsyncIterable<NodeReportRequest> {
-  readonly #written: Written[] = [];
-  #wake: () => void = () => undefined;
-  #ended = false;
-
-  write(message: NodeReportRequest, sent: () => void): void {
-    if (this.#ended) return;
-    this.#written.push({ message, sent });
-    this.#wake();
-  }
-
-  end(): void {
-    this.#ended = true;
-    this.#wake();
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<NodeReportRequest> {
-    while (!this.#ended) {
-      const next = this.#written.shift();
-      if (next !== undefined) {
-        yield next.message;
-        // Asked for the next one: the transport has taken this one.
-        next.sent();
-        continue;
-      }
-      const { promise, resolve } = Promise.withResolvers<void>();
-      this.#wake = resolve;
-      await promise;
-    }
   }
 }

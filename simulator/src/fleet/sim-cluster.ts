@@ -1,13 +1,13 @@
-import path from "node:path";
 import { type ClusterAgent, composeClusterAgent } from "@berth/cluster-agent";
 import { type Clock, type Logger, type Part, startAll, stopAll } from "@berth/service-kit";
 import type { LoadPattern } from "../sources/load-pattern.ts";
 import type { MachineProfile } from "../sources/profile.ts";
-import { Wheel } from "../sources/wheel.ts";
+import type { Wheel } from "../sources/wheel.ts";
 import { clusterPorts, type FleetIntervals, nodeIdOf } from "./fleet-plan.ts";
+import type { FleetState } from "./fleet-state.ts";
 import { freePortOr0 } from "./free-port.ts";
-import { nodeTransport } from "./in-memory-client.ts";
 import { LinkGate } from "./link-gate.ts";
+import { nodeDoor } from "./node-door.ts";
 import { SimNode } from "./sim-node.ts";
 
 /** What a {@link SimCluster} is made from. */
@@ -33,6 +33,8 @@ export interface SimClusterOptions {
   readonly caFile: string;
   /** Enrolment token that the nodes show to the cluster-agent. */
   readonly nodeToken: string;
+  readonly fleetState: FleetState;
+  readonly wheel: Wheel;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -53,16 +55,14 @@ export class SimCluster implements Part {
   readonly nodes: readonly SimNode[];
   readonly gate: LinkGate;
   readonly #options: SimClusterOptions;
-  readonly #wheel: Wheel;
   #agent: ClusterAgent | undefined;
   #started: Part[] = [];
 
   constructor(options: SimClusterOptions) {
-    const { clusterId, clock, logger, controlPlaneUrl, host } = options;
+    const { clusterId, controlPlaneUrl, host } = options;
     this.id = clusterId;
     this.name = `cluster ${clusterId}`;
     this.#options = options;
-    this.#wheel = new Wheel({ clock, logger });
     this.gate = new LinkGate({ target: controlPlaneUrl, host });
     this.nodes = Array.from({ length: options.nodes }, (_none, node) => this.#node(node));
   }
@@ -91,7 +91,6 @@ export class SimCluster implements Part {
     await startAll(others, logger);
     this.#started.push(...others);
     await this.#startNodes(agent);
-    await this.#begin(this.#wheel);
     for (const part of link) await this.#begin(part);
   }
 
@@ -163,23 +162,21 @@ export class SimCluster implements Part {
   }
 
   async #startNodes(agent: ClusterAgent): Promise<void> {
-    const { logger } = this.#options;
-    const transport = nodeTransport({ routes: agent.nodeRoutes, logger });
+    const door = nodeDoor(agent.nodeRoutes);
     const waiting = this.nodes.values();
     const startOneByOne = async () => {
-      for (const node of waiting) await node.start(transport);
+      for (const node of waiting) await node.start(door);
     };
     await Promise.all(Array.from({ length: STARTS_AT_ONCE }, startOneByOne));
   }
 
   #node(node: number): SimNode {
     const { clusterId, nodes, nodeToken, gpusPerNode, machine, intervals, phase } = this.#options;
-    const { pattern, seed, bornMs, clock, logger, dataDir } = this.#options;
+    const { pattern, seed, bornMs, clock, logger, wheel, fleetState } = this.#options;
     const nodeId = nodeIdOf(clusterId, node);
     const spreadMs = Math.min(SPREAD_MS, intervals.gpuMs);
     return new SimNode({
-      ...{ nodeId, machine, pattern, seed, bornMs, clock, wheel: this.#wheel },
-      dataDir: path.join(dataDir, "nodes", `node-${node}`),
+      ...{ nodeId, machine, pattern, seed, bornMs, clock, wheel, fleetState },
       logger: logger.child({ node: nodeId }),
       enrolmentToken: nodeToken,
       gpuCount: gpusPerNode,

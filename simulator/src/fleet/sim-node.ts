@@ -8,21 +8,23 @@ import {
   startAll,
   stopAll,
 } from "@berth/service-kit";
-import { Code, type Transport } from "@connectrpc/connect";
+import { Code } from "@connectrpc/connect";
 import type { LoadPattern } from "../sources/load-pattern.ts";
-import { digestOf, seedOf } from "../sources/mixed-hash.ts";
+import { digestOf, idSeedOf, seedOf } from "../sources/mixed-hash.ts";
 import { type NodeGpu, nodeGpus } from "../sources/node-gpus.ts";
 import type { MachineProfile } from "../sources/profile.ts";
 import { SimGpuSource } from "../sources/sim-gpu-source.ts";
 import { SimHostSource } from "../sources/sim-host-source.ts";
 import { FALLEN_OFF_BUS, SimKernelLog } from "../sources/sim-kernel-log.ts";
 import type { Wheel } from "../sources/wheel.ts";
+import { type FleetState, nodeIncarnation, nodeKey } from "./fleet-state.ts";
 import { inMemoryClient } from "./in-memory-client.ts";
+import type { NodeDoor } from "./node-door.ts";
 
 /** What a {@link SimNode} is made from. */
 export interface SimNodeOptions {
   readonly nodeId: string;
-  readonly dataDir: string;
+  readonly fleetState: FleetState;
   /** Enrolment token of the cluster-agent. */
   readonly enrolmentToken: string;
   readonly machine: MachineProfile;
@@ -54,8 +56,10 @@ export class SimNode {
   readonly id: string;
   readonly #options: SimNodeOptions;
   readonly #key: string;
+  readonly #seed: number;
   readonly #gpus: readonly NodeGpu[];
-  #transport: Transport | undefined;
+  #door: NodeDoor | undefined;
+  #boots = 0;
   #boot: Boot | undefined;
   #cut = new AbortController();
   #isCut = false;
@@ -66,7 +70,8 @@ export class SimNode {
     this.id = options.nodeId;
     this.#options = options;
     this.#key = `${options.seed}/${options.nodeId}`;
-    this.#gpus = nodeGpus(options.machine.gpus, options.gpuCount, this.#key);
+    this.#seed = seedOf(this.#key);
+    this.#gpus = nodeGpus(options.machine.gpus, options.gpuCount, idSeedOf(`ids/${this.#key}`));
   }
 
   /** Number of GPUs. */
@@ -80,8 +85,8 @@ export class SimNode {
   }
 
   /** Boots the machine; resolves when its agent has registered, or after 10 s. */
-  async start(transport: Transport): Promise<void> {
-    this.#transport = transport;
+  async start(door: NodeDoor): Promise<void> {
+    this.#door = door;
     await this.#up();
     const late = Promise.withResolvers<void>();
     const timer = setTimeout(late.resolve, REGISTRATION_LIMIT_MS);
@@ -115,9 +120,12 @@ export class SimNode {
     this.#boot?.gpu.setHung(hung);
   }
 
-  /** Lets a GPU fall off its bus. */
-  failGpu(slot: number): void {
-    this.xid(slot, FALLEN_OFF_BUS);
+  /**
+   * Lets a GPU fall off its bus. With `logged` the kernel log says so (XID 79), which counts for the rest of
+   * the boot: a GPU that is to come back within it is lost without a word.
+   */
+  failGpu(slot: number, { logged }: { readonly logged: boolean }): void {
+    if (logged) this.xid(slot, FALLEN_OFF_BUS);
     this.#boot?.gpu.fail(slot);
   }
 
@@ -140,15 +148,14 @@ export class SimNode {
   }
 
   #compose(): Boot {
-    const { nodeId, dataDir, enrolmentToken, machine, clock, logger, wheel } = this.#options;
+    const { nodeId, fleetState, enrolmentToken, machine, clock, logger, wheel } = this.#options;
     const { pattern, phaseMs, bornMs } = this.#options;
-    const seed = seedOf(this.#key);
-    const about = { pattern, seed, clock, wheel, phaseMs, bornMs };
+    const about = { pattern, seed: this.#seed, clock, wheel, phaseMs, bornMs };
     const gpu = new SimGpuSource({ ...about, recorded: machine.gpus, gpus: this.#gpus });
     const host = new SimHostSource({ ...about, hostname: nodeId, host: machine.host });
     const kernelLog = new SimKernelLog(clock);
     const config = {
-      dataDir,
+      dataDir: "",
       // Never dialled: `dial` below takes its place.
       clusterAgentUrl: "http://127.0.0.1:32001",
       enrolmentToken,
@@ -156,25 +163,38 @@ export class SimNode {
       nodeId,
       nvidiaSmi: "",
       kernelLog: "",
+      // 10,000 nodes have no ports of their own; their cluster-agents tell of them.
+      metricsPort: 0,
+      metricsHost: "",
+      allowedHosts: [],
+      allowedOrigins: [],
     };
     const identity = { machineId: digestOf(this.#key), bootId: randomUUID() };
+    this.#boots += 1;
+    const kept = {
+      incarnation: nodeIncarnation(fleetState, this.#boots),
+      key: nodeKey(fleetState, nodeId),
+    };
     const parts = composeNodeAgent(config, logger, {
       clock,
       gpu,
       host,
       kernelLog,
       identity,
+      kept,
       dial: (own) => this.#dial(own),
     });
     return { parts, gpu, kernelLog };
   }
 
   async #dial(own: DialCredentials): Promise<NodeServiceClient> {
-    if (this.#isCut || this.#transport === undefined) {
+    if (this.#isCut || this.#door === undefined) {
       const error = new BerthError("UNAVAILABLE", "the node is cut off by a fault");
       throw Object.assign(error, { code: Code.Unavailable });
     }
-    return inMemoryClient(this.#transport, own, {
+    return inMemoryClient(this.#door, {
+      own,
+      logger: this.#options.logger,
       cut: this.#cut.signal,
       onRegistered: () => {
         this.#isRegistered = true;

@@ -23,7 +23,21 @@ export function digestOf(text: string): string {
   return createHash("sha256").update(text).digest("hex").slice(0, 32);
 }
 
-/** A UUID's five groups, made of a text. */
-export function uuidOf(text: string): string {
-  return digestOf(text).replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+/** What the ids of one owner are drawn from: 128 bits of a text that nobody else has. */
+export type IdSeed = readonly [number, number, number, number];
+
+/** The {@link IdSeed} of a text. */
+export function idSeedOf(text: string): IdSeed {
+  const digest = createHash("sha256").update(text).digest();
+  const word = (at: number) => digest.readUInt32BE(4 * at);
+  return [word(0), word(1), word(2), word(3)];
+}
+
+/** A UUID's five groups of a seed and a number, without another digest for each. */
+export function uuidOf(seed: IdSeed, number: number): string {
+  const word = (at: 0 | 1 | 2 | 3) => {
+    return mixedHash(seed[at], number).toString(16).padStart(8, "0");
+  };
+  const [b, c] = [word(1), word(2)];
+  return `${word(0)}-${b.slice(0, 4)}-${b.slice(4)}-${c.slice(0, 4)}-${c.slice(4)}${word(3)}`;
 }

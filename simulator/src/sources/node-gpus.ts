@@ -1,16 +1,17 @@
 import type { RecordedGpus } from "@berth/node-agent";
 import {
   type GpuDetails,
-  GpuDetailsSchema,
   type GpuInfo,
-  GpuInfoSchema,
   type GpuSample,
   type GpuTopology,
   GpuTopologySchema,
   Quality,
 } from "@berth/proto";
-import { clone, create } from "@bufbuild/protobuf";
-import { uuidOf } from "./mixed-hash.ts";
+import { create } from "@bufbuild/protobuf";
+import { type IdSeed, uuidOf } from "./mixed-hash.ts";
+
+/** Numbers that the ids of one GPU and its MIG parts are drawn by. */
+const UUIDS_PER_GPU = 64;
 
 /** One GPU of a simulated node. */
 export interface NodeGpu {
@@ -23,50 +24,57 @@ export interface NodeGpu {
 
 /**
  * The GPUs of one node: `count` of the recorded ones, from the first again when there are fewer, with ids
- * that are made of `key` and stay the same over restarts.
+ * that are made of `seed`, a seed of the node's own, and stay the same over restarts. What they do not
+ * differ in is shared between nodes.
  */
-export function nodeGpus(recorded: RecordedGpus, count: number, key: string): NodeGpu[] {
+export function nodeGpus(recorded: RecordedGpus, count: number, seed: IdSeed): NodeGpu[] {
   const { inventory, samples } = recorded;
   return Array.from({ length: inventory.gpus.length === 0 ? 0 : count }, (_none, slot) => {
     const from = slot % inventory.gpus.length;
     const [model, sample] = [inventory.gpus[from], samples[from]];
     if (model === undefined || sample === undefined) throw new Error("the recording has no GPU");
-    return nodeGpu({ model, sample, slot, round: Math.floor(slot / inventory.gpus.length) }, key);
+    return nodeGpu({ model, sample, slot, round: Math.floor(slot / inventory.gpus.length) }, seed);
   });
 }
 
 function nodeGpu(
   from: { model: GpuInfo; sample: GpuSample; slot: number; round: number },
-  key: string,
+  seed: IdSeed,
 ): NodeGpu {
   const { model, sample, slot, round } = from;
-  const info = clone(GpuInfoSchema, model);
-  info.uuid = `GPU-${uuidOf(`${key}/gpu/${slot}`)}`;
-  info.driverIndex = slot;
-  info.minorNumber = slot;
+  const uuid = `GPU-${uuidOf(seed, slot * UUIDS_PER_GPU)}`;
   // Behind the last recorded GPU the addresses begin anew in the next PCI domain.
-  info.pciBusId = info.pciBusId.replace(/^[0-9A-Fa-f]+/, () => hex(round, 8));
+  const pciBusId =
+    round === 0 ? model.pciBusId : model.pciBusId.replace(/^[0-9A-Fa-f]+/, () => hex(round, 8));
   const ids = new Map<string, string>();
-  for (const part of info.migDevices) {
-    const own = `MIG-${uuidOf(`${key}/gpu/${slot}/mig/${part.index}`)}`;
+  const migDevices = model.migDevices.map((part) => {
+    const own = `MIG-${uuidOf(seed, slot * UUIDS_PER_GPU + 1 + part.index)}`;
     ids.set(part.uuid, own);
-    part.uuid = own;
-  }
+    return { ...part, uuid: own };
+  });
+  const info: GpuInfo = {
+    ...model,
+    uuid,
+    driverIndex: slot,
+    minorNumber: slot,
+    pciBusId,
+    migDevices,
+  };
   const { details, ...recorded } = sample;
-  return { info, recorded, details: detailsFor(details, ids) };
+  return { info, recorded, details: details && detailsFor(details, ids) };
 }
 
-function detailsFor(
-  details: GpuDetails | undefined,
-  ids: ReadonlyMap<string, string>,
-): GpuDetails | undefined {
-  if (details === undefined) return undefined;
-  const own = clone(GpuDetailsSchema, details);
-  own.quality = Quality.SIMULATED;
-  // The recorded programs run on the machine that was recorded.
-  own.processes = [];
-  for (const part of own.migDevices) part.uuid = ids.get(part.uuid) ?? part.uuid;
-  return own;
+function detailsFor(details: GpuDetails, ids: ReadonlyMap<string, string>): GpuDetails {
+  return {
+    ...details,
+    quality: Quality.SIMULATED,
+    // The recorded programs run on the machine that was recorded.
+    processes: [],
+    migDevices: details.migDevices.map((part) => ({
+      ...part,
+      uuid: ids.get(part.uuid) ?? part.uuid,
+    })),
+  };
 }
 
 /**

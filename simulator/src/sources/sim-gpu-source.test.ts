@@ -2,6 +2,7 @@ import { Quality } from "@berth/proto";
 import { silentLogger } from "@berth/service-kit";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type LOAD_PATTERNS, loadAt } from "./load-pattern.ts";
+import { idSeedOf } from "./mixed-hash.ts";
 import { nodeGpus } from "./node-gpus.ts";
 import { loadMachine, type MachineName } from "./profile.ts";
 import { SimGpuSource } from "./sim-gpu-source.ts";
@@ -23,7 +24,7 @@ async function source(seed: number, name: MachineName = "h100", count = 8) {
   const machine = await loadMachine(name);
   const made = new SimGpuSource({
     recorded: machine.gpus,
-    gpus: nodeGpus(machine.gpus, count, "1/n"),
+    gpus: nodeGpus(machine.gpus, count, idSeedOf("1/n")),
     pattern: "waves",
     ...{ seed, clock, wheel, phaseMs: 0, bornMs: 0 },
   });
@@ -101,13 +102,13 @@ describe("inventory", () => {
   it("has ids of its own per node and slot, also of MIG parts, the same over restarts", async () => {
     const { gpus: recorded } = await loadMachine("a100-mig");
     const ids = (key: string) =>
-      nodeGpus(recorded, 9, key).flatMap(({ info }) => [
+      nodeGpus(recorded, 9, idSeedOf(key)).flatMap(({ info }) => [
         info.uuid,
         ...info.migDevices.map(({ uuid }) => uuid),
       ]);
     expect(new Set([...ids("a"), ...ids("b")]).size).toBe(2 * ids("a").length);
     expect(ids("a")).toEqual(ids("a"));
-    const addresses = nodeGpus(recorded, 9, "a").map(({ info }) => info.pciBusId);
+    const addresses = nodeGpus(recorded, 9, idSeedOf("a")).map(({ info }) => info.pciBusId);
     expect(new Set(addresses).size).toBe(9);
   });
 

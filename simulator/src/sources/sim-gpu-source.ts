@@ -1,4 +1,10 @@
-import type { GpuEvent, GpuInventory, GpuSource, RecordedGpus } from "@berth/node-agent";
+import type {
+  GpuActivity,
+  GpuEvent,
+  GpuInventory,
+  GpuSource,
+  RecordedGpus,
+} from "@berth/node-agent";
 import { type GpuSample, GpuSampleSchema, Quality } from "@berth/proto";
 import type { Clock } from "@berth/service-kit";
 import { create } from "@bufbuild/protobuf";
@@ -74,6 +80,16 @@ export class SimGpuSource implements GpuSource {
     const { clock } = this.#options;
     const ageMs = Math.max(0, Math.round(clock.nowMs() - this.#sampledAtMs));
     return this.#present().map((gpu) => this.#sample(gpu, ageMs));
+  }
+
+  activity(): GpuActivity {
+    const { driverHung } = this.#inventory;
+    return {
+      child: driverHung ? "hung" : "running",
+      childStarts: 1,
+      wantedIntervalMs: this.#intervalMs,
+      intervalMs: this.#intervalMs,
+    };
   }
 
   setIntervalMs(intervalMs: number): void {
