@@ -41,7 +41,8 @@ const FLOORS = {
     ["placement"],
     ["allocation"],
     ["org"],
-    ["policies", "fleet"],
+    ["policies", "metrics"],
+    ["fleet"],
   ],
   "cluster-agent": [
     ["main", "index"],

@@ -1,4 +1,5 @@
 import { allocationBench } from "./allocation.ts";
+import { clusterQueryBench } from "./cluster-query.ts";
 import { fleetDecisionsBench } from "./fleet-decisions.ts";
 import { footprintBench } from "./footprint.ts";
 import { headOfLineBench } from "./head-of-line.ts";
@@ -17,6 +18,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   footprint: footprintBench,
   allocation: allocationBench,
   "fleet-decisions": fleetDecisionsBench,
+  "cluster-query": clusterQueryBench,
   "head-of-line": headOfLineBench,
   links: linksBench,
   sockets: socketsBench,

@@ -57,6 +57,19 @@ describe("ScrapeRegistry", () => {
     expect(text).not.toContain("bad");
   });
 
+  it("tells no value of a family without labels that has none", async () => {
+    const scraped = registry();
+    const values: { value: number }[] = [];
+    for (const type of ["gauge", "counter"] as const) {
+      scraped.add({ name: `berth_unread_${type}`, help: "Unread.", type, observe: () => values });
+    }
+    expect(await scraped.text()).not.toMatch(/^berth_unread/m);
+    values.push({ value: 2 });
+    expect(await scraped.text()).toMatch(/^berth_unread_gauge 2$/m);
+    values.pop();
+    expect(await scraped.text()).not.toMatch(/^berth_unread/m);
+  });
+
   it("escapes label values and refuses a name twice", async () => {
     const scraped = registry();
     const family = {

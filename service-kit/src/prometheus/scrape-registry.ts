@@ -91,12 +91,14 @@ export class ScrapeRegistry {
 
   #add({ name, help, type, labels = [], observe }: MetricFamily): void {
     const own = { name, help, labelNames: [...labels], registers: [this.#registry] };
+    // `reset` leaves a 0 in a family without labels, which nobody has observed: it is removed.
     const finite = () => [...observe()].filter(({ value }) => Number.isFinite(value));
     if (type === "gauge") {
       new Gauge({
         ...own,
         collect() {
           this.reset();
+          if (labels.length === 0) this.remove();
           for (const { value, labels: of = {} } of finite()) this.set({ ...of }, value);
         },
       });
@@ -106,6 +108,7 @@ export class ScrapeRegistry {
       ...own,
       collect() {
         this.reset();
+        if (labels.length === 0) this.remove();
         for (const { value, labels: of = {} } of finite()) this.inc({ ...of }, value);
       },
     });
