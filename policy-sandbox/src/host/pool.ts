@@ -4,6 +4,7 @@ import { NotBegun, type PoolParts, type PoolWorker, type Refusal, type Task } fr
 import { readUsageNow } from "./process-usage.ts";
 import type { SnapshotStore } from "./snapshot.ts";
 import { pyodideDir, xzScript } from "./spawn-worker.ts";
+import { StartFailures } from "./start-failures.ts";
 import { Turns, type Waiting } from "./turns.ts";
 import { WorkerProcess } from "./worker-process.ts";
 
@@ -22,8 +23,6 @@ interface Queued extends Waiting {
 
 /** Workers that may die under a task before they have taken it; the last one's end is told. */
 const MAX_TRIES = 3;
-const BACKOFF_MIN_MS = 250;
-const BACKOFF_MAX_MS = 30_000;
 
 /** Worker processes and who waits for them. Nothing in here waits without an end. */
 export class Pool {
@@ -35,7 +34,7 @@ export class Pool {
   readonly #turns: Turns<Queued>;
   #uses = 0;
   #starting = 0;
-  #failures = 0;
+  readonly #failures = new StartFailures();
   #retryTimer: NodeJS.Timeout | null = null;
   #spareWaiters: PromiseWithResolvers<void>[] = [];
   #closed = false;
@@ -48,7 +47,7 @@ export class Pool {
     this.#newRecord = parts.newRecord;
   }
 
-  /** Resolves when an idle worker exists; rejects when the next attempt to start one fails. */
+  /** Resolves when an idle worker exists; rejects when those who wait for one are told that none can be had. */
   async warm(): Promise<void> {
     if (this.#closed) throw new Error("the sandbox is closed");
     if (this.#hasIdleSpare()) return;
@@ -197,26 +196,23 @@ export class Pool {
 
   async #startWorker(): Promise<void> {
     const startedAt = performance.now();
-    let worker: WorkerProcess | null = null;
-    try {
-      const snapshotFile = await this.#snapshot.ensure();
-      if (this.#closed) return;
-      const config = { pyodideDir: pyodideDir(), xzScript: xzScript(), snapshotFile };
-      worker = new WorkerProcess({ mode: "serve", ...config });
-      const entry = this.#adopt(worker);
-      await worker.ready;
-      entry.state = "idle";
-      this.#failures = 0;
-      const startMs = Math.round(performance.now() - startedAt);
-      this.#onEvent({ kind: "worker_started", pid: worker.pid, startMs });
-    } catch (error) {
-      if (worker !== null) this.#snapshot.invalidate();
-      this.#noteFailure(error);
-    } finally {
-      this.#starting -= 1;
-    }
+    const started = await this.#start().catch((error: unknown) => ({ error }));
+    this.#starting -= 1;
+    if ("error" in started) this.#noteFailure(started.error);
+    else this.#noteStart(started.pid, Math.round(performance.now() - startedAt));
     if (this.#hasIdleSpare()) this.#settleSpareWaiters(null);
     this.#dispatch();
+  }
+
+  async #start(): Promise<WorkerProcess> {
+    const snapshotFile = await this.#snapshot.ensure();
+    if (this.#closed) throw new Error("the sandbox is closed");
+    const config = { pyodideDir: pyodideDir(), xzScript: xzScript(), snapshotFile };
+    const worker = new WorkerProcess({ mode: "serve", ...config });
+    const entry = this.#adopt(worker);
+    await worker.ready;
+    entry.state = "idle";
+    return worker;
   }
 
   #adopt(worker: WorkerProcess): Entry {
@@ -247,35 +243,41 @@ export class Pool {
     this.#dispatch();
   }
 
+  #noteStart(pid: number, startMs: number): void {
+    this.#failures.clear();
+    if (this.#retryTimer !== null) clearTimeout(this.#retryTimer);
+    this.#retryTimer = null;
+    this.#onEvent({ kind: "worker_started", pid, startMs });
+  }
+
   #noteFailure(error: unknown): void {
     if (this.#closed) return;
-    const message = error instanceof Error ? error.message : "unknown failure";
-    this.#onEvent({ kind: "worker_failed_to_start", message });
-    this.#settleSpareWaiters(new Error(`no policy worker can be started: ${message}`));
-    const backoffMs = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** this.#failures);
-    this.#failures += 1;
-    this.#retryTimer ??= setTimeout(
-      () => {
-        this.#retryTimer = null;
-        this.#startWorkers();
-      },
-      backoffMs * (0.5 + Math.random() / 2),
-    );
+    const reason = error instanceof Error ? error.message : "unknown failure";
+    this.#onEvent({ kind: "worker_failed_to_start", message: reason });
+    const { backoffMs, suspectsImage, givesUp } = this.#failures.note(error);
+    if (suspectsImage) this.#snapshot.invalidate();
+    if (backoffMs > 0) this.#retryIn(backoffMs * (0.5 + Math.random() / 2));
+    if (!givesUp || this.#starting > 0 || this.#hasIdleSpare()) return;
+    const message = `no policy worker can be started: ${reason}`;
+    this.#settleSpareWaiters(new Error(message));
     // Whoever has a live worker goes on waiting for that one; the others are told.
     const served = new Set(
       this.#living()
         .filter(isBound)
         .map((entry) => entry.tenant),
     );
-    this.#turns.refuse(({ tenant, queuedAt }) => {
-      if (served.has(tenant)) return null;
-      const queuedMs = performance.now() - queuedAt;
-      return {
-        kind: "no_worker",
-        message: `no policy worker can be started: ${message}`,
-        queuedMs,
-      };
-    });
+    this.#turns.refuse(({ tenant, queuedAt }) =>
+      served.has(tenant)
+        ? null
+        : { kind: "no_worker", message, queuedMs: performance.now() - queuedAt },
+    );
+  }
+
+  #retryIn(waitMs: number): void {
+    this.#retryTimer ??= setTimeout(() => {
+      this.#retryTimer = null;
+      this.#startWorkers();
+    }, waitMs);
   }
 
   #hasIdleSpare(): boolean {

@@ -3,6 +3,7 @@ import { BELL, SHORT_RUN_MS, WATCHDOG_SLACK_MS, type WorkerConfig } from "../pro
 import { type EndCause, endOf, type Job, type JobReply } from "./job.ts";
 import { type ProcessUsage, readUsage } from "./process-usage.ts";
 import { type SpawnedWorker, spawnWorker } from "./spawn-worker.ts";
+import { WorkerEnded } from "./worker-ended.ts";
 import { parseWorkerMessage, type WorkerMessage } from "./worker-messages.ts";
 
 /** What a worker says of a run. */
@@ -78,7 +79,10 @@ export class WorkerProcess {
     return this.#end?.message ?? "";
   }
 
-  /** Settles when the worker is ready (a builder: with the sections of its snapshot) or cannot start. */
+  /**
+   * Settles when the worker is ready (a builder: with the sections of its snapshot); rejects with `WorkerEnded`
+   * when it cannot start.
+   */
   get ready(): Promise<Frame["sections"]> {
     return this.#ready.promise;
   }
@@ -261,12 +265,12 @@ export class WorkerProcess {
     this.#gone = true;
     if (this.#startTimer !== null) clearTimeout(this.#startTimer);
     this.#startTimer = null;
+    const outside = this.#end === null ? signal : null;
     const end = this.#end ?? endOf(code, signal, this.#stderr);
     this.#end = end;
     this.#ready.promise.catch(() => undefined);
-    this.#ready.reject(
-      new Error(`${end.message}${this.#stderr === "" ? "" : `: ${this.#stderr}`}`),
-    );
+    const message = `${end.message}${this.#stderr === "" ? "" : `: ${this.#stderr}`}`;
+    this.#ready.reject(new WorkerEnded({ ...end, message }, outside));
     this.#settle(this.#endedReply(this.#running));
     this.#whenGone.resolve();
   }
