@@ -72,7 +72,8 @@ async function openAgent(
   logger: Logger,
   { identity, dial }: NodeAgentReplacements,
 ): Promise<OpenedAgent> {
-  const state = await countStart(config.dataDir, logger);
+  const instanceId = randomUUID();
+  const state = await countStart(config.dataDir, { instanceId, logger });
   const { dataDir: directory, clusterAgentUrl: url, enrolmentToken, caFile } = config;
   const own = await openAgentIdentity({
     directory,
@@ -87,7 +88,8 @@ async function openAgent(
     incarnation: state.incarnation,
     identity: identity ?? (await readIdentity(state.fallbackMachineId)),
     agentVersion: AGENT_VERSION,
-    instanceId: randomUUID(),
+    instanceId,
+    formerInstanceIds: state.formerInstanceIds,
     keySha256,
   };
   const dialOwn = async (signal: AbortSignal) => {

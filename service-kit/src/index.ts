@@ -152,6 +152,7 @@ export {
 } from "./query/query-runner.ts";
 export { applyUpdate } from "./query/update.ts";
 export { Serial } from "./serial.ts";
+export { StallGuard } from "./stall-guard.ts";
 export { allPages } from "./store/all-pages.ts";
 export type {
   ApplyOutcome,

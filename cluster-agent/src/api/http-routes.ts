@@ -36,7 +36,7 @@ export function addHttpRoutes(server: HttpServer, options: HttpRoutesOptions): v
   for (const prefix of CONTROLLER_PREFIXES) addControllerRoutes(server, prefix, options);
   addMetricsRoutes(server, options);
   addHealthRoutes(server, options);
-  addNodeRoutes(server, options.nodes);
+  addNodeRoutes(server, options);
   addTokenRoutes(server, { enrolment: options.enrolment, subjectField: "node_id" });
 }
 

@@ -8,6 +8,7 @@ export const FINGERPRINT_LIMITS = { gpus: 64, disks: 256, networkInterfaces: 256
 const NODE_ID = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
 const TOKEN = /^[!-~]{1,128}$/;
 const MAX_TEXT = 256;
+const MAX_FORMER_INSTANCES = 256;
 const MAX_MIB = 2 ** 42;
 const MAX_CORES = 65_536;
 const MAX_SPEED_MBPS = 10_000_000;
@@ -19,6 +20,8 @@ export interface CheckedRegistration {
   readonly incarnation: number;
   /** UUID of the agent's process. */
   readonly agentInstanceId: string;
+  /** Those of the starts of its state directory before it, oldest first; empty where it tells none. */
+  readonly formerInstanceIds: readonly string[];
   readonly inventory: NodeInventory;
   readonly agentVersion: string;
 }
@@ -33,6 +36,7 @@ export function checkRegistration(request: NodeRegisterRequest): CheckedRegistra
     nodeId: request.nodeId,
     incarnation: whole("node_incarnation", request.nodeIncarnation, 0, Number.MAX_SAFE_INTEGER),
     agentInstanceId: token("agent_instance_id", request.agentInstanceId),
+    formerInstanceIds: checkFormerInstances(request.formerInstanceIds),
     inventory: checkFingerprint(request.fingerprint),
     agentVersion: text("agent_version", request.agentVersion),
   };
@@ -64,6 +68,12 @@ export function checkFingerprint(fingerprint: Fingerprint | undefined): NodeInve
     gpus: checkGpus(fingerprint.gpus),
     gpuError: fingerprint.gpuError.slice(0, MAX_TEXT),
   };
+}
+
+function checkFormerInstances(ids: readonly string[]): readonly string[] {
+  const field = "former_instance_ids";
+  atMost(field, ids, MAX_FORMER_INSTANCES);
+  return ids.map((id, index) => token(`${field}.${index}`, id));
 }
 
 function checkDisks({ disks }: Fingerprint): DiskInventory[] {

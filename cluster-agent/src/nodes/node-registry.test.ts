@@ -257,6 +257,31 @@ describe("NodeRegistry and duplicates", () => {
     await registered(nodes, fresh);
   });
 
+  it("keeps the pick over a reboot of both, whoever comes first, and over its own restarts", async () => {
+    const { nodes, clock, store } = await twoAgents();
+    await nodes.pick("node-a", { instanceId: "instance-a" });
+    const start = (agentInstanceId: string, bootId: string, formerInstanceIds: string[]) =>
+      registerRequest({
+        ...{ agentInstanceId, formerInstanceIds, nodeIncarnation: 7n },
+        fingerprint: fingerprint({ bootId }),
+      });
+    const copyAgain = start("instance-d", "boot-4", ["instance-a", "instance-b"]);
+    const originalAgain = start("instance-c", "boot-3", ["instance-a"]);
+    clock.advance(60_000);
+    expect(await registering(nodes, copyAgain)).toMatchObject({ reason: "ALREADY_EXISTS" });
+    await registered(nodes, originalAgain);
+    const { nodes: again, clock: later } = await testRegistry(store);
+    later.advance(60_000);
+    const copyLater = start("instance-f", "boot-6", ["instance-d"]);
+    expect(await registering(again, copyLater)).toMatchObject({ reason: "ALREADY_EXISTS" });
+    await registered(again, start("instance-e", "boot-5", ["instance-c"]));
+    // A state directory that nobody knows may be the refused one's: an operator picks anew.
+    later.advance(60_000);
+    const stranger = start("instance-g", "boot-7", []);
+    expect(await registering(again, stranger)).toMatchObject({ reason: "ALREADY_EXISTS" });
+    expect(again.duplicates("node-a")).toMatchObject({ state: "duplicate" });
+  });
+
   it("has nothing to show of unknown nodes, and no pick for them", async () => {
     const { nodes } = await testRegistry();
     expect(nodes.duplicates("nobody")).toBeUndefined();
@@ -264,47 +289,5 @@ describe("NodeRegistry and duplicates", () => {
     await registered(nodes, original);
     expect(nodes.duplicates("node-a")).toEqual({ state: "clear", candidates: [] });
     await expect(nodes.pick("node-a", { bootId: "b" })).rejects.toThrow("no duplicates");
-  });
-});
-
-describe("events of NodeRegistry", () => {
-  const kinds = (events: readonly { kind: string }[]) => events.map((event) => event.kind);
-
-  it("tell that a node joined, fell silent, came back and rebooted, each once", async () => {
-    const { nodes, clock, events } = await testRegistry();
-    const registration = await registered(nodes, registerRequest());
-    await registered(nodes, registerRequest());
-    clock.advance(15_001);
-    nodes.sweep();
-    nodes.sweep();
-    const rebooted = fingerprint({ bootId: "boot-2" });
-    const later = { nodeIncarnation: 2n, agentInstanceId: "b", fingerprint: rebooted };
-    await nodes.report(registration, { gpus: [] });
-    expect(kinds(events)).toEqual(["node_joined", "node_telemetry_lost"]);
-    await registered(nodes, registerRequest(later));
-    expect(kinds(events).slice(2)).toEqual(["node_back", "node_rebooted"]);
-    expect(events.every((event) => event.key === "node/node-a")).toBe(true);
-    expect(events.at(-1)?.facts).toEqual({ bootId: "boot-2", formerBootId: "boot-1" });
-  });
-
-  it("do not tell again of nodes that were known at the start", async () => {
-    const { nodes, store } = await testRegistry();
-    await registered(nodes, registerRequest());
-    const { nodes: again, events } = await testRegistry(store);
-    await registered(again, registerRequest());
-    expect(events).toEqual([]);
-  });
-
-  it("tell a refusal once, until the node was let in", async () => {
-    const { nodes, events } = await testRegistry();
-    await registered(nodes, registerRequest());
-    const foreign = registerRequest({ fingerprint: fingerprint({ machineId: "machine-b" }) });
-    await registering(nodes, foreign);
-    await registering(nodes, foreign);
-    expect(kinds(events)).toEqual(["node_joined", "node_refused"]);
-    expect(events[1]?.facts).toMatchObject({ reason: "ALREADY_EXISTS" });
-    await registered(nodes, registerRequest());
-    await registering(nodes, foreign);
-    expect(kinds(events)).toEqual(["node_joined", "node_refused", "node_refused"]);
   });
 });

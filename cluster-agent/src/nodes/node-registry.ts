@@ -1,32 +1,22 @@
 import {
   BerthError,
-  type Clock,
-  type DuplicateRules,
   type DuplicatesView,
-  DuplicateWatch,
-  type KeyedDocuments,
-  type Logger,
+  type DuplicateWatch,
   type PickRequest,
   Serial,
-  type Standing,
 } from "@berth/service-kit";
 import type { CheckedRegistration } from "./check-fingerprint.ts";
 import type { NodeInventory } from "./inventory.ts";
 import { type Liveness, livenessOf } from "./liveness.ts";
-import { NodeNews, type OnNodeEvent } from "./node-events.ts";
-import {
-  askingInstance,
-  changedRecord,
-  hasRebooted,
-  lastHolders,
-  registeredRecord,
-} from "./node-record.ts";
+import type { NodeNews } from "./node-events.ts";
+import { askingInstance, changedRecord, hasRebooted, registeredRecord } from "./node-record.ts";
 import {
   duplicateRefusal,
   placeRefusal,
   type RegisterOutcome,
   type Registration,
 } from "./node-registration.ts";
+import type { NodeRegistryOptions } from "./node-registry-options.ts";
 import { type NodeSpeaker, speakerRefusal } from "./node-speaker.ts";
 import {
   forgetLostGpus,
@@ -41,31 +31,7 @@ import type { NodeRecord, NodeView } from "./node-view.ts";
 import { RegistrationBook } from "./registration-book.ts";
 
 const TWO_AGENTS = "two agents run as this node";
-
-/** What {@link openNodeRegistry} needs. */
-export interface NodeRegistryOptions {
-  readonly records: KeyedDocuments<NodeRecord>;
-  readonly standings: KeyedDocuments<Standing>;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  /** Sampling intervals and the TTL of silence, in ms. */
-  readonly intervals: { readonly gpuMs: number; readonly hostMs: number; readonly ttlMs: number };
-  readonly duplicateRules: DuplicateRules;
-  readonly onEvent: OnNodeEvent;
-}
-
-/** Opens the registry with the nodes that the store knows; their verdicts wait one TTL. */
-export async function openNodeRegistry(options: NodeRegistryOptions): Promise<NodeRegistry> {
-  const { standings, clock, logger, onEvent, duplicateRules: rules } = options;
-  const news = new NodeNews(logger, onEvent);
-  const records = await options.records.load();
-  const watch = new DuplicateWatch({
-    ...{ subject: "node", standings, clock, logger, rules },
-    onDuplicate: (node, candidates) => news.duplicate(node, candidates),
-  });
-  await watch.load(lastHolders(records));
-  return new NodeRegistry(options, { records, watch, news });
-}
+const CONNECTED = "the agent of the node is connected: stop it, or cut it off with ?force=true";
 
 /** The nodes of a cluster: who they are, what they last said, and whether they are still there. */
 export class NodeRegistry {
@@ -109,11 +75,12 @@ export class NodeRegistry {
   }
 
   /**
-   * Takes a node in, durable when it resolves, and ends the node's registration before it. `speaker`:
-   * whom the key of the caller speaks for.
+   * Takes a node in, durable when it resolves, and ends the node's registration before it. `speaking`:
+   * whom the key of the caller speaks for, asked when its turn comes; what it throws is passed on.
    */
-  register(asked: CheckedRegistration, speaker: NodeSpeaker): Promise<RegisterOutcome> {
+  register(asked: CheckedRegistration, speaking: () => NodeSpeaker): Promise<RegisterOutcome> {
     return this.#serial.run(async () => {
+      const speaker = speaking();
       const outcome = await this.#register(asked, speaker);
       if (outcome.kind === "registered") this.#news.admitted(asked.nodeId);
       else this.#news.refused(speaker.id, outcome);
@@ -136,9 +103,14 @@ export class NodeRegistry {
     return this.#watch.isHeld(id);
   }
 
-  /** The key of a node has ended, and with it at once what was registered by it. */
+  /** The key of a node has ended, and at once what was registered by it. */
   keyEnded(id: string): void {
     this.#registrations.end(id, "the key of the node has ended", "UNAUTHENTICATED");
+  }
+
+  /** Another machine has asked to enrol as a node, and was refused. */
+  secondRefused(id: string, why: string): void {
+    this.#news.secondRefused(id, why);
   }
 
   /** The agents that claimed to be one node at the same time; undefined for an unknown node. */
@@ -153,12 +125,35 @@ export class NodeRegistry {
   pick(id: string, request: PickRequest): Promise<void> {
     return this.#serial.run(async () => {
       const node = this.#nodes.get(id);
-      if (node === undefined) throw new BerthError("NOT_FOUND", `no node ${JSON.stringify(id)}`);
+      if (node === undefined) throw unknownNode(id);
       await this.#watch.pick(id, request);
       // Whoever holds the node now may be the one that was not picked.
       this.#registrations.end(id, "an operator has picked the agent of the node");
+      delete node.excusedAtMs;
       node.heardAtMs = this.#options.clock.nowMs() - this.#options.intervals.ttlMs - 1;
       this.#tellVerdict(id, node);
+    });
+  }
+
+  /**
+   * Forgets a node, durably when it resolves; to be repeated when it fails. Throws NOT_FOUND, and PRECONDITION_FAILED
+   * while its agent is connected, unless forced. `forgetKey` ends its key and gives whether it had one.
+   */
+  remove(
+    id: string,
+    { force, forgetKey }: { readonly force: boolean; readonly forgetKey: () => Promise<boolean> },
+  ): Promise<void> {
+    return this.#serial.run(async () => {
+      const connected = this.#registrations.isPresent(id);
+      if (connected && !force) throw new BerthError("PRECONDITION_FAILED", CONNECTED);
+      if (!((await forgetKey()) || this.#nodes.has(id))) throw unknownNode(id);
+      await this.#watch.forget(id);
+      await this.#options.records.remove(id);
+      this.#registrations.end(id, "the node was removed", "UNAUTHENTICATED");
+      this.#nodes.delete(id);
+      this.#version += 1;
+      this.#structureVersion += 1;
+      this.#news.removed(id, { force, connected });
     });
   }
 
@@ -190,16 +185,19 @@ export class NodeRegistry {
     await judged;
   }
 
-  /** Looks for nodes whose verdict has changed by silence; logs them and raises the versions. */
-  sweep(): void {
-    for (const [id, node] of this.#nodes) this.#tellVerdict(id, node);
+  /** Tells whose verdict has changed by silence. `hasStalled`: we could not listen, silence until now counts for nothing. */
+  sweep(hasStalled = false): void {
+    const nowMs = this.#options.clock.nowMs();
+    for (const [id, node] of this.#nodes) {
+      if (hasStalled && node.told !== "telemetry_lost") node.excusedAtMs = nowMs;
+      this.#tellVerdict(id, node);
+    }
   }
 
   /** Every node that has ever registered, in id order, as it is now. */
   views(): NodeView[] {
-    return [...this.#nodes]
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([id, node]) => this.#toView(id, node));
+    const nodes = [...this.#nodes].sort(([a], [b]) => (a < b ? -1 : 1));
+    return nodes.map(([id, node]) => this.#toView(id, node));
   }
 
   /** One node, undefined when no node of that id has ever registered. */
@@ -216,6 +214,7 @@ export class NodeRegistry {
     if (refusal !== undefined) return refusal;
     const verdict = await this.#watch.asks(nodeId, {
       agent: askingInstance(asked, speaker),
+      formerIds: asked.formerInstanceIds,
       isHolderPresent: this.#registrations.isPresent(nodeId),
     });
     if (verdict === "duplicate" && known !== undefined) {
@@ -284,20 +283,18 @@ export class NodeRegistry {
     node.version = this.#version;
   }
 
-  #liveness(id: string, node: NodeState): Liveness {
-    return livenessOf({
-      nowMs: this.#options.clock.nowMs(),
-      startedAtMs: this.#startedAtMs,
-      heardAtMs: node.heardAtMs,
-      ttlMs: this.#options.intervals.ttlMs,
-      duplicate: this.#watch.isDuplicate(id),
-    });
+  #liveness(id: string, { heardAtMs, excusedAtMs }: NodeState): Liveness {
+    const { clock, intervals } = this.#options;
+    const heard = { startedAtMs: this.#startedAtMs, heardAtMs, excusedAtMs };
+    const duplicate = this.#watch.isDuplicate(id);
+    return livenessOf({ ...heard, duplicate, nowMs: clock.nowMs(), ttlMs: intervals.ttlMs });
   }
 
   #toView(id: string, node: NodeState): NodeView {
-    const nowMs = this.#options.clock.nowMs();
-    const { intervals } = this.#options;
-    const moment = { nowMs, startedAtMs: this.#startedAtMs, intervals };
+    const { clock, intervals } = this.#options;
+    const moment = { nowMs: clock.nowMs(), startedAtMs: this.#startedAtMs, intervals };
     return { id, liveness: this.#liveness(id, node), ...shownNode(node, moment) };
   }
 }
+
+const unknownNode = (id: string) => new BerthError("NOT_FOUND", `no node ${JSON.stringify(id)}`);

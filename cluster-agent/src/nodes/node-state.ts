@@ -15,6 +15,8 @@ import {
 export interface NodeState {
   record: NodeRecord;
   heardAtMs?: number;
+  /** Silence before this moment counts for nothing, as we could not listen; absent when we always could. */
+  excusedAtMs?: number;
   host?: Received<HostReading>;
   readonly gpus: Map<string, Received<GpuReading>>;
   /** Verdict that was told last. */

@@ -13,6 +13,7 @@ import {
   openPortSecurity,
   type Part,
   type PortSecurity,
+  StallGuard,
   systemClock,
   unaryPathsOf,
 } from "@berth/service-kit";
@@ -25,7 +26,6 @@ import { type Commands, openCommands } from "../fleet/commands.ts";
 import { FleetAdoption } from "../fleet/fleet-adoption.ts";
 import { type FleetEvents, openFleetEvents } from "../fleet/fleet-events.ts";
 import { type FleetStores, openFleetStores } from "../fleet/fleet-stores.ts";
-import { StallGuard } from "../fleet/stall-guard.ts";
 import { TermStretches } from "../fleet/term-stretches.ts";
 import type { settings } from "../settings.ts";
 

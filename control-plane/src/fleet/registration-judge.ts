@@ -2,7 +2,7 @@ import type { AgentRegisterRequest } from "@berth/proto";
 import type { DuplicateWatch, Principal } from "@berth/service-kit";
 import type { AgentBindings, Descent } from "./agent-bindings.ts";
 import { judgeCredential } from "./check-register.ts";
-import { askingInstance, descendsFromRefused, duplicateRefusal } from "./cluster-duplicates.ts";
+import { askingInstance, duplicateRefusal } from "./cluster-duplicates.ts";
 import type { FleetStores } from "./fleet-stores.ts";
 import type { KnownStore, StoreVerdict } from "./store-verdict.ts";
 
@@ -120,10 +120,8 @@ export class RegistrationJudge {
     const { watch } = this.#deps;
     const { clusterId, agentInstanceId, formerInstanceIds } = request;
     const agent = askingInstance(request, address);
-    const past = [...formerInstanceIds, agentInstanceId];
-    const verdict = descendsFromRefused(watch.view(clusterId), past)
-      ? "refused"
-      : await watch.asks(clusterId, { agent, isHolderPresent });
+    const formerIds = formerInstanceIds;
+    const verdict = await watch.asks(clusterId, { agent, formerIds, isHolderPresent });
     const refusal = duplicateRefusal(clusterId, verdict);
     if (refusal === undefined) return;
     if (verdict === "refused" && this.#toldRefused.get(clusterId) !== agentInstanceId) {

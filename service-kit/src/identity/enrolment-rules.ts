@@ -77,7 +77,7 @@ export function whySecond(
   subject: string,
 ): string | undefined {
   if (identity === asked.identity) return undefined;
-  return `subject_id: ${asked.subjectId} is bound to another ${subject}; choose another id, or remove the ${subject} here first`;
+  return `subject_id: ${asked.subjectId} is bound to another ${subject}; choose another id, or free this one first: berth delete ${subject} ${asked.subjectId}`;
 }
 
 function whyStale(token: StoredToken, now: string): string | undefined {
