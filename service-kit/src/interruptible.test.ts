@@ -2,10 +2,15 @@ import { describe, expect, it } from "vitest";
 import { Interruptible } from "./interruptible.ts";
 
 function endless(): never {
+  let caught = 0;
   for (;;) {
     try {
       for (;;);
-    } catch {}
+    } catch {
+      caught += 1;
+    } finally {
+      caught += 1;
+    }
   }
 }
 
