@@ -9,6 +9,8 @@ export interface SandboxReadiness {
   /** Live workers. */
   readonly workers: number;
   readonly running: number;
+  /** Those of the running that have gone on for so long that they have made room for others. */
+  readonly slow: number;
   readonly queued: number;
 }
 
@@ -30,13 +32,14 @@ export class SandboxHealth {
   }
 
   /** How the sandbox stands. */
-  readiness({ snapshot, workers, running, queued }: SandboxStats): SandboxReadiness {
+  readiness({ snapshot, workers, running, slow, queued }: SandboxStats): SandboxReadiness {
     const failure = snapshot === "ready" ? undefined : this.#failure;
     return {
       snapshot,
       ...(failure === undefined ? {} : { failure }),
       workers: workers.length,
       running,
+      slow,
       queued,
     };
   }

@@ -1,28 +1,23 @@
-import type { SandboxEvent, SandboxStats, WorkerState } from "../sandbox-types.ts";
+import type { SandboxEvent, SandboxStats } from "../sandbox-types.ts";
+import { type Entry, isBound, poolEntry } from "./pool-entry.ts";
 import { chooseWorker, type PoolLimits, wantsWorker } from "./pool-policy.ts";
-import { NotBegun, type PoolParts, type PoolWorker, type Refusal, type Task } from "./pool-task.ts";
+import { NotBegun, type PoolParts, type Refusal, type Task } from "./pool-task.ts";
 import { readUsageNow } from "./process-usage.ts";
 import type { SnapshotStore } from "./snapshot.ts";
 import { pyodideDir, xzScript } from "./spawn-worker.ts";
 import { StartFailures } from "./start-failures.ts";
-import { Turns, type Waiting } from "./turns.ts";
+import { type Turn, Turns, type Waiting } from "./turns.ts";
 import { WorkerProcess } from "./worker-process.ts";
-
-interface Entry extends PoolWorker {
-  readonly process: WorkerProcess;
-  tenant: string | null;
-  state: WorkerState;
-  usedAt: number;
-  evaluations: number;
-}
 
 interface Queued extends Waiting {
   readonly queuedAt: number;
-  readonly start: (entry: Entry) => void;
+  readonly start: (entry: Entry, turn: Turn) => void;
 }
 
 /** Workers that may die under a task before they have taken it; the last one's end is told. */
 const MAX_TRIES = 3;
+/** What goes on for longer makes room for the quick. */
+const SLOW_AFTER_MS = 200;
 
 /** Worker processes and who waits for them. Nothing in here waits without an end. */
 export class Pool {
@@ -80,9 +75,9 @@ export class Pool {
       tenant: task.tenant,
       runsAlone: task.runsAlone ?? (() => false),
       queuedAt,
-      start: (entry) => {
+      start: (entry, turn) => {
         task.signal?.removeEventListener("abort", onAbort);
-        this.#work(entry, () => attempt(entry)).then((outcome) => {
+        this.#work(entry, turn, () => attempt(entry)).then((outcome) => {
           if (outcome !== null) resolve(outcome);
         }, reject);
       },
@@ -109,7 +104,8 @@ export class Pool {
         ...(usage === null ? {} : { rssMiB: Math.round(usage.rssMiB) }),
       };
     });
-    return { workers, running: this.#turns.running, queued: this.#turns.queued };
+    const { running, slow, queued } = this.#turns;
+    return { workers, running, slow, queued };
   }
 
   async close(): Promise<void> {
@@ -131,7 +127,8 @@ export class Pool {
       const choice = chooseWorker(this.#living(), tenant, this.#limits);
       if (choice.kind === "wait") continue;
       if (choice.evict !== null) this.#stop(choice.evict, "another policy needs its place");
-      this.#turns.start(tenant)?.start(this.#occupy(choice.worker, tenant));
+      const started = this.#turns.start(tenant);
+      started?.next.start(this.#occupy(choice.worker, tenant), started.turn);
     }
     this.#startWorkers();
     // A tenant may have more waiting than the one that it just got served.
@@ -161,17 +158,26 @@ export class Pool {
     return entry;
   }
 
-  async #work<T>(entry: Entry, action: () => Promise<T>): Promise<T> {
+  async #work<T>(entry: Entry, turn: Turn, action: () => Promise<T>): Promise<T> {
+    const timer = setTimeout(() => this.#makeRoom(entry, turn), SLOW_AFTER_MS);
     try {
       return await action();
     } finally {
+      clearTimeout(timer);
       entry.evaluations += 1;
-      this.#release(entry);
+      this.#release(entry, turn);
     }
   }
 
-  #release(entry: Entry): void {
-    this.#turns.end(entry.tenant ?? "");
+  #makeRoom(entry: Entry, turn: Turn): void {
+    entry.process.background = true;
+    this.#turns.noteSlow(turn);
+    this.#dispatch();
+  }
+
+  #release(entry: Entry, turn: Turn): void {
+    this.#turns.end(turn);
+    entry.process.background = false;
     if (entry.state === "running") entry.state = entry.process.alive ? "idle" : "stopping";
     this.#dispatch();
   }
@@ -216,18 +222,8 @@ export class Pool {
   }
 
   #adopt(worker: WorkerProcess): Entry {
-    const entry: Entry = {
-      process: worker,
-      tenant: null,
-      state: "starting",
-      usedAt: 0,
-      evaluations: 0,
-      instances: new Set(),
-      residents: this.#newRecord(),
-      run: (job) => worker.run(job),
-      cancel: () => worker.kill("canceled", "the evaluation was canceled"),
-      discard: (reason) => this.#stop(entry, reason),
-    };
+    const residents = this.#newRecord();
+    const entry = poolEntry(worker, residents, (reason) => this.#stop(entry, reason));
     this.#workers.add(entry);
     void worker.exited.then(() => this.#forget(entry));
     return entry;
@@ -292,8 +288,4 @@ export class Pool {
       else waiter.reject(error);
     }
   }
-}
-
-function isBound(entry: Entry): boolean {
-  return entry.tenant !== null && entry.state !== "stopping";
 }

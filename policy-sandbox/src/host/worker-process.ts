@@ -1,6 +1,7 @@
 import { encodeFrame, type Frame, FrameError, FrameReader } from "../protocol/frames.ts";
 import { BELL, SHORT_RUN_MS, WATCHDOG_SLACK_MS, type WorkerConfig } from "../protocol/messages.ts";
 import { type EndCause, endOf, type Job, type JobReply } from "./job.ts";
+import { setBackground } from "./process-priority.ts";
 import { type ProcessUsage, readUsage } from "./process-usage.ts";
 import { type SpawnedWorker, spawnWorker } from "./spawn-worker.ts";
 import { WorkerEnded } from "./worker-ended.ts";
@@ -53,6 +54,7 @@ export class WorkerProcess {
   #exited = false;
   #breakTimer: NodeJS.Timeout | null = null;
   #gone = false;
+  #background = false;
 
   constructor(config: WorkerConfig, startFrameBytes = IDLE_FRAME_BYTES) {
     this.#reader = new FrameReader(startFrameBytes);
@@ -90,6 +92,13 @@ export class WorkerProcess {
   /** Resolves when the process is gone. Never rejects. */
   get exited(): Promise<void> {
     return this.#whenGone.promise;
+  }
+
+  /** While true, whatever else wants the processor goes first. Costs nothing when it is so already. */
+  set background(on: boolean) {
+    if (on === this.#background || !this.alive) return;
+    this.#background = on;
+    setBackground(this.pid, on);
   }
 
   /** Runs one job. Never rejects; the hard deadline is the job's wall time plus its grace. */
