@@ -15,13 +15,19 @@ const parseWith = JSON.parse as unknown as (text: string, reviver: Reviver) => u
 /**
  * Parses JSON so that numbers come out again as they went in: 10.0 stays 10.0, integers beyond 2^53
  * stay exact. Only numbers that JavaScript would write otherwise become a {@link RawNumber}. Throws
- * SyntaxError as JSON.parse does.
+ * SyntaxError as JSON.parse does, also for what is nested too deeply.
  */
 export function parseLossless(text: string): unknown {
-  return parseWith(text, (_key, value, context) => {
-    if (typeof value !== "number" || context.source === undefined) return value;
-    return String(value) === context.source ? value : rawJSON(context.source);
-  });
+  try {
+    return parseWith(text, (_key, value, context) => {
+      if (typeof value !== "number" || context.source === undefined) return value;
+      return String(value) === context.source ? value : rawJSON(context.source);
+    });
+  } catch (cause) {
+    // A reviver is called down to the deepest level: V8 says only that its stack is full.
+    if (cause instanceof RangeError) throw new SyntaxError("nested too deeply", { cause });
+    throw cause;
+  }
 }
 
 /**

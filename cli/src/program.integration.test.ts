@@ -99,6 +99,19 @@ describe("berth", () => {
     expect(seen.map((request) => request.url)).toEqual(["/policies", "/policy/a%2Fb%3A1-s"]);
   });
 
+  it("deletes clusters at the control-plane and nodes at a cluster-agent", async () => {
+    answer = success('{"message":"Node deleted"}');
+    const run = await berth("delete", "node", "n/1", "--force", "--agent", url);
+    expect(run).toEqual({ code: 0, stdout: "n/1: Node deleted\n", stderr: "" });
+    await berth("delete", "node", "n2", "--agent", url);
+    await berth("delete", "cluster", "c", "--force");
+    expect(seen.map((request) => `${request.method} ${request.url}`)).toEqual([
+      "DELETE /nodes/n%2F1?force=true",
+      "DELETE /nodes/n2",
+      "DELETE /clusters/c?force=true",
+    ]);
+  });
+
   it("prints a placement", async () => {
     answer = success('{"cluster_id":"c","node_id":"n","gpus":["0"]}');
     const run = await berth("allocate", "--policy", "p:1-s", "--gpus", "1", "--input", "x=10.0");

@@ -22,6 +22,7 @@ import {
   type PortSecurity,
   type ScrapedProgram,
   ScrapeRegistry,
+  StallGuard,
 } from "@berth/service-kit";
 import type { ConnectRouter } from "@connectrpc/connect";
 import { agentFamilies, NO_USAGE } from "./api/agent-families.ts";
@@ -38,7 +39,8 @@ import { type LinkMemory, openLinkMemory } from "./link/link-memory.ts";
 import { revisionBase } from "./link/revision.ts";
 import { StateBoard } from "./link/state-board.ts";
 import { telemetryEntries } from "./link/telemetry-entries.ts";
-import { type NodeRegistry, openNodeRegistry } from "./nodes/node-registry.ts";
+import type { NodeRegistry } from "./nodes/node-registry.ts";
+import { openNodeRegistry } from "./nodes/open-node-registry.ts";
 import { periodic } from "./periodic.ts";
 import { SAMPLING, type settings } from "./settings.ts";
 import { clusterFamilies } from "./telemetry/scrape-families.ts";
@@ -79,6 +81,8 @@ const ORG_ID = "default_org";
 const AGENT_VERSION = "0.1.0";
 /** Changes of the cluster document are gathered for so long before they are sent. */
 const SWEEP_INTERVAL_MS = 250;
+/** Sweeps that are further apart than this, ms: the process was kept from its work. */
+const STALL_MS = 4 * SWEEP_INTERVAL_MS;
 
 /**
  * Puts a cluster-agent together. Opens the store of its data directory and raises the agent's
@@ -122,13 +126,11 @@ async function composeOn(
   const nodePortSecurity = await openPortSecurity({ host: nodeHost(config), directory, names });
   const { caPin } = nodePortSecurity;
   const keep = { store, orgId: ORG_ID, clock, logger };
-  const onKeyEnded = (nodeId: string) => nodes.keyEnded(nodeId);
   const enrolment = await openEnrolment({
     ...keep,
-    subject: "node",
-    localToken,
-    caPin,
-    onKeyEnded,
+    ...{ subject: "node", localToken, caPin },
+    onKeyEnded: (nodeId) => nodes.keyEnded(nodeId),
+    onSecondRefused: (nodeId, why) => nodes.secondRefused(nodeId, why),
   });
   const own = { store, memory, agentIncarnation, intervals, enrolment, nodePortSecurity };
   const core: Core = { ...options, ...own, nodes };
@@ -156,7 +158,7 @@ async function composeOn(
     ...{ port: config.httpPort, setting: "BERTH_HTTP_PORT" },
   };
   const onEvent = memory.outbox.tell.bind(memory.outbox);
-  const task = sweepTask(nodes, cluster, new ClusterTeller({ board, logger, onEvent }));
+  const task = sweepTask(core, cluster, new ClusterTeller({ board, logger, onEvent }));
   return {
     parts: [
       { name: "store", start: async () => {}, stop: () => store.close() },
@@ -231,7 +233,7 @@ async function composeLink(core: Core, board: StateBoard): Promise<ControlPlaneL
       agentVersion: AGENT_VERSION,
       agentInstanceId: randomUUID(),
       board,
-      telemetry: () => telemetryEntries(nodes.views(), base),
+      telemetry: () => telemetryEntries(nodes.views(), nodes.version, base),
     },
     ...memory,
     url: config.controlPlaneUrl,
@@ -258,10 +260,11 @@ function composeScrape(core: Core, link: ControlPlaneLink): ScrapeRegistry {
 }
 
 /** Looks for nodes that fell silent and tells the cluster document when it may have changed. */
-function sweepTask(nodes: NodeRegistry, cluster: Cluster, teller: ClusterTeller): () => void {
+function sweepTask({ nodes, clock }: Core, cluster: Cluster, teller: ClusterTeller): () => void {
+  const stall = new StallGuard(clock, STALL_MS);
   let told = "";
   return () => {
-    nodes.sweep();
+    nodes.sweep(stall.hasStalled());
     const version = cluster.documentVersion;
     if (version === told) return;
     told = version;

@@ -1,5 +1,5 @@
 import path from "node:path";
-import { createSandbox, type SandboxEvent } from "@berth/policy-sandbox";
+import { createSandbox } from "@berth/policy-sandbox";
 import {
   type Config,
   type DocumentStore,
@@ -20,6 +20,8 @@ import { createRestServer } from "./api/rest/rest-server.ts";
 import { WsEndpoints } from "./api/ws/ws-server.ts";
 import { agentPort, fleetParts, openFleet } from "./compose/compose-fleet.ts";
 import { openAliasPorts, openMetrics } from "./compose/compose-metrics.ts";
+import { freeSpaceCheck } from "./compose/free-space.ts";
+import { SandboxHealth, type SandboxReadiness } from "./compose/sandbox-health.ts";
 import { ClusterRegistry } from "./fleet/cluster-registry.ts";
 import { PolicyContexts } from "./policies/policy-contexts.ts";
 import { PolicyRegistry } from "./policies/policy-registry.ts";
@@ -37,18 +39,17 @@ export async function composeControlPlane(
   usage: ScrapedProgram["usage"],
 ): Promise<readonly Part[]> {
   const store = openSqliteDocumentStore(path.join(config.dataDir, "control-plane.db"), systemClock);
-  const sandbox = createSandbox({
-    stateDir: path.join(config.dataDir, "sandbox"),
-    onEvent: (event) => logSandboxEvent(logger, event),
-  });
+  const health = new SandboxHealth(logger);
+  const stateDir = path.join(config.dataDir, "sandbox");
+  const sandbox = createSandbox({ stateDir, onEvent: (event) => health.onEvent(event) });
   const fleet = await openFleet(config, store, logger);
   const { agents, enrolment } = fleet;
   const clusters = new ClusterRegistry({
     ...{ store, agents: agents.sessions },
     forget: (orgId, id, options) => agents.forget(orgId, id, options),
   });
-  const policies = new PolicyRegistry({ store, sandbox });
   const contexts = new PolicyContexts({ store, logger });
+  const policies = new PolicyRegistry({ store, sandbox, contexts });
   const decisions = openDecisionLog(config, logger);
   const metrics = openMetrics({
     ...{ config, clusters, fleet, sandbox, logger },
@@ -73,7 +74,7 @@ export async function composeControlPlane(
     ...{ commands: fleet.commands, events: fleet.events, adoption: fleet.adoption },
     metrics: metrics.routes,
     ...{ fleetView: metrics.fleetView, scrape: metrics.scrape },
-    ready: () => readiness(store, sandbox.stats()),
+    ready: () => readiness(store, health.readiness(sandbox.stats())),
     authenticate,
     origins,
     logger: logger.child({ component: "rest" }),
@@ -93,6 +94,7 @@ export async function composeControlPlane(
     holding("decision store", decisions.close),
     decisions.log,
     holding("policy sandbox", () => sandbox.close()),
+    freeSpaceCheck(stateDir),
     ...fleetParts(fleet, logger),
     agentPort(config, fleet, logger.child({ component: "agent link" })),
     metrics.history,
@@ -128,19 +130,14 @@ function openDecisionLog(config: Config<typeof settings>, logger: Logger) {
 
 type Sandbox = ReturnType<typeof createSandbox>;
 
-async function readiness(store: DocumentStore, stats: ReturnType<Sandbox["stats"]>) {
-  const { snapshot, workers, running, queued } = stats;
+async function readiness(store: DocumentStore, sandbox: SandboxReadiness) {
   const state = await store.storeId().then(
     () => "ready",
     (err: unknown) => toBerthError(err).message,
   );
   return {
-    ready: snapshot === "ready" && state === "ready",
-    parts: {
-      version: VERSION,
-      store: state,
-      sandbox: { snapshot, workers: workers.length, running, queued },
-    },
+    ready: sandbox.snapshot === "ready" && state === "ready",
+    parts: { version: VERSION, store: state, sandbox },
   };
 }
 
@@ -164,9 +161,4 @@ function warmUp(sandbox: Sandbox, logger: Logger): Part {
     },
     stop: async () => {},
   };
-}
-
-function logSandboxEvent(logger: Logger, { kind, ...fields }: SandboxEvent): void {
-  const bad = kind === "snapshot_failed" || kind === "worker_failed_to_start";
-  logger[bad ? "error" : "info"](`sandbox: ${kind}`, fields);
 }

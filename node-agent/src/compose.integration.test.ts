@@ -115,6 +115,18 @@ it("registers again, without a new incarnation, when the server ends the stream"
   expect(server.registrations[1]?.nodeIncarnation).toBe(1n);
 });
 
+it("tells of the starts of its data directory before this one", async () => {
+  await begin();
+  await vi.waitFor(() => expect(server.registrations).toHaveLength(1), WAIT);
+  await stopAll(parts, logger());
+  await begin();
+  await vi.waitFor(() => expect(server.registrations).toHaveLength(2), WAIT);
+  const [first, second] = server.registrations;
+  expect(first?.formerInstanceIds).toEqual([]);
+  expect(second?.formerInstanceIds).toEqual([first?.agentInstanceId]);
+  expect(second?.agentInstanceId).not.toBe(first?.agentInstanceId);
+});
+
 it("comes back when the server was killed and is there again", async () => {
   await begin();
   await vi.waitFor(() => expect(server.reports.length).toBeGreaterThan(1), WAIT);

@@ -146,10 +146,11 @@ async function openAgent(
   logger: Logger,
   { identity, dial, kept }: NodeAgentReplacements,
 ): Promise<OpenedAgent> {
+  const instanceId = randomUUID();
   const state =
     kept === undefined
-      ? await countStart(config.dataDir, logger)
-      : { incarnation: kept.incarnation, fallbackMachineId: "" };
+      ? await countStart(config.dataDir, { instanceId, logger })
+      : { incarnation: kept.incarnation, fallbackMachineId: "", formerInstanceIds: [] };
   const own = kept === undefined ? await openOwn(config) : keptOwn(kept, config);
   const { authorization, enrolmentAuthorization, keySha256 } = own;
   const card = {
@@ -157,7 +158,8 @@ async function openAgent(
     incarnation: state.incarnation,
     identity: identity ?? (await readIdentity(state.fallbackMachineId)),
     agentVersion: AGENT_VERSION,
-    instanceId: randomUUID(),
+    instanceId,
+    formerInstanceIds: state.formerInstanceIds,
     keySha256,
   };
   const url = config.clusterAgentUrl;

@@ -245,3 +245,54 @@ describe("a context that cannot be had", () => {
     expectKind(await common.evaluate(counting(telling("{}"))), "returned");
   });
 });
+
+describe("whether a result counts", () => {
+  test("is asked once with the result, and a context is only kept when it does", async () => {
+    const context = new KeptContext();
+    const asked: string[] = [];
+    const run = (answer: boolean) =>
+      common.evaluate(
+        counting(context, {
+          accept: (resultJson) => {
+            expect(context.json).toBe(asked.length === 0 ? "{}" : '{"n": 1}');
+            asked.push(resultJson);
+            return answer;
+          },
+        }),
+      );
+    expect(expectKind(await run(true), "returned").resultJson).toBe("1");
+    const refused = expectKind(await run(false), "returned");
+    expect(refused).toMatchObject({ resultJson: "2", contextJson: '{"n": 2}' });
+    expect(context).toMatchObject({ json: '{"n": 1}', writes: 1 });
+    expect(expectKind(await run(true), "returned").resultJson).toBe("2");
+    expect(asked).toEqual(["1", "2", "2"]);
+  });
+
+  test("is asked within the turn: the next of the policy reads what was left", async () => {
+    const sandbox = open({ maxRunning: 4 });
+    await meeting(sandbox);
+    const context = new KeptContext('{"n":0}');
+    let asked = 0;
+    const accept = () => {
+      asked += 1;
+      return asked % 2 === 1;
+    };
+    const all = Array.from({ length: 20 }, () => sandbox.evaluate(counting(context, { accept })));
+    for (const outcome of await Promise.all(all)) expectKind(outcome, "returned");
+    expect(asked).toBe(20);
+    expect(context).toMatchObject({ json: '{"n": 10}', writes: 10 });
+  });
+
+  test("is asked without a context, too, and of nothing but a result", async () => {
+    const asked: string[] = [];
+    const accept = (resultJson: string) => {
+      asked.push(resultJson);
+      return false;
+    };
+    const run = (body: string) => common.evaluate(requestFor(policyWithBody(body), { accept }));
+    expectKind(await run("return 10.0"), "returned");
+    expectKind(await run("raise KeyError('x')"), "raised");
+    expectKind(await run("return float('nan')"), "invalid_result");
+    expect(asked).toEqual(["10.0"]);
+  });
+});

@@ -1,4 +1,4 @@
-import { afterEach, expect, test } from "vitest";
+import { afterEach, describe, expect, test } from "vitest";
 import { LIMITS_BY_KIND, type Sandbox, type SandboxEvent, type SandboxOptions } from "./index.ts";
 import {
   expectKind,
@@ -166,5 +166,56 @@ test("code is checked and archives are unpacked though their worker was killed w
   signalAll(sandbox, "SIGKILL");
   expect(await sandbox.unpack(Buffer.from("no archive"))).toMatchObject({
     reason: "not_an_archive",
+  });
+});
+
+describe("a worker that is killed while it starts", () => {
+  /** Kills workers that start, each once, until there were so many. */
+  async function killStarting(sandbox: Sandbox, count: number): Promise<Set<number>> {
+    const killed = new Set<number>();
+    const next = () =>
+      sandbox.stats().workers.find(({ pid, state }) => state === "starting" && !killed.has(pid));
+    while (killed.size < count) {
+      await until(() => next() !== undefined, 30_000);
+      const pid = next()?.pid;
+      if (pid === undefined) continue;
+      killed.add(pid);
+      process.kill(pid, "SIGKILL");
+    }
+    return killed;
+  }
+
+  test("costs no evaluation that waits, and none its time", async () => {
+    const events: SandboxEvent[] = [];
+    const sandbox = open({ onEvent: (event) => events.push(event) });
+    const all = ["a", "b", "c"].map((name) =>
+      sandbox.evaluate(requestFor(QUICK, { tenant: `org/${name}` })),
+    );
+    const killed = await killStarting(sandbox, 2);
+    for (const outcome of await Promise.all(all)) expectKind(outcome, "returned");
+    const failed = events.filter(({ kind }) => kind === "worker_failed_to_start");
+    expect(failed).toHaveLength(killed.size);
+  });
+
+  test("is waited for by who wants the sandbox ready", async () => {
+    const sandbox = open();
+    const ready = sandbox.ready();
+    await killStarting(sandbox, 2);
+    await ready;
+    expectKind(await sandbox.evaluate(requestFor(QUICK)), "returned");
+  });
+
+  test("is told in the end, when that happens to one after the other", {
+    timeout: 60_000,
+  }, async () => {
+    const sandbox = open();
+    const ready = sandbox.ready().catch((error: unknown) => String(error));
+    const evaluation = sandbox.evaluate(requestFor(QUICK));
+    await killStarting(sandbox, 4);
+    const message = `no policy worker can be started: ${BY_SIGKILL}`;
+    expect(await evaluation).toMatchObject({ kind: "crashed", cause: "spawn", message });
+    expect(await ready).toContain(message);
+    await until(() => sandbox.stats().workers.some(({ state }) => state === "idle"), 30_000);
+    expectKind(await sandbox.evaluate(requestFor(QUICK)), "returned");
   });
 });

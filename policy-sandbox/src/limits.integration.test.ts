@@ -27,7 +27,9 @@ async function run(body: string, limits = SHORT) {
 }
 
 function workerPid(): number | undefined {
-  return sandbox.stats().workers.find((worker) => worker.tenant === "default_org/test")?.pid;
+  // One that was given up may still be on its way out.
+  const workers = sandbox.stats().workers.filter((worker) => worker.state === "idle");
+  return workers.find((worker) => worker.tenant === "default_org/test")?.pid;
 }
 
 /** Runs a body and says whether the same worker still answers afterwards. */
@@ -101,13 +103,13 @@ describe("time", () => {
 describe("memory", () => {
   const ROOMY = { ...LIMITS_BY_KIND.precheck, wallMs: 15_000, cpuMs: 15_000 };
 
-  test("too much memory is a MemoryError and the worker survives", async () => {
+  test("too much memory is a MemoryError, after which another worker goes on", async () => {
     const { outcome, survived } = await survives(
       "x = []\nwhile True: x.append(bytearray(8 << 20))",
       ROOMY,
     );
     expect(expectKind(outcome, "raised").error.type).toBe("MemoryError");
-    expect(survived).toBe(true);
+    expect(survived).toBe(false);
   });
 
   test("the in-memory file system has a cap that counts what is really held", async () => {

@@ -1,5 +1,5 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { getPriority, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, expect, test } from "vitest";
@@ -67,6 +67,36 @@ test("a policy that is busy does not hold up another, and never takes every plac
   expectKind(await quick, "returned");
   expect(finished).toBeLessThan(3);
   expect(await Promise.all(slow)).toEqual(["returned", "returned", "returned"]);
+});
+
+test.each([
+  ["sleep", "import time\ntime.sleep(input_data)\nreturn 1"],
+  ["burn CPU", "import time\nend = time.time() + input_data\nwhile time.time() < end: pass"],
+])("policies that %s do not hold up others, as many as cores and more", async (_what, body) => {
+  const sandbox = open({ maxRunning: 2, maxWorkers: 8 });
+  await sandbox.ready();
+  const source = policyWithBody(body);
+  const limits = LIMITS_BY_KIND.allocator;
+  const tenants = ["org/a", "org/b", "org/c", "org/d"];
+  const run = (tenant: string, inputJson: string) =>
+    sandbox.evaluate(requestFor(source, { tenant, inputJson, limits }));
+  await Promise.all(tenants.map((tenant) => run(tenant, "0.5")));
+  const aborts = new AbortController();
+  const slow = tenants.map((tenant) =>
+    sandbox.evaluate(
+      requestFor(source, { tenant, inputJson: "15", limits, signal: aborts.signal }),
+    ),
+  );
+  await until(() => sandbox.stats().running === 4);
+  for (const tenant of ["org/quick", "org/quicker", "org/quick"]) {
+    expectKind(await sandbox.evaluate(requestFor(QUICK, { tenant })), "returned");
+  }
+  const running = sandbox.stats().workers.filter(({ state }) => state === "running");
+  expect(running.map(({ tenant }) => tenant).sort()).toEqual(tenants);
+  expect(sandbox.stats().slow).toBe(4);
+  await until(() => running.every(({ pid }) => getPriority(pid) === 10));
+  aborts.abort();
+  expect((await Promise.all(slow)).map(({ kind }) => kind)).toEqual(Array(4).fill("canceled"));
 });
 
 test("what does not fit into the queue is overloaded at once", async () => {

@@ -89,7 +89,7 @@ export interface PolicyContext {
   read(): Promise<string>;
   /**
    * Takes a changed context, before any other evaluation of the tenant reads. Only of an evaluation that
-   * returned a result: one that raises, is killed or canceled writes nothing. Must not throw.
+   * returned a result that counts (`accept`): one that raises, is killed or canceled writes nothing. Must not throw.
    */
   write(json: string): void;
 }
@@ -122,6 +122,12 @@ export interface EvaluationRequest {
    * nothing and starts later: of those that run when it first writes, the last to end wins.
    */
   readonly context?: PolicyContext;
+  /**
+   * Whether the result counts; asked once, within the policy's turn, of an evaluation that returned, before a
+   * changed context is written: of a result that does not count the context is not kept. Given the outcome's
+   * `resultJson`, also without a context. Must not throw.
+   */
+  readonly accept?: (resultJson: string) => boolean;
   /** The whole of `os.environ`; empty when absent. */
   readonly environment?: Readonly<Record<string, string>>;
   readonly clients?: Readonly<Record<string, HostClient>>;

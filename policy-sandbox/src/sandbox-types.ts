@@ -25,6 +25,8 @@ export type SnapshotState = "absent" | "building" | "ready" | "failed";
 export interface SandboxStats {
   readonly workers: readonly WorkerStats[];
   readonly running: number;
+  /** Those of the running that have gone on for so long that they have made room for others. */
+  readonly slow: number;
   readonly queued: number;
   readonly snapshot: SnapshotState;
 }
@@ -50,7 +52,10 @@ export interface SandboxOptions {
   readonly onEvent?: (event: SandboxEvent) => void;
   /** Live workers besides the spare. Default: the lesser of 16 and a quarter of RAM / 256 MiB. */
   readonly maxWorkers?: number;
-  /** Evaluations at once; one policy takes at most all but one. Default: cores, at least 2. */
+  /**
+   * Quick evaluations at once; one policy takes at most all but one. Default: cores, at least 2. What goes on for longer
+   * than 200 ms counts no more, but against a bound of its own: four a core, and three quarters of the workers (ADR 13).
+   */
   readonly maxRunning?: number;
   /**
    * Evaluations that wait, over all tenants. Default 1,000. What comes on top makes the newest of the tenant with

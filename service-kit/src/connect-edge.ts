@@ -30,6 +30,8 @@ export interface EnrolmentGuard {
   readonly authenticate: Authenticate;
   /** Throws UNAUTHENTICATED when the header carries no enrolment token that is known. */
   checkToken(authorization: string | undefined): void;
+  /** Whether the header carries an enrolment token that can still bind somebody. */
+  hasUsableToken(authorization: string | undefined): boolean;
 }
 
 /**
@@ -54,20 +56,18 @@ export function enrolmentGate(
   };
 }
 
-/** Whether an `authorization` header carries an agent's own key or an enrolment token that is known. */
+/** Whether an `authorization` header carries an agent's own key or an enrolment token that can still be used. */
 export function knownCaller(guard: EnrolmentGuard): (authorization: string | undefined) => boolean {
-  const holds = (check: () => unknown): boolean => {
+  const isAgent = (authorization: string | undefined): boolean => {
     try {
-      check();
+      guard.authenticate({ authorization });
       return true;
     } catch (thrown) {
       if (isBerthError(thrown)) return false;
       throw thrown;
     }
   };
-  return (authorization) =>
-    holds(() => guard.authenticate({ authorization })) ||
-    holds(() => guard.checkToken(authorization));
+  return (authorization) => isAgent(authorization) || guard.hasUsableToken(authorization);
 }
 
 /**

@@ -70,12 +70,8 @@ export {
   openAgentIdentity,
 } from "./identity/agent-identity.ts";
 export { type Authority, openAuthority, type ServerCertificate } from "./identity/authority.ts";
-export {
-  type CreatedToken,
-  Enrolment,
-  type EnrolmentOptions,
-  openEnrolment,
-} from "./identity/enrolment.ts";
+export { Enrolment, openEnrolment } from "./identity/enrolment.ts";
+export type { CreatedToken, EnrolmentOptions } from "./identity/enrolment-options.ts";
 export {
   bearerSecret,
   type EnrolmentToken,
@@ -136,6 +132,7 @@ export {
 } from "./log.ts";
 export { isRawNumber, parseLossless, type RawNumber } from "./lossless-json.ts";
 export { makeDirectory } from "./make-directory.ts";
+export { Pacer } from "./pacer.ts";
 export { unfitForPolicies } from "./policy-fitness.ts";
 export {
   type Authenticate,
@@ -154,8 +151,15 @@ export { addScrapeRoute } from "./prometheus/scrape-route.ts";
 export { compileFilter, type DocumentFilter } from "./query/filter.ts";
 export { plainOf, updateLossless } from "./query/lossless-update.ts";
 export { type CompiledPattern, compilePattern, linearPattern } from "./query/patterns.ts";
+export {
+  QUERY_LIMITS,
+  type QueryLimits,
+  QueryRunner,
+  type Selection,
+} from "./query/query-runner.ts";
 export { applyUpdate } from "./query/update.ts";
 export { Serial } from "./serial.ts";
+export { StallGuard } from "./stall-guard.ts";
 export { allPages } from "./store/all-pages.ts";
 export type {
   ApplyOutcome,

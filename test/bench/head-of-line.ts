@@ -7,9 +7,12 @@ import { type BenchOptions, compared, type Emit } from "./report.ts";
 const FLOOR_MS = 5;
 const BASELINE = "nothing else";
 
+/** More than there are cores here, and places for quick evaluations. */
+const SEVERAL = 4;
+
 /**
- * Latency of a fast policy on one socket while another socket runs, over and over, nothing, a policy
- * that sleeps 2 s, and one that burns CPU for 2 s. Baseline: nothing, in the same rounds. Each p99 is
+ * Latency of a fast policy on one socket while other sockets run, over and over, nothing, a policy that sleeps
+ * 2 s or four of them, and one that burns CPU for 2 s or four of them. Baseline: nothing, in the same rounds. Each p99 is
  * told as it is; the ratio is that of the p99s with a floor of 5 ms.
  */
 export async function headOfLineBench(emit: Emit, { quick }: BenchOptions): Promise<void> {
@@ -20,20 +23,31 @@ export async function headOfLineBench(emit: Emit, { quick }: BenchOptions): Prom
     body: { adhoc: true, policy_rule_uri, inputs },
   });
   const fast = target(await plane.publish("nothing", NOTHING));
-  const neighbours = new Map<string, Target | undefined>([
-    [BASELINE, undefined],
-    ["a policy that sleeps 2 s", target(await plane.publish("sleeper", SLEEPER), { seconds })],
-    ["a policy that burns CPU 2 s", target(await plane.publish("burner", BURNER), { seconds })],
+  const several = async (name: string, code: string) => {
+    const targets: Target[] = [];
+    for (let one = 0; one < SEVERAL; one += 1) {
+      targets.push(target(await plane.publish(`${name}-${one}`, code), { seconds }));
+    }
+    return targets;
+  };
+  const sleepers = await several("sleeper", SLEEPER);
+  const burners = await several("burner", BURNER);
+  const neighbours = new Map<string, readonly Target[]>([
+    [BASELINE, []],
+    ["a policy that sleeps 2 s", sleepers.slice(0, 1)],
+    [`${SEVERAL} policies that sleep 2 s`, sleepers],
+    ["a policy that burns CPU 2 s", burners.slice(0, 1)],
+    [`${SEVERAL} policies that burn CPU 2 s`, burners],
   ]);
   // Every policy gets its worker before the first figure.
-  for (const one of [fast, ...neighbours.values()]) {
-    if (one !== undefined) await closedLoop(one, { sockets: 1, inFlight: 1, untilCount: 1 });
+  for (const one of [fast, ...sleepers, ...burners]) {
+    await closedLoop(one, { sockets: 1, inFlight: 1, untilCount: 1 });
   }
   await closedLoop(fast, { sockets: 1, inFlight: 1, untilMs: untilMs / 4 });
   const results = new Map<string, LoadResult[]>();
   for (let run = 0; run < runs; run += 1) {
-    for (const [name, neighbour] of neighbours) {
-      const result = await besideOf(neighbour, fast, untilMs);
+    for (const [name, targets] of neighbours) {
+      const result = await besideOf(targets, fast, untilMs);
       results.set(name, [...(results.get(name) ?? []), result]);
     }
   }
@@ -42,13 +56,13 @@ export async function headOfLineBench(emit: Emit, { quick }: BenchOptions): Prom
 }
 
 async function besideOf(
-  neighbour: Target | undefined,
+  neighbours: readonly Target[],
   fast: Target,
   untilMs: number,
 ): Promise<LoadResult> {
-  const busy = neighbour && (await keepBusy(neighbour));
+  const busy = await Promise.all(neighbours.map(keepBusy));
   const result = await closedLoop(fast, { sockets: 1, inFlight: 1, untilMs });
-  await busy?.stop();
+  await Promise.all(busy.map((one) => one.stop()));
   return result;
 }
 

@@ -15,6 +15,9 @@ function nested(levels: number): string {
   return `${open.repeat(levels)}${leaf}${"]}".repeat(levels)}`;
 }
 
+/** Inputs of so many levels. */
+const levels = (count: number) => `{"x":${"[".repeat(count)}${"]".repeat(count)}}`;
+
 beforeAll(async () => {
   fleet = await startFleet();
   await berth(fleet, "policy", "publish", "examples/policies/least-loaded");
@@ -116,6 +119,57 @@ describe("bad input", () => {
     expect(replies.at(-1)).toMatchObject({ success: true, data: { cluster_id: "local" } });
   });
 
+  it.each<[string, readonly string[], number, string]>([
+    ["text that is not JSON", ["--inputs", "not json"], 2, "--inputs: expected a JSON object"],
+    ["an array", ["--inputs", "[]"], 2, "--inputs: expected a JSON object"],
+    ["parameters of a wrong type", ["--parameters", "[1]"], 2, "--parameters: expected a JSON"],
+    ["an unknown policy", ["--policy", "nope:1.0-stable"], 1, "'nope:1.0-stable' not found"],
+    ["a near miss", ["--policy", "least-loaded:1.0-stable"], 1, `Did you mean ${POLICY}?`],
+    ["300 nested levels", ["--inputs", levels(300)], 1, "inputs.x[0]"],
+    [
+      "10,000 nested levels",
+      ["--inputs", levels(10_000)],
+      2,
+      "--inputs: expected a JSON object or @file: nested too deeply",
+    ],
+  ])("%s gets an answer that names it, on the command line", async (_name, args, code, message) => {
+    const result = await berth(fleet, "allocate", "--policy", POLICY, ...args);
+    expect(result).toMatchObject({ code, stdout: "" });
+    expect(result.stderr).toMatch(/^error: [^\n]+\n$/);
+    expect(result.stderr).toContain(message);
+  });
+
+  it("asks for a policy on the command line", async () => {
+    const result = await berth(fleet, "allocate");
+    expect(result).toMatchObject({ code: 2, stdout: "" });
+    expect(result.stderr).toContain("--policy <uri>");
+  });
+
+  it("refuses a body that is not UTF-8 text, on HTTP", async () => {
+    const [head = "", tail = ""] = good.split('"inputs":{}');
+    const body = Buffer.concat([
+      Buffer.from(`${head}"inputs":{"x":"`),
+      Buffer.of(0xff, 0xc3),
+      Buffer.from(`"}${tail}`),
+    ]);
+    for (const route of ["/allocate", "/policy", "/clusters"]) {
+      const url = `http://127.0.0.1:${fleet.ports.http}${route}`;
+      const headers = { "content-type": "application/json" };
+      const reply = await fetch(url, { method: "POST", body, headers });
+      expect(reply.status).toBe(400);
+      expect(await answerOf(reply)).toMatchObject({
+        success: false,
+        reason: "INVALID_ARGUMENT",
+        message: "the request body is not UTF-8 text",
+      });
+    }
+  });
+
+  it("closes a socket with 1007 when a text frame is not UTF-8", async () => {
+    const sent = exchange(`ws://127.0.0.1:${fleet.ports.ws}`, [Buffer.of(0x22, 0xff, 0x22)]);
+    await expect(sent).rejects.toThrow("closed with 1007");
+  });
+
   it("runs a catastrophic pattern in linear time, on every transport", async () => {
     const filter = { variable: "id", operator: "LIKE", value: "(a+)+$" };
     const body = JSON.stringify({ policy_rule_uri: POLICY, inputs: {}, filter });
@@ -182,19 +236,32 @@ describe("bad input", () => {
     ],
     ["returns NaN", "return {'cluster_id': float('nan')}", "NaN"],
     ["calls out", "import requests; requests.get('http://example.com')", "egress denied"],
-  ])("a policy that %s gets an error that says so", async (what, line, message) => {
-    const source = `class AIOSv1PolicyRule:
+  ])(
+    "a policy that %s gets an error that says so, on every transport",
+    async (what, line, message) => {
+      const source = `class AIOSv1PolicyRule:
     def __init__(self, rule_id, settings, parameters):
         pass
     def eval(self, parameters, input_data, context):
         ${line}
 `;
-    const name = what.replaceAll(/\W/g, "-");
-    const body = { name, version: "1", release_tag: "t", files: { "code/function.py": source } };
-    expect((await post(fleet, "/policy", JSON.stringify(body))).status).toBe(200);
-    const request = { policy_rule_uri: `${name}:1-t`, inputs: {} };
-    const reply = await post(fleet, "/allocate", JSON.stringify(request));
-    expect(reply.status).toBe(400);
-    expect((await answerOf(reply)).message).toContain(message);
-  });
+      const name = what.replaceAll(/\W/g, "-");
+      const body = { name, version: "1", release_tag: "t", files: { "code/function.py": source } };
+      expect((await post(fleet, "/policy", JSON.stringify(body))).status).toBe(200);
+      const uri = `${name}:1-t`;
+      const request = JSON.stringify({ policy_rule_uri: uri, inputs: {} });
+      const reply = await post(fleet, "/allocate", request);
+      expect(reply.status).toBe(400);
+      const refused = {
+        success: false,
+        reason: "POLICY_FAILED",
+        message: expect.stringContaining(message),
+      };
+      expect(await answerOf(reply)).toMatchObject(refused);
+      const replies = await exchange(`ws://127.0.0.1:${fleet.ports.ws}`, [request, good]);
+      expect(replies).toMatchObject([refused, { success: true }]);
+      const byCommand = await berth(fleet, "allocate", "--policy", uri);
+      expect(byCommand).toMatchObject({ code: 1, stderr: expect.stringContaining(message) });
+    },
+  );
 });

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { openSqliteDocumentStore, systemClock } from "@berth/service-kit";
 import { afterEach, describe, expect, it } from "vitest";
 import { berth, type Fleet, freePorts, startFleet, until } from "../support/fleet.ts";
 
@@ -27,10 +28,16 @@ function aDirectory(): string {
   return directory;
 }
 
+/** A copy of the running cluster-agent's data directory. */
+function copyOf(fleet: Fleet): string {
+  return copiedTo(path.join(fleet.dataDir, "cluster-agent"));
+}
+
 /** A second cluster-agent on a copy of the running one's data directory. */
-async function startCopy(fleet: Fleet): Promise<{ readonly child: ChildProcess; log(): string }> {
-  const directory = aDirectory();
-  cpSync(path.join(fleet.dataDir, "cluster-agent"), directory, { recursive: true });
+async function startCopy(
+  fleet: Fleet,
+  directory = copyOf(fleet),
+): Promise<{ readonly child: ChildProcess; log(): string }> {
   const ports = await freePorts();
   const child = spawn(process.execPath, [AGENT_MAIN], {
     env: {
@@ -107,6 +114,74 @@ describe("two cluster-agents on copies of one data directory", () => {
     });
   });
 });
+
+interface Command {
+  readonly command_id: string;
+  readonly state: string;
+}
+
+async function commands(fleet: Fleet): Promise<readonly Command[]> {
+  const reply = await fetch(`http://127.0.0.1:${fleet.ports.http}/commands?limit=100`);
+  return ((await reply.json()) as { data: readonly Command[] }).data;
+}
+
+/** How often an agent has carried an order out, by its own store; undefined when it never did. */
+async function runsIn(directory: string, commandId: string): Promise<unknown> {
+  const store = openSqliteDocumentStore(path.join(directory, "cluster.db"), systemClock);
+  const key = { orgId: "default_org", collection: "command_runs", id: commandId };
+  try {
+    return (await store.get<{ readonly runs: number }>(key))?.body.runs;
+  } finally {
+    await store.close();
+  }
+}
+
+describe("an order under way when a copy of the agent takes its place", () => {
+  it("is not carried out again by the copy, which was made before it came", {
+    timeout: 240_000,
+  }, async () => {
+    const fleet = await aFleet();
+    await until(() => isAnswering(fleet), { what: () => "the agent to answer" });
+    const directory = copyOf(fleet);
+    const before = new Set((await commands(fleet)).map(({ command_id }) => command_id));
+    const held = berth(fleet, "ping", "local", "--hold", "20", "--within", "120");
+    const given = async () =>
+      (await commands(fleet)).find(({ command_id }) => !before.has(command_id));
+    await until(async () => (await given()) !== undefined, { what: () => "the order" });
+    const { command_id: id = "" } = (await given()) ?? {};
+    const first = fleet.pidOf("cluster-agent");
+    // Acted on, which the agent's own store says, and held back before its answer.
+    const own = path.join(fleet.dataDir, "cluster-agent");
+    await until(async () => (await runsIn(copiedTo(own), id)) === 1, { what: () => "the run" });
+    process.kill(first, "SIGSTOP");
+    cleanups.push(() => {
+      if (fleet.isRunning(first)) process.kill(first, "SIGCONT");
+    });
+    const copy = await startCopy(fleet, directory);
+    const result = await held;
+    expect(result.code).toBe(1);
+    expect(result.stderr).toContain("nobody knows whether this ran");
+    // What came after it is carried out, so the copy has been offered all that it ever will be.
+    await until(() => isAnswering(fleet), {
+      limitMs: 60_000,
+      what: () => `the copy to answer:\n${copy.log()}`,
+    });
+    expect((await berth(fleet, "get", "events")).stdout).toContain("agent_restored");
+    process.kill(first, "SIGCONT");
+    copy.child.kill("SIGTERM");
+    await once(copy.child, "exit");
+    expect(await runsIn(directory, id)).toBeUndefined();
+    const after = (await commands(fleet)).find(({ command_id }) => command_id === id);
+    expect(after?.state).toBe("refused");
+  });
+});
+
+/** A copy of a directory, to look into while its owner goes on. */
+function copiedTo(directory: string): string {
+  const copy = aDirectory();
+  cpSync(directory, copy, { recursive: true });
+  return copy;
+}
 
 describe("a control-plane on a restored copy of its store", () => {
   it("gives no orders until it is adopted, also when it was started more often than the lost one", {

@@ -114,19 +114,20 @@ describe("stopping", () => {
 
 describe("start-up errors", () => {
   it.each<[keyof FleetPorts, string]>([
-    ["http", "BERTH_HTTP_PORT"],
-    ["ws", "BERTH_WS_PORT"],
-    ["agent", "BERTH_AGENT_PORT"],
-    ["cluster", "BERTH_HTTP_PORT"],
-    ["node", "BERTH_NODE_PORT"],
-  ])("a taken %s port is named with its setting, exit code 1", async (port, setting) => {
+    ["http", "--http-port (BERTH_HTTP_PORT)"],
+    ["ws", "--ws-port (BERTH_WS_PORT)"],
+    ["agent", "--agent-port (BERTH_AGENT_PORT)"],
+    ["cluster", "--cluster-port (BERTH_CLUSTER_PORT)"],
+    ["node", "--node-port (BERTH_NODE_PORT)"],
+  ])("a taken %s port is named with the flag that moves it, exit code 1", async (port, setting) => {
     const ports = await freePorts();
     const squatter = createServer();
     await new Promise<void>((resolve) => squatter.listen(ports[port], "127.0.0.1", resolve));
     fleet = await launchFleet({ ports });
     await expect(fleet.exited()).resolves.toBe(1);
-    expect(fleet.output()).toContain(`port ${ports[port]} on 127.0.0.1 is taken`);
-    expect(fleet.output()).toContain(setting);
+    expect(fleet.output()).toContain(
+      `port ${ports[port]} on 127.0.0.1 is taken by another program; set ${setting} to another port\n`,
+    );
     await expectNothingLeft(fleet);
     squatter.close();
   });

@@ -131,16 +131,24 @@ describe("policies that misbehave", () => {
     expect(replies.at(-1)).toMatchObject({ success: true });
   });
 
-  it("one that prints 1 GB is answered, with the beginning of its log", {
-    timeout: 30_000,
-  }, async () => {
-    const uri = await publish("prints", 'for _ in range(1024): print("x" * (1 << 20))');
-    const answer = await answerOf(post(controlPlane, "/allocate", request(uri)));
-    const id = String((answer as unknown as { decision_id: string }).decision_id);
-    const decision = await answerOf(fetch(`${controlPlane.restUrl}/decisions/${id}`));
-    expect(String(decision.data.policy_log)).toMatch(/^x{1000}/);
-    expect(String(decision.data.policy_log).length).toBeLessThanOrEqual(16 * 1024);
-  });
+  it.each<[string, (frame: string) => Promise<unknown>]>([
+    ["HTTP", (frame) => answerOf(post(controlPlane, "/allocate", frame))],
+    ["a WebSocket", async (frame) => (await exchange(controlPlane.wsUrl, [frame]))[0]],
+  ])(
+    "one that prints 1 GB is answered on %s, with the beginning of its log",
+    {
+      timeout: 30_000,
+    },
+    async (_transport, ask) => {
+      const uri = await publish("prints", 'for _ in range(1024): print("x" * (1 << 20))');
+      const answer = (await ask(request(uri))) as { decision_id: string };
+      const decision = await answerOf(
+        fetch(`${controlPlane.restUrl}/decisions/${answer.decision_id}`),
+      );
+      expect(String(decision.data.policy_log)).toMatch(/^x{1000}/);
+      expect(String(decision.data.policy_log).length).toBeLessThanOrEqual(16 * 1024);
+    },
+  );
 
   it("tuples become arrays", async () => {
     const uri = await publish("tuple", 'return {"cluster_id": None, "pair": (1, (2, 3))}');

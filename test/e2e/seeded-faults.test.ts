@@ -17,6 +17,7 @@ interface Command {
   readonly state: string;
   readonly order: { readonly text: string };
   readonly result: { readonly text: string; readonly runs: number } | null;
+  readonly refusal: { readonly reason: string; readonly message: string } | null;
 }
 
 let fleet: Fleet;
@@ -55,7 +56,9 @@ async function isPlacing(): Promise<boolean> {
 }
 
 describe("kill -9 at seeded points", () => {
-  it("runs every order once, loses no answer and places again", { timeout: 300_000 }, async () => {
+  it("runs every order once or says that nobody knows, loses no answer and places again", {
+    timeout: 300_000,
+  }, async () => {
     const random = seededRandom(SEED);
     const acknowledged: string[] = [];
     let cut = 0;
@@ -75,16 +78,27 @@ describe("kill -9 at seeded points", () => {
       await Promise.all(answers);
       await until(isPlacing, { limitMs: 30_000, what: () => `placements after round ${round}` });
     }
-    await until(async () => (await commands()).every(({ state }) => state === "completed"), {
+    await until(async () => (await commands()).every(({ state }) => state !== "pending"), {
       limitMs: 60_000,
-      what: () => "every order to be carried out",
+      what: () => "every order to be answered",
     });
     const all = await commands();
+    const completed = all.filter(({ state }) => state === "completed");
     // The agent writes each run down before it answers: one that ran twice would say so.
-    for (const { order, result } of all) expect(result).toEqual({ text: order.text, runs: 1 });
-    const carriedOut = all.map(({ order }) => order.text);
+    for (const { order, result } of completed) {
+      expect(result).toEqual({ text: order.text, runs: 1 });
+    }
+    const carriedOut = completed.map(({ order }) => order.text);
     expect(new Set(carriedOut).size).toBe(carriedOut.length);
     expect(carriedOut).toEqual(expect.arrayContaining(acknowledged));
+    // Only an agent that died in the few ms between an order's departure and its writing that down is taken for a
+    // copy that was made before: most kills hit it later, and then the order goes on where it was.
+    const unsure = all.filter(({ state }) => state !== "completed");
+    for (const { state, refusal } of unsure) {
+      expect(state).toBe("refused");
+      expect(refusal?.message).toContain("nobody knows whether this ran");
+    }
+    expect(unsure.length).toBeLessThan(carriedOut.length);
     expect(acknowledged.length).toBeGreaterThan(0);
     expect(cut).toBeGreaterThan(0);
   });

@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import {
   cpSync,
   mkdirSync,
@@ -62,11 +62,30 @@ function addUnreadDocuments(file: string): void {
   database.close();
 }
 
-/** Starts a program, with at most so many KiB per file, and gives its end. */
+interface Limits {
+  /** Most KiB per file. */
+  readonly fileKiB?: number;
+  /** Size of a disk of its own below the data directory, in MiB. */
+  readonly diskMiB?: number;
+}
+
+/** Whether this machine lets a user mount a disk of its own for a process. */
+const MAY_MOUNT = spawnSync("unshare", ["-Urm", "mount", "-t", "tmpfs", "x", "/mnt"]).status === 0;
+
+/** POSIX sh that becomes the program, under its limits. */
+function script({ fileKiB, diskMiB }: Limits): string {
+  // Blocks of 512 bytes.
+  const limit = fileKiB === undefined ? "" : `ulimit -f ${fileKiB * 2}; `;
+  if (diskMiB === undefined) return `${limit}exec "$0" "$1"`;
+  const mounted = `mount -t tmpfs -o size=${diskMiB}m x "$BERTH_DATA_DIR" && exec "$0" "$1"`;
+  return `${limit}exec unshare -Urm /bin/sh -c '${mounted}' "$0" "$1"`;
+}
+
+/** Starts a program under limits and gives its end. */
 async function start(
   program: Program,
   directory: string,
-  options: { fileKiB?: number; stopWhenStarted?: boolean } = {},
+  options: Limits & { stopWhenStarted?: boolean } = {},
 ) {
   const ports = await freePorts();
   const env = {
@@ -79,10 +98,7 @@ async function start(
     BERTH_AGENT_PORT: String(ports.agent),
     BERTH_NODE_PORT: String(ports.node),
   };
-  // Blocks of 512 bytes in POSIX sh; the shell becomes the program.
-  const limit = options.fileKiB === undefined ? "" : `ulimit -f ${options.fileKiB * 2}; `;
-  const script = `${limit}exec "$0" "$1"`;
-  const child = spawn("/bin/sh", ["-c", script, process.execPath, MAINS[program]], {
+  const child = spawn("/bin/sh", ["-c", script(options), process.execPath, MAINS[program]], {
     env,
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -101,7 +117,7 @@ async function start(
 }
 
 /** The one line by which a program says why it has not started; fails when it ends otherwise. */
-async function refusal(program: Program, directory: string, options: { fileKiB?: number } = {}) {
+async function refusal(program: Program, directory: string, options: Limits = {}) {
   const { code, stderr } = await start(program, directory, options);
   expect(stderr).toMatch(/^[^\n]+\n$/);
   expect(stderr).toContain(`${program}: `);
@@ -179,5 +195,18 @@ describe.each(["control-plane", "cluster-agent"] as const)(
       writeFileSync(directory, "");
       expect(await refusal(program, directory)).toContain(directory);
     });
+  },
+);
+
+it.skipIf(!MAY_MOUNT)(
+  "a control-plane without room for the snapshot of its sandbox says how much is free and needed",
+  async () => {
+    const { directory } = dataOf("control-plane", "empty");
+    const line = await refusal("control-plane", directory, { diskMiB: 20 });
+    const sandbox = path.join(directory, "sandbox");
+    expect(line).toContain(`the policy sandbox has too little space in ${sandbox}: `);
+    expect(line).toMatch(
+      /: 1\d\.\d MiB free, 64 MiB needed; make room there, or set BERTH_DATA_DIR/,
+    );
   },
 );

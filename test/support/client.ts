@@ -1,12 +1,16 @@
 import { WebSocket } from "ws";
 
-/** Sends frames on one WebSocket and gives as many replies. */
-export function exchange(url: string, frames: readonly string[], headers = {}): Promise<unknown[]> {
+/** Sends text frames (bytes as they are) on one WebSocket and gives as many replies. */
+export function exchange(
+  url: string,
+  frames: readonly (string | Buffer)[],
+  headers = {},
+): Promise<unknown[]> {
   return new Promise((resolve, reject) => {
     const socket = new WebSocket(url, { headers });
     const replies: unknown[] = [];
     socket.on("open", () => {
-      for (const frame of frames) socket.send(frame);
+      for (const frame of frames) socket.send(frame, { binary: false });
     });
     socket.on("message", (data) => {
       replies.push(JSON.parse(String(data)));

@@ -182,8 +182,11 @@ export function run(
   });
 }
 
-/** Runs the CLI against a fleet. */
-export function berth(fleet: Fleet, ...args: readonly string[]): Promise<CommandResult> {
+/** Runs the CLI against a fleet or a control-plane. */
+export function berth(
+  fleet: { readonly ports: { readonly http: number } },
+  ...args: readonly string[]
+): Promise<CommandResult> {
   const env = { BERTH_SERVER: `http://127.0.0.1:${fleet.ports.http}` };
   return run(process.execPath, [BERTH, ...args], { env });
 }

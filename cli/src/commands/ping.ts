@@ -14,7 +14,9 @@ import { cellText } from "./views.ts";
 
 const HELP = `
 The order is durable before it goes out, and the agent carries it out once: "runs" is 1 however often the
-link broke or a program died on the way (try it: --hold 5 --within 60, and kill the agent meanwhile). Commands without an answer: GET /commands?state=pending.`;
+link broke or a program died on the way (try it: --hold 5 --within 60, and kill the agent meanwhile). An order that
+reached the agent as it died may be refused instead: nobody knows then whether it ran, and it is not given again.
+Commands without an answer: GET /commands?state=pending.`;
 
 /** Time that the request itself may take beside the wait for the agent, ms. */
 const REQUEST_MS = 5_000;

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -49,22 +49,40 @@ const worker = spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"], { 
 writeFileSync(process.env.BERTH_DATA_DIR + "/worker-pid", String(worker.pid));
 ${STOPS}started();`;
 
-/** Source of a control-plane whose cluster "local" is live with one node without GPUs. */
-export const CONTROL_PLANE = `${COMMON}
+const NODE = {
+  ...{ id: "n1", vcpus: { count: 4 }, memory: 8192 },
+  ...{ gpus: { count: 0, gpus: [] }, nodeMetadata: { cpuModel: "Fake CPU" } },
+};
+
+/** What a control-plane answers whose cluster "local" is live with one node without GPUs. */
+export const LIVE_CLUSTER: Answers = {
+  "/clusters/local": { id: "local", status: "live", nodes: { count: 1, nodeData: [NODE] } },
+  "/cluster/local": { success: true, data: { nodes: [{ id: "n1", status: "healthy" }] } },
+};
+
+/** JSON of the paths that a fake program answers; 404 for every other one. */
+export type Answers = Readonly<Record<string, unknown>>;
+
+/** Source of a program that serves answers on its HTTP port; `answers.json` in its data directory overrides them. */
+export function serving(program: string, answers: Answers): string {
+  return `${COMMON}
 import { createServer } from "node:http";
-const node = { id: "n1", vcpus: { count: 4 }, memory: 8192, gpus: { count: 0, gpus: [] }, nodeMetadata: { cpuModel: "Fake CPU" } };
-const cluster = { id: "local", status: "live", nodes: { count: 1, nodeData: [node] } };
-const metrics = { success: true, data: { nodes: [{ id: "n1", status: "healthy" }] } };
-const answers = { "/clusters/local": cluster, "/cluster/local": metrics };
+import { existsSync, readFileSync } from "node:fs";
+const file = process.env.BERTH_DATA_DIR + "/answers.json";
 const server = createServer((request, response) => {
-  const answer = answers[request.url];
+  const newer = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : {};
+  const answer = { ...${JSON.stringify(answers)}, ...newer }[request.url];
   response.writeHead(answer ? 200 : 404).end(JSON.stringify(answer ?? {}));
 });
 server.on("error", (error) => {
-  console.error("control-plane: " + error.message);
+  console.error("${program}: " + error.message + "; set BERTH_HTTP_PORT to another port");
   process.exit(1);
 });
 ${STOPS}server.listen(Number(process.env.BERTH_HTTP_PORT), "127.0.0.1", started);`;
+}
+
+/** Source of a control-plane whose cluster "local" is live with one node without GPUs. */
+export const CONTROL_PLANE = serving("control-plane", LIVE_CLUSTER);
 
 /** A directory of a test, with programs in it. */
 export class FakePrograms {
@@ -76,6 +94,14 @@ export class FakePrograms {
     const path = join(this.dir, `${name}.mjs`);
     writeFileSync(path, source);
     return path;
+  }
+
+  /** Changes what a program with {@link serving} answers, from its data directory below `data`. */
+  answer(program: string, answers: Answers): void {
+    const file = join(this.dir, "data", program, "answers.json");
+    // Renamed, so that the program never reads half of it.
+    writeFileSync(`${file}.new`, JSON.stringify(answers));
+    renameSync(`${file}.new`, file);
   }
 
   /** Number in a file of the directory, once a program has written it. */

@@ -1,6 +1,7 @@
 import { at, textAt } from "../cluster-view.ts";
 import { LineBudget } from "./error-lines.ts";
 import type { LogFile } from "./log-file.ts";
+import { inOwnWords } from "./own-words.ts";
 import type { SupervisorListener } from "./supervisor.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -20,8 +21,8 @@ export interface ProgramVoicesOptions {
 
 /**
  * Writes every line of the programs to their logs, standard error and log lines of level "error" also to
- * the terminal: at most 100 lines in 10 s per program, and a line that repeats the one before only
- * once.
+ * the terminal: at most 100 lines in 10 s per program, a line that repeats the one before only once, and
+ * settings named as `berth up` takes them.
  */
 export class ProgramVoices implements SupervisorListener {
   readonly #options: ProgramVoicesOptions;
@@ -63,7 +64,7 @@ export class ProgramVoices implements SupervisorListener {
     }
     if (!allowed) return;
     this.#lastShown.set(program, line);
-    terminal.print(prefixed(program, line));
+    terminal.print(prefixed(program, inOwnWords(program, line)));
   }
 
   #budget(program: string): LineBudget {

@@ -1,13 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { judge, type Sighting } from "./readiness.ts";
+import type { Sighting } from "./look.ts";
+import { judge } from "./readiness.ts";
 
 const settings = { host: "127.0.0.1", httpPort: 8000, clusterId: "local" };
 const node = { id: "n", cpuModel: undefined, cores: 1, memoryMiB: 1, gpuModels: [] };
-const answered = (status: string, nodes = [node]): Sighting => ({
-  kind: "answered",
-  status: 200,
-  cluster: { id: "local", status, nodes },
-});
+const answered = (status: string, nodes = [node]) =>
+  ({ kind: "answered", status: 200, cluster: { id: "local", status, nodes } }) as const;
 
 describe("judge", () => {
   it.each<[string, Sighting, string[]]>([
@@ -21,6 +19,11 @@ describe("judge", () => {
     ["the control-plane to be ready (HTTP 503)", { kind: "answered", status: 503 }, []],
     ["cluster local to be live (it is unreachable)", answered("unreachable"), []],
     ["a node to join cluster local", answered("live", []), []],
+    [
+      "the policy sandbox (ENOSPC: no space left)",
+      { ...answered("live"), sandboxFailure: "ENOSPC: no space left" },
+      [],
+    ],
   ])("waits for %s", (forWhat, sighting, notUp) => {
     expect(judge(sighting, notUp, settings)).toEqual({ kind: "waiting", forWhat });
   });

@@ -1,16 +1,12 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { CliError, errorCodeOf, messageOf } from "../cli-error.ts";
-import { type ClusterView, healthyNodes, readClusterDocument } from "../cluster-view.ts";
+import { CliError } from "../cli-error.ts";
+import type { ClusterView } from "../cluster-view.ts";
 import { portUrl, type UpSettings } from "./environment.ts";
+import { RefusalClock, refusalLines } from "./link-refusal.ts";
+import { lookAtControlPlane, lookAtLink, lookAtSandbox, type Sighting } from "./look.ts";
 
 const POLL_MS = 100;
-const REQUEST_LIMIT_MS = 2_000;
-
-/** What one look at the control-plane showed. */
-export type Sighting =
-  | { readonly kind: "silent"; readonly why: string }
-  /** `cluster` has only the nodes that report. */
-  | { readonly kind: "answered"; readonly status: number; readonly cluster?: ClusterView };
+const SANDBOX_POLL_MS = 1_000;
 
 /** How the wait stands: ready with the cluster, or waiting for something that has a name. */
 export type Readiness =
@@ -24,19 +20,28 @@ export interface ReadinessWatch {
   /** Programs that are not up. An answer counts only when there are none: it could be another fleet's. */
   notUp(): readonly string[];
   onWaiting(forWhat: string): void;
+  /** The control-plane refuses the cluster-agent: lines for people, once per refusal. */
+  onRefused(lines: readonly string[]): void;
 }
 
-/** Waits until the cluster is live with a node that reports; undefined when the signal is aborted first. */
+/**
+ * Waits until the cluster is live with a node that reports, and nothing is known that keeps policies from
+ * running; undefined when the signal is aborted first. Throws a CliError when the control-plane has refused
+ * the cluster-agent for 30 s for a reason that waiting cannot mend.
+ */
 export async function waitUntilReady(watch: ReadinessWatch): Promise<ClusterView | undefined> {
+  const { settings, signal } = watch;
+  const refusals = new RefusalClock();
   const starting = watch.notUp();
   if (starting.length > 0) watch.onWaiting(`${starting.join(", ")} to start`);
-  while (!watch.signal.aborted) {
-    const sighting = await look(watch.settings, watch.signal);
-    const readiness = judge(sighting, watch.notUp(), watch.settings);
+  while (!signal.aborted) {
+    const sighting = await lookAtControlPlane(settings, signal);
+    const readiness = judge(sighting, watch.notUp(), settings);
     if (readiness.kind === "ready") return readiness.cluster;
-    if (watch.signal.aborted) return undefined;
+    await followRefusals(watch, refusals);
+    if (signal.aborted) return undefined;
     watch.onWaiting(readiness.forWhat);
-    await delay(POLL_MS, undefined, { signal: watch.signal }).catch(rethrowUnless(watch.signal));
+    await pause(POLL_MS, signal);
   }
   return undefined;
 }
@@ -53,53 +58,64 @@ export function judge(
     const url = portUrl(settings.host, settings.httpPort);
     return waiting(`the control-plane to answer on ${url} (${sighting.why})`);
   }
-  const { cluster, status } = sighting;
+  const { cluster, status, sandboxFailure } = sighting;
   if (status === 404) return waiting(`cluster ${settings.clusterId} to join`);
   if (cluster === undefined) return waiting(`the control-plane to be ready (HTTP ${status})`);
   if (cluster.status !== "live") {
     return waiting(`cluster ${cluster.id} to be live (it is ${cluster.status})`);
   }
   if (cluster.nodes.length === 0) return waiting(`a node to join cluster ${cluster.id}`);
+  if (sandboxFailure !== undefined) return waiting(`the policy sandbox (${sandboxFailure})`);
   return { kind: "ready", cluster };
 }
 
-async function look(settings: UpSettings, signal: AbortSignal): Promise<Sighting> {
-  const id = encodeURIComponent(settings.clusterId);
-  try {
-    const answer = await get(settings, `/clusters/${id}`, signal);
-    const cluster = readClusterDocument(answer.body);
-    if (cluster === undefined) return { kind: "answered", status: answer.status };
-    const metrics = await get(settings, `/cluster/${id}`, signal);
-    const healthy = healthyNodes(metrics.body);
-    // The document also lists nodes that are known from before and have not come back.
-    const nodes = cluster.nodes.filter((node) => healthy.has(node.id));
-    return { kind: "answered", status: answer.status, cluster: { ...cluster, nodes } };
-  } catch (thrown) {
-    const cause = thrown instanceof Error ? thrown.cause : undefined;
-    if (messageOf(cause) === "bad port") {
-      const port = settings.httpPort;
-      throw new CliError(
-        `port ${port} is one that browsers refuse: choose another with --http-port`,
-      );
+/** What {@link followSandbox} looks at and tells. */
+export interface SandboxWatch {
+  readonly settings: UpSettings;
+  readonly signal: AbortSignal;
+  /** Policies cannot run, or can again: a line for people, once per change. */
+  onChange(line: string): void;
+}
+
+/**
+ * Tells whatever keeps policies from running, until they can. The control-plane builds its sandbox's snapshot
+ * beside its start, so that this may fail after everything else is ready.
+ */
+export async function followSandbox({ settings, signal, onChange }: SandboxWatch): Promise<void> {
+  let told: string | undefined;
+  while (!signal.aborted) {
+    const sandbox = await lookAtSandbox(settings, signal);
+    if (signal.aborted) return;
+    if (sandbox?.ready) {
+      if (told !== undefined) onChange("the policy sandbox is ready");
+      return;
     }
-    return { kind: "silent", why: errorCodeOf(cause) ?? messageOf(thrown) };
+    if (sandbox?.failure !== undefined && sandbox.failure !== told) {
+      told = sandbox.failure;
+      onChange(`the control-plane cannot run policies: its sandbox has no snapshot: ${told}`);
+    }
+    await pause(SANDBOX_POLL_MS, signal);
   }
 }
 
-async function get(
-  settings: UpSettings,
-  path: string,
-  signal: AbortSignal,
-): Promise<{ status: number; body: unknown }> {
-  const response = await fetch(`${portUrl(settings.host, settings.httpPort)}${path}`, {
-    signal: AbortSignal.any([signal, AbortSignal.timeout(REQUEST_LIMIT_MS)]),
-  });
-  const text = await response.text();
-  return { status: response.status, body: response.ok ? JSON.parse(text) : undefined };
+/** Tells a new refusal of the cluster-agent; throws when refusals have lasted too long. */
+async function followRefusals(watch: ReadinessWatch, refusals: RefusalClock): Promise<void> {
+  const { settings, signal } = watch;
+  // A port of a program that is not up could be another fleet's.
+  const isUp = watch.notUp().length === 0;
+  const refusal = isUp ? await lookAtLink(settings, signal) : undefined;
+  const { isNew, isOver } = refusals.see(refusal, performance.now());
+  if (refusal === undefined) return;
+  const lines = refusalLines(refusal, settings);
+  if (isNew) watch.onRefused(lines);
+  if (isOver && !signal.aborted) {
+    const why = lines.map((line) => line.trim()).join(" ");
+    throw new CliError(`${why} (waiting longer does not change that)`);
+  }
 }
 
-function rethrowUnless(signal: AbortSignal): (thrown: unknown) => void {
-  return (thrown) => {
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return delay(ms, undefined, { signal }).catch((thrown: unknown) => {
     if (!signal.aborted) throw thrown;
-  };
+  });
 }

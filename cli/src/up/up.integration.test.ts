@@ -1,50 +1,23 @@
-import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { join } from "node:path";
 import process from "node:process";
-import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
   CONTROL_PLANE,
   FakePrograms,
   freePorts,
   isAlive,
+  LIVE_CLUSTER,
   OBEDIENT,
   readIfThere,
+  serving,
   WITH_WORKER,
   waitFor,
 } from "../testing/fake-programs.ts";
+import { Up } from "../testing/up-process.ts";
 
-const RUN_UP = fileURLToPath(new URL("../testing/run-up.ts", import.meta.url));
 const PROGRAMS = ["control-plane", "cluster-agent", "node-agent"];
-
-class Up {
-  readonly child: ChildProcess;
-  readonly ended: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
-  stdout = "";
-  stderr = "";
-
-  constructor(args: readonly string[], env: Record<string, string> = {}) {
-    this.child = spawn(process.execPath, [RUN_UP, ...args], {
-      env: { PATH: process.env.PATH ?? "", ...env },
-      stdio: ["ignore", "pipe", "pipe"],
-    });
-    this.child.stdout?.on("data", (data) => {
-      this.stdout += String(data);
-    });
-    this.child.stderr?.on("data", (data) => {
-      this.stderr += String(data);
-    });
-    this.ended = new Promise((resolve) => {
-      this.child.on("close", (code, signal) => resolve({ code, signal }));
-    });
-  }
-
-  async ready(): Promise<void> {
-    await waitFor("the summary", () => this.stdout.includes("Ctrl-C stops the fleet."));
-  }
-}
 
 describe("berth up", () => {
   let fakes: FakePrograms;
@@ -226,7 +199,7 @@ describe("berth up", () => {
       const agent = await fakes.number("data", "node-agent", "pid");
       expect(await up.ended).toEqual({ code: 1, signal: null });
       expect(up.stderr).toContain(
-        `error: control-plane failed to start: listen EADDRINUSE: address already in use 127.0.0.1:${ports[0]}\nlog: ${fakes.dir}/data/logs/control-plane.log\n`,
+        `error: control-plane failed to start: listen EADDRINUSE: address already in use 127.0.0.1:${ports[0]}; set --http-port (BERTH_HTTP_PORT) to another port\nlog: ${fakes.dir}/data/logs/control-plane.log\n`,
       );
       expect(up.stdout.match(/EADDRINUSE/g)).toHaveLength(1);
       expect(up.stdout).not.toContain("restarting");
@@ -236,6 +209,69 @@ describe("berth up", () => {
       other.closeAllConnections();
       other.close();
     }
+  });
+
+  it("names the flag that moves a taken port, not what the program calls it", async () => {
+    files[1] = fakes.write("cluster-agent", serving("cluster-agent", {}));
+    const other = createServer();
+    await new Promise<void>((resolve) => other.listen(ports[3], "127.0.0.1", resolve));
+    try {
+      const up = begin();
+      expect(await up.ended).toEqual({ code: 1, signal: null });
+      const hint = "; set --cluster-port (BERTH_CLUSTER_PORT) to another port\n";
+      expect(up.stdout).toContain(`:${ports[3]}${hint}`);
+      expect(up.stderr).toContain(`:${ports[3]}${hint}`);
+      expect(up.stdout + up.stderr).not.toContain("BERTH_HTTP_PORT");
+    } finally {
+      other.close();
+    }
+  });
+
+  it("tells why the control-plane refuses the cluster-agent, and what helps", async () => {
+    const lastError = "ALREADY_EXISTS: cluster_id: local is bound to another cluster";
+    const link = { state: "down", lastError };
+    files[0] = fakes.write("control-plane", serving("control-plane", {}));
+    files[1] = fakes.write("cluster-agent", serving("cluster-agent", { "/readyz": { link } }));
+    const up = begin();
+    const command = `npx berth delete cluster local --force --server http://127.0.0.1:${ports[0]}\n`;
+    await waitFor("the command", () => up.stdout.includes(command));
+    expect(up.stdout).toContain(
+      "the control-plane refuses the cluster-agent (ALREADY_EXISTS): cluster_id: local is bound to another cluster\n",
+    );
+    expect(up.stdout).toContain(`${fakes.dir}/data/cluster-agent/cluster.db `);
+    fakes.answer("control-plane", LIVE_CLUSTER);
+    await up.ready();
+    expect(up.stdout.match(/refuses/g)).toHaveLength(1);
+  });
+
+  it("is not ready while the policy sandbox has no snapshot, and says why", async () => {
+    const sandbox = { snapshot: "failed", failure: "ENOSPC: no space left on device" };
+    const answers = { ...LIVE_CLUSTER, "/readyz": { data: { sandbox } } };
+    files[0] = fakes.write("control-plane", serving("control-plane", answers));
+    const up = begin();
+    await waitFor("the reason", () =>
+      up.stdout.includes("waiting for the policy sandbox (ENOSPC: no space left on device)\n"),
+    );
+    expect(up.stdout).not.toContain("Berth is ready");
+    const healed = { "/readyz": { data: { sandbox: { snapshot: "building" } } } };
+    fakes.answer("control-plane", healed);
+    await up.ready();
+  });
+
+  it("tells a sandbox that fails after everything else is ready, and its recovery", async () => {
+    const up = begin();
+    await up.ready();
+    const tell = (sandbox: object) =>
+      fakes.answer("control-plane", { "/readyz": { data: { sandbox } } });
+    tell({ snapshot: "building", failure: "EIO: i/o error, write" });
+    await waitFor("the failure", () =>
+      up.stdout.includes(
+        "the control-plane cannot run policies: its sandbox has no snapshot: EIO: i/o error, write\n",
+      ),
+    );
+    tell({ snapshot: "ready" });
+    await waitFor("the recovery", () => up.stdout.includes("the policy sandbox is ready\n"));
+    expect(up.stdout.match(/cannot run policies/g)).toHaveLength(1);
   });
 
   it("stops when the launcher that runs it under the pinned Node is gone", async () => {

@@ -13,8 +13,9 @@ import {
   type UpSettings,
 } from "./environment.ts";
 import { LogFile } from "./log-file.ts";
+import { inOwnWords } from "./own-words.ts";
 import { ProgramVoices } from "./program-voices.ts";
-import { type ReadinessWatch, waitUntilReady } from "./readiness.ts";
+import { followSandbox, type ReadinessWatch, waitUntilReady } from "./readiness.ts";
 import { renderSummary } from "./summary.ts";
 import { type GaveUp, Supervisor } from "./supervisor.ts";
 import { Terminal } from "./terminal.ts";
@@ -29,7 +30,7 @@ type Outcome = { readonly kind: "stopped" } | { readonly kind: "gave-up"; readon
 /**
  * Runs the programs of this machine's fleet, or of a simulated one, until the user asks to stop (exit code 0) or one
  * of them cannot be kept running (exit code 1). No process is left behind. Throws a CliError when
- * the data directory cannot be used.
+ * the data directory cannot be used, or when the control-plane keeps refusing the cluster-agent.
  */
 export async function runUp(
   settings: UpSettings,
@@ -83,7 +84,7 @@ async function supervise(run: Run): Promise<number> {
     supervisor.start();
     const announced = announceWhenReady(run, { supervisor, terminal, signal: readiness.signal });
     const gaveUp = supervisor.gaveUp.then((why): Outcome => ({ kind: "gave-up", why }));
-    // A failure of the announcement is a bug and ends the run; its success only lets the run go on.
+    // A failure of the announcement ends the run; its success only lets the run go on.
     const outcome = await Promise.race([run.stopped, gaveUp, announced.then(() => run.stopped)]);
     readiness.abort();
     terminal.status("");
@@ -94,6 +95,7 @@ async function supervise(run: Run): Promise<number> {
     return EXIT_CODES.failed;
   } finally {
     readiness.abort();
+    terminal.status("");
     await supervisor.stop();
     for (const log of logs.values()) log.close();
   }
@@ -114,17 +116,16 @@ async function announceWhenReady(
 ): Promise<void> {
   const { supervisor, terminal, signal } = parts;
   const bornMs = performance.now();
-  const hint = setTimeout(() => {
-    terminal.print(`this takes long; the programs' logs are in ${run.dataDir.path}/logs`);
-  }, HINT_MS);
   const watch = {
     settings: run.settings,
     signal,
     notUp: () => supervisor.notUp(),
     onWaiting: (forWhat: string) => terminal.status(`waiting for ${forWhat}`),
+    onRefused: (lines: readonly string[]) => {
+      for (const line of lines) terminal.print(line);
+    },
   };
-  const facts = await readyFacts(run.settings, watch);
-  clearTimeout(hint);
+  const facts = await hinted(run, terminal, () => readyFacts(run.settings, watch));
   if (facts === undefined || signal.aborted) return;
   terminal.status("");
   const { settings } = run;
@@ -139,6 +140,23 @@ async function announceWhenReady(
           localCpuModel: cpus()[0]?.model,
         });
   for (const line of summary) terminal.print(line);
+  await followSandbox({
+    settings: run.settings,
+    signal,
+    onChange: (line) => terminal.print(line),
+  });
+}
+
+/** Tells where the logs are while something takes long. */
+async function hinted<T>(run: Run, terminal: Terminal, wait: () => Promise<T>): Promise<T> {
+  const hint = setTimeout(() => {
+    terminal.print(`this takes long; the programs' logs are in ${run.dataDir.path}/logs`);
+  }, HINT_MS);
+  try {
+    return await wait();
+  } finally {
+    clearTimeout(hint);
+  }
 }
 
 /** Waits for what the summary tells; undefined when the signal is aborted first. */
@@ -159,7 +177,7 @@ function gaveUpText(why: GaveUp, dataDir: DataDir): string {
   // A program's own messages begin with its name, which stands here already.
   const what = said.startsWith(`${program}: `) ? said.slice(program.length + 2) : said;
   return (
-    `error: ${program} failed to start${often}: ${what}\n` +
+    `error: ${program} failed to start${often}: ${inOwnWords(program, what)}\n` +
     `log: ${dataDir.logPath(why.program)}\n`
   );
 }

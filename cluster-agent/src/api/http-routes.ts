@@ -41,7 +41,7 @@ export function addHttpRoutes(server: HttpServer, options: HttpRoutesOptions): v
   addMetricsRoutes(server, options);
   addScrapeRoute(server, options.scraped);
   addHealthRoutes(server, options);
-  addNodeRoutes(server, options.nodes);
+  addNodeRoutes(server, options);
   addTokenRoutes(server, { enrolment: options.enrolment, subjectField: "node_id" });
 }
 

@@ -4,6 +4,7 @@ import {
   type CandidateView,
   type createHttpServer,
   type DuplicatesView,
+  type Enrolment,
   parse,
 } from "@berth/service-kit";
 import { Type } from "typebox";
@@ -19,11 +20,24 @@ const PickBody = Type.Object(
   { additionalProperties: false },
 );
 
+const RemovalParameters = Type.Object(
+  { force: Type.Optional(Type.Union([Type.Literal("true"), Type.Literal("false")])) },
+  { additionalProperties: false },
+);
+
+/** What {@link addNodeRoutes} serves from. */
+export interface NodeRoutesOptions {
+  readonly nodes: NodeRegistry;
+  /** Keys of node-agents. */
+  readonly enrolment: Enrolment;
+}
+
 /**
  * Two agents of one node: `GET /nodes/:id/duplicates` lists them, `POST /nodes/:id/pick` with `boot_id` or
- * `agent_instance_id` tells which one is the node.
+ * `agent_instance_id` tells which one is the node. `DELETE /nodes/:id` forgets a node and ends its key, also
+ * that of a connected agent with `?force=true`.
  */
-export function addNodeRoutes(server: HttpServer, nodes: NodeRegistry): void {
+export function addNodeRoutes(server: HttpServer, { nodes, enrolment }: NodeRoutesOptions): void {
   server.get<{ Params: { id: string } }>("/nodes/:id/duplicates", async ({ params }) => ({
     success: true,
     data: document(params.id, nodes.duplicates(params.id)),
@@ -33,6 +47,13 @@ export function addNodeRoutes(server: HttpServer, nodes: NodeRegistry): void {
     const { boot_id: bootId, agent_instance_id: instanceId } = parse(PickBody, bodyObject(request));
     await nodes.pick(id, { bootId, instanceId });
     return { success: true, data: document(id, nodes.duplicates(id)) };
+  });
+  server.delete<{ Params: { id: string } }>("/nodes/:id", async (request) => {
+    const { id } = request.params;
+    const { force = "false" } = parse(RemovalParameters, request.query);
+    const forgetKey = () => enrolment.forget(id);
+    await nodes.remove(id, { force: force === "true", forgetKey });
+    return { success: true, data: { message: "Node deleted" } };
   });
 }
 

@@ -48,9 +48,8 @@ async function register(
   request: NodeRegisterRequest,
   context: HandlerContext,
 ): Promise<NodeRegisterResponse> {
-  const speaker = nodeSpeaker(authenticate, context);
   const asked = checkRegistration(request);
-  const outcome = await nodes.register(asked, speaker);
+  const outcome = await nodes.register(asked, () => nodeSpeaker(authenticate, context));
   if (outcome.kind === "refused") throw new BerthError(outcome.reason, outcome.message);
   const { nodeId, id } = outcome.registration;
   logger.info("node registered", {

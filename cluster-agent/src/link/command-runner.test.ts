@@ -53,7 +53,7 @@ function echo(commandId: string, overrides: Overrides = {}): Command {
 
 /** Gives a command and acknowledges its answer. */
 async function answerOf(commands: CommandRunner, command: Command, authority = OBEYS) {
-  await commands.take(command, authority, never);
+  await commands.take(command, authority, { signal: never });
   const completion = await commands.nextCompletion(AbortSignal.timeout(5_000));
   await commands.acknowledged(completion?.commandId ?? "");
   return completion;
@@ -68,7 +68,7 @@ async function crashedInside(commandId: string): Promise<void> {
     acted.resolve();
     return new Promise(() => undefined);
   });
-  await hanging.take(echo(commandId), OBEYS, never);
+  await hanging.take(echo(commandId), OBEYS, { signal: never });
   await acted.promise;
 }
 
@@ -90,7 +90,9 @@ describe("CommandRunner", () => {
 
   it("runs an order once that is offered many times at once", async () => {
     const commands = await runner();
-    await Promise.all(Array.from({ length: 20 }, () => commands.take(echo("c1"), OBEYS, never)));
+    await Promise.all(
+      Array.from({ length: 20 }, () => commands.take(echo("c1"), OBEYS, { signal: never })),
+    );
     const completion = await commands.nextCompletion(AbortSignal.timeout(5_000));
     expect(completion).toMatchObject(ONCE);
     await commands.acknowledged("c1");
@@ -99,7 +101,7 @@ describe("CommandRunner", () => {
 
   it("keeps giving out a result until it is acknowledged, over restarts too", async () => {
     const first = await runner();
-    await first.take(echo("c1"), OBEYS, never);
+    await first.take(echo("c1"), OBEYS, { signal: never });
     expect(await first.nextCompletion(AbortSignal.timeout(5_000))).toMatchObject(ONCE);
     const second = await runner();
     expect(await second.nextCompletion(AbortSignal.timeout(5_000))).toMatchObject(ONCE);
@@ -187,7 +189,7 @@ describe("CommandRunner", () => {
       return nothing;
     });
     const takes = Array.from({ length: 20 }, (_none, n) =>
-      commands.take(echo(`c${n}`), OBEYS, never),
+      commands.take(echo(`c${n}`), OBEYS, { signal: never }),
     );
     await until("eight run", () => running === 8);
     gate.resolve();
@@ -198,7 +200,7 @@ describe("CommandRunner", () => {
 
   it("refuses orders when its memory is full of results that nobody acknowledged", async () => {
     const commands = await runner(undefined, { kept: 2, keptMs: 1_000 });
-    for (const id of ["c1", "c2", "c3"]) await commands.take(echo(id), OBEYS, never);
+    for (const id of ["c1", "c2", "c3"]) await commands.take(echo(id), OBEYS, { signal: never });
     const answers: unknown[] = [];
     for (let n = 0; n < 3; n += 1) {
       const completion = await commands.nextCompletion(AbortSignal.timeout(5_000));
@@ -216,7 +218,7 @@ describe("CommandRunner", () => {
       aborted = true;
       return nothing;
     });
-    await commands.take(echo("c1"), OBEYS, never);
+    await commands.take(echo("c1"), OBEYS, { signal: never });
     await until(
       "it runs",
       async () => (await store.list({ orgId: "o", collection: "commands" })).length > 0,

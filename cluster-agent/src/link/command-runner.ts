@@ -1,23 +1,26 @@
 import { type Command, CommandSchema } from "@berth/proto";
-import { type BackoffOptions, type Clock, type Logger, toBerthError } from "@berth/service-kit";
-import { fromBinary, toBinary } from "@bufbuild/protobuf";
-import type {
-  CommandJournal,
-  CommandResult,
-  JournalEntry,
-  JournalVerdict,
-} from "./command-journal.ts";
-import { type Authority, judgeOrder } from "./fence.ts";
+import {
+  type BackoffOptions,
+  type Clock,
+  type Logger,
+  Serial,
+  toBerthError,
+} from "@berth/service-kit";
+import { fromBinary } from "@bufbuild/protobuf";
+import type { CommandJournal, CommandResult, JournalEntry } from "./command-journal.ts";
+import { CommandRecords, type Recorded } from "./command-records.ts";
+import type { Authority } from "./fence.ts";
 import { type Insisted, insist } from "./insist.ts";
 import { LateAcknowledgements } from "./late-acknowledgements.ts";
 import type { OrderHandlers, OrderOutcome } from "./order-handler.ts";
 import { Wakeup } from "./wakeup.ts";
 
-/** Commands that run at once; more wait on the control-plane's side. */
+/** Commands that run at once. */
 const MAX_RUNNING = 8;
+/** Commands that wait for their turn; more wait on the control-plane's side, with their time standing still. */
+const MAX_WAITING = 1_000;
 /** Answers that wait for the control-plane; a refusal beyond that is not kept: the order is offered again. */
 const MAX_OUTSTANDING = 10_000;
-const MAX_COMMAND_ID_CHARACTERS = 128;
 /** Longest wait of a Node timer. */
 const LONGEST_TIMER_MS = 2_147_483_647;
 /** Time that a command gets which is taken up again after a crash, ms: more than the longest order takes. */
@@ -50,6 +53,10 @@ export interface CommandRunnerDeps {
  */
 export class CommandRunner {
   readonly #deps: CommandRunnerDeps;
+  readonly #intake = new Serial();
+  readonly #records: CommandRecords;
+  /** Oldest first. */
+  readonly #waiting = new Map<string, Recorded>();
   readonly #running = new Map<string, Promise<void>>();
   readonly #outstanding = new Map<string, Completion>();
   readonly #completed = new Wakeup();
@@ -59,6 +66,11 @@ export class CommandRunner {
 
   constructor(deps: CommandRunnerDeps) {
     this.#deps = deps;
+    this.#records = new CommandRecords({
+      ...deps,
+      insist: (id, task) => this.#insist(id, task),
+      onFailure: (id, err) => this.#tellStoreFailure(id, err),
+    });
     this.#lateAcks = new LateAcknowledgements({
       journal: deps.journal,
       retry: deps.storeRetry ?? STORE_RETRY,
@@ -76,14 +88,29 @@ export class CommandRunner {
   }
 
   /**
-   * Takes an order in. Waits while too many run, so that the stream stops pulling. A result comes through {@link nextCompletion}.
+   * Takes an order in, one after the other: it is judged, recorded, told as recorded, and has its turn when fewer
+   * run. Waits while too many wait, so that the stream stops pulling. Never rejects; a result comes through
+   * {@link nextCompletion}. `onRecorded` may take its time: the order is not begun before.
    */
-  async take(command: Command, authority: Authority, signal: AbortSignal): Promise<void> {
-    const { commandId: id } = command;
-    while (this.#running.size >= MAX_RUNNING && !signal.aborted) await this.#freed.wait(signal);
-    const isOver = signal.aborted || this.#stop.signal.aborted;
-    if (isOver || this.#running.has(id) || this.#outstanding.has(id)) return;
-    this.#track(id, () => this.#judge(command, authority));
+  take(
+    command: Command,
+    authority: Authority,
+    { signal, onRecorded }: { signal: AbortSignal; onRecorded?: () => Promise<void> },
+  ): Promise<void> {
+    return this.#intake.run(async () => {
+      const { commandId: id } = command;
+      while (this.#waiting.size >= MAX_WAITING && !signal.aborted) await this.#freed.wait(signal);
+      if (signal.aborted || this.#stop.signal.aborted) return;
+      try {
+        const recorded = this.#holds(id) ? undefined : await this.#record(command, authority);
+        await onRecorded?.();
+        if (recorded !== undefined) this.#waiting.set(id, recorded);
+      } catch (err) {
+        // Not recorded means not acted on: the control-plane offers it again.
+        this.#deps.logger.error("a command was not recorded", { command_id: id, err });
+      }
+      this.#startWaiting();
+    });
   }
 
   /** The oldest result that is not acknowledged; waits for one. Undefined when aborted. */
@@ -127,83 +154,47 @@ export class CommandRunner {
 
   #track(id: string, run: () => Promise<void>): void {
     const running = run()
-      .catch((thrown: unknown) => {
-        // Not recorded means not acted on: the control-plane offers it again.
-        this.#deps.logger.error("a command failed", { command_id: id, err: thrown });
-      })
+      .catch((err: unknown) => this.#deps.logger.error("a command failed", { command_id: id, err }))
       .finally(() => {
         this.#running.delete(id);
-        this.#freed.wake();
+        this.#startWaiting();
       });
     this.#running.set(id, running);
   }
 
-  async #judge(command: Command, authority: Authority): Promise<void> {
-    const { commandId: id } = command;
-    // What was carried out stays so, whoever asks: a refusal would hide it.
-    const found = await this.#lookUp(id);
-    if (found.kind === "stopped") return;
-    const known = found.value;
-    if (known?.result !== undefined) return this.#complete(id, known.result);
-    const { timeoutMs: timeLeftMs } = command;
-    if (known !== undefined) {
-      return this.#carryOut(id, command, { entry: known, resumed: true, timeLeftMs });
-    }
-    const refusal = this.#refusalOf(command, authority);
-    if (refusal !== undefined) return this.#refuse(id, refusal);
-    const verdict = await this.#begin(command);
-    if (verdict.kind === "refused") return this.#refuse(id, verdict);
-    if (verdict.kind === "done") return this.#complete(id, verdict.result);
-    if (verdict.kind === "full") {
-      const message = "the agent holds too many results that were never acknowledged";
-      return this.#refuse(id, { reason: "OVERLOADED", message });
-    }
-    await this.#carryOut(id, command, { ...verdict, timeLeftMs });
-  }
-
-  /** What is known of a command: asked until the store tells, as nobody can be answered without. */
-  async #lookUp(id: string): Promise<Insisted<JournalEntry | undefined>> {
-    if (id.length > MAX_COMMAND_ID_CHARACTERS) return { kind: "done", value: undefined };
-    return this.#insist(id, () => this.#deps.journal.lookUp(id));
-  }
-
-  async #begin(
-    command: Command,
-  ): Promise<JournalVerdict | { kind: "refused"; reason: string; message: string }> {
-    const { commandId: id } = command;
-    try {
-      return await this.#deps.journal.begin(id, encode(command));
-    } catch (thrown) {
-      const { reason, message } = toBerthError(thrown);
-      // Any other failure does not say that nothing was recorded, so nobody can be told so.
-      if (reason !== "UNAVAILABLE") throw thrown;
-      this.#tellStoreFailure(id, thrown);
-      const why = `the agent cannot record the command: ${message}; nothing was done`;
-      return { kind: "refused", reason, message: why };
+  #startWaiting(): void {
+    for (const [id, recorded] of this.#waiting) {
+      if (this.#running.size >= MAX_RUNNING || this.#stop.signal.aborted) return;
+      this.#waiting.delete(id);
+      this.#freed.wake();
+      this.#track(id, () => this.#begin(id, recorded));
     }
   }
 
-  #refusalOf(command: Command, authority: Authority) {
-    const { commandId, targetRevision, order, timeoutMs } = command;
-    if (commandId === "" || commandId.length > MAX_COMMAND_ID_CHARACTERS) {
-      const message = `command_id: expected 1-${MAX_COMMAND_ID_CHARACTERS} characters`;
-      return { reason: "INVALID_ARGUMENT", message };
-    }
-    const fenced = judgeOrder(command.fence, authority);
-    if (fenced !== undefined) return fenced;
-    const revision = this.#deps.ledgerRevision();
-    if (targetRevision !== 0n && targetRevision !== revision) {
-      const message = `target_revision: the order was decided on ${targetRevision}, the ledger is at ${revision}`;
-      return { reason: "CONFLICT", message };
-    }
-    if (order.case === undefined || !this.#deps.handlers.has(order.case)) {
-      const message = "order: this agent does not know it; upgrade the agent";
-      return { reason: "UNIMPLEMENTED", message };
-    }
-    if (timeoutMs === 0) {
-      return { reason: "DEADLINE_EXCEEDED", message: "timeout_ms: no time is left" };
-    }
+  #holds(id: string): boolean {
+    return this.#waiting.has(id) || this.#running.has(id) || this.#outstanding.has(id);
+  }
+
+  /** Gives what is to be carried out; a command that is not has its answer. Rejects when it is not recorded. */
+  async #record(command: Command, authority: Authority): Promise<Recorded | undefined> {
+    const recorded = await this.#records.record(command, authority);
+    if (recorded.kind === "recorded") return recorded;
+    // A refusal beyond the bound is not kept: the order is offered again.
+    const isKept = recorded.isKept || this.#outstanding.size < MAX_OUTSTANDING;
+    if (isKept) this.#complete(command.commandId, recorded.result);
     return undefined;
+  }
+
+  async #begin(id: string, recorded: Recorded): Promise<void> {
+    const { command, entry, resumed, endsAtMs } = recorded;
+    const timeLeftMs = Math.floor(endsAtMs - this.#deps.clock.nowMs());
+    if (timeLeftMs > 0 || resumed) {
+      const left = Math.max(timeLeftMs, 0);
+      return this.#carryOut(id, command, { entry, resumed, timeLeftMs: left });
+    }
+    const message = `timeout_ms: the command's ${command.timeoutMs} ms were over before its turn came; nothing was done`;
+    const result = { kind: "refusal", reason: "DEADLINE_EXCEEDED", message } as const;
+    await this.#finish(id, { memory: entry.memory, result });
   }
 
   async #continue(id: string, entry: JournalEntry): Promise<void> {
@@ -216,7 +207,7 @@ export class CommandRunner {
     command: Command,
     how: { readonly entry: JournalEntry; readonly resumed: boolean; readonly timeLeftMs: number },
   ): Promise<void> {
-    const { journal, handlers, logger } = this.#deps;
+    const { handlers, logger } = this.#deps;
     const { resumed, entry, timeLeftMs } = how;
     const over = AbortSignal.timeout(Math.min(timeLeftMs, LONGEST_TIMER_MS));
     const signal = AbortSignal.any([over, this.#stop.signal]);
@@ -239,8 +230,15 @@ export class CommandRunner {
     const result: CommandResult =
       outcome.kind === "result" ? { kind: "result", json: outcome.json } : outcome;
     // The handler has acted: its result waits for the store, or for the next start.
-    const finished = await this.#insist(id, () => journal.finish(id, { memory, result }));
-    if (finished.kind === "done") this.#complete(id, result);
+    await this.#finish(id, { memory, result });
+  }
+
+  async #finish(
+    id: string,
+    outcome: Pick<JournalEntry, "memory"> & { readonly result: CommandResult },
+  ): Promise<void> {
+    const finished = await this.#insist(id, () => this.#deps.journal.finish(id, outcome));
+    if (finished.kind === "done") this.#complete(id, outcome.result);
   }
 
   #insist<T>(id: string, task: () => Promise<T>): Promise<Insisted<T>> {
@@ -255,18 +253,9 @@ export class CommandRunner {
     this.#deps.logger.error("the store failed a command", { command_id: id, err });
   }
 
-  #refuse(id: string, { reason, message }: { reason: string; message: string }): void {
-    if (this.#outstanding.size >= MAX_OUTSTANDING) return;
-    this.#complete(id, { kind: "refusal", reason, message });
-  }
-
   #complete(commandId: string, result: CommandResult): void {
     const ledgerRevision = this.#deps.ledgerRevision();
     this.#outstanding.set(commandId, { commandId, result, ledgerRevision });
     this.#completed.wake();
   }
-}
-
-function encode(command: Command): string {
-  return Buffer.from(toBinary(CommandSchema, command)).toString("base64");
 }

@@ -41,10 +41,15 @@ export async function takeCommands(options: TakeCommandsOptions): Promise<string
   for await (const { command, termId } of client.commands({ sessionId }, call)) {
     // What a session that has ended still told must not take the place of what the next one tells.
     if (signal.aborted) break;
-    // Before the order: having acted on it, the agent shall know the stretch of the term that gave it.
-    if (command?.fence !== undefined) await onTold(command.fence);
+    if (command !== undefined) {
+      // Not before the order is recorded: a copy of the agent's state that knows the id knows the order.
+      const onRecorded = async () => {
+        if (command.fence !== undefined) await onTold(command.fence);
+      };
+      await commands.take(command, authority(), { signal, onRecorded });
+    }
+    // News behind an order waits for it.
     if (termId !== "") await onTold({ ...term, termId });
-    if (command !== undefined) await commands.take(command, authority(), signal);
   }
   return "the control-plane ended the command stream";
 }

@@ -140,6 +140,7 @@ export class ControlPlaneLink implements Part {
       });
     } catch (thrown) {
       const { reason, message, cause } = toBerthError(thrown);
+      if (reason === "UNAUTHENTICATED") this.#observe(this.#unknownHere(message));
       const inner = cause instanceof Error && reason === "INTERNAL" ? `: ${cause.message}` : "";
       return `${reason}: ${message}${inner}`;
     } finally {
@@ -197,11 +198,22 @@ export class ControlPlaneLink implements Part {
       }
       return;
     }
-    if (this.#observes !== verdict.why) {
-      logger.error("the agent only reports and refuses orders", { why: verdict.why });
+    this.#observe(verdict.why);
+  }
+
+  #observe(why: string): void {
+    if (this.#observes !== why) {
+      this.#options.logger.error("the agent only reports and refuses orders", { why });
     }
     this.#mode = "observe";
-    this.#observes = verdict.why;
+    this.#observes = why;
+  }
+
+  /** Also when the control-plane's store was lost: keys are lost with it. */
+  #unknownHere(message: string): string {
+    const { clusterId } = this.#options.facts;
+    const token = `berth token create --cluster ${clusterId}`;
+    return `the control-plane does not know this agent (${message}); make a token there (${token}) and start the agent with it in BERTH_ENROLMENT_TOKEN`;
   }
 
   #nowUp({ sessionId, fence }: AgentRegisterResponse): void {

@@ -60,10 +60,18 @@ describe("an Echo", () => {
     expect(performance.now() - begunMs).toBeGreaterThanOrEqual(299);
   });
 
-  it("ends its wait when its time is over", async () => {
+  it("ends its wait when its time is over, and answers that it has run", async () => {
     const held = carryOut({ text: "hi", holdMs: 60_000 }, { signal: AbortSignal.timeout(20) });
-    await expect(held).rejects.toMatchObject({ reason: "DEADLINE_EXCEEDED" });
-    expect(await runsOf()).toBe(1);
+    expect(await held).toMatchObject(answer(1));
+  });
+
+  it("is left to the next start when the agent stops during its wait", async () => {
+    const stop = new AbortController();
+    const held = carryOut({ text: "hi", holdMs: 60_000 }, { signal: stop.signal });
+    await expect.poll(runsOf).toBe(1);
+    stop.abort();
+    await expect(held).rejects.toMatchObject({ reason: "UNAVAILABLE" });
+    expect(await carryOut({ text: "hi" }, { resumed: true })).toMatchObject(answer(1));
   });
 
   it.each([

@@ -9,7 +9,7 @@ export const MAX_ECHO_HOLD_MS = 60_000;
 
 /**
  * Carries out an Echo: counts the run durably, apart from its result, waits for `hold_ms`, and answers with the
- * text and the count. An answer other than 1 shows that a command ran twice. A command that goes on after a crash
+ * text and the count, also when its time is over before the hold. An answer other than 1 shows that a command ran twice. A command that goes on after a crash
  * is not counted again when its record is there.
  */
 export function echoHandler(runRecords: RunRecords): OrderHandler {
@@ -25,11 +25,14 @@ export function echoHandler(runRecords: RunRecords): OrderHandler {
     const before = runRecords.of(commandId);
     const runs = resumed && before > 0 ? before : await runRecords.count(commandId);
     await sleep(holdMs, signal);
-    if (signal.aborted && holdMs > 0) {
-      throw new BerthError("DEADLINE_EXCEEDED", "echo.hold_ms: the command ended before its hold");
-    }
+    // It has run: its time being over only ends the wait. A stop of the agent leaves it to the next start.
+    if (isCutOff(signal)) throw new BerthError("UNAVAILABLE", "the agent stops");
     return { kind: "result", json: JSON.stringify({ text, runs }), memory: {} };
   };
+}
+
+function isCutOff({ aborted, reason }: AbortSignal): boolean {
+  return aborted && !(reason instanceof DOMException && reason.name === "TimeoutError");
 }
 
 function refusal(message: string): OrderOutcome {

@@ -42,7 +42,8 @@ export class LinkConnection {
     this.#connected ??= this.#dial();
     const session = await this.#connected;
     if (session.closed || session.destroyed) throw unavailable("the connection is closed");
-    return session.request({ ...headers, ":method": method, ":path": path }, options);
+    const stream = session.request({ ...headers, ":method": method, ":path": path }, options);
+    return resetInOwnTurn(stream);
   }
 
   /** Part of the interface of a session manager; the pings here do not depend on what is read. */
@@ -51,7 +52,9 @@ export class LinkConnection {
   /** Closes the connection and every stream on it. May be called more than once. */
   close(): void {
     this.#closed = true;
-    this.#session?.destroy(undefined, http2.constants.NGHTTP2_CANCEL);
+    const session = this.#session;
+    // As in `resetInOwnTurn`: whoever closes the link may run in the middle of its reading.
+    setImmediate(() => session?.destroy(undefined, http2.constants.NGHTTP2_CANCEL));
   }
 
   async #dial(): Promise<http2.ClientHttp2Session> {
@@ -89,6 +92,22 @@ function keepPinging(session: http2.ClientHttp2Session, times: PingTimes): () =>
     clearInterval(interval);
     clearTimeout(timeout);
   };
+}
+
+/**
+ * Resets a stream in a turn of its own. Connect does so where a promise of a received frame leads to, which
+ * is in the middle of the session's reading; nghttp2 may then free the stream that it is closing just now,
+ * and the process ends with a failed assertion (`CheckAllocatedSize`, nodejs/node#38964).
+ */
+function resetInOwnTurn(stream: http2.ClientHttp2Stream): http2.ClientHttp2Stream {
+  const close = stream.close.bind(stream);
+  stream.close = (code, callback) => {
+    if (callback !== undefined) stream.once("close", callback);
+    setImmediate(() => {
+      if (!stream.closed) close(code);
+    });
+  };
+  return stream;
 }
 
 function unavailable(message: string, cause?: unknown): ConnectError {

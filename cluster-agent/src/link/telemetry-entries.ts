@@ -23,14 +23,18 @@ export interface SentEntry {
 
 /**
  * The telemetry of a cluster: "metrics" (aggregates, `AggregateMetrics`) and "node/<id>" (`NodeMetrics`) for
- * each node. Revisions are the views' versions above `base`.
+ * each node. Revisions are the views' versions above `base`, that of the aggregates is `version`, which
+ * never falls, also when a node is removed.
  */
-export function telemetryEntries(views: readonly NodeView[], base: bigint): TelemetryEntry[] {
-  const newest = views.reduce((version, view) => Math.max(version, view.version), 0);
+export function telemetryEntries(
+  views: readonly NodeView[],
+  version: number,
+  base: bigint,
+): TelemetryEntry[] {
   const youngest = views.reduce((age, view) => Math.min(age, view.ageMs), Number.POSITIVE_INFINITY);
   const aggregate: TelemetryEntry = {
     key: "metrics",
-    revision: base + BigInt(newest),
+    revision: base + BigInt(version),
     ageMs: Number.isFinite(youngest) ? youngest : 0,
     json: () => JSON.stringify(aggregateMetrics(views.map(nodeMetrics))),
   };

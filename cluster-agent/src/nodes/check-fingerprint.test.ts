@@ -40,6 +40,14 @@ describe("checkRegistration", () => {
     expect(() => checkRegistration(request)).toThrow("fingerprint: expected a fingerprint");
   });
 
+  it.each([
+    ["former_instance_ids.1", ["a", ""]],
+    ["former_instance_ids", Array<string>(257).fill("a")],
+  ])("refuses a past that does not hold and names %s", (field, formerInstanceIds) => {
+    const check = () => checkRegistration(registerRequest({ formerInstanceIds }));
+    expect(check).toThrow(`${field}: expected`);
+  });
+
   it("refuses an incarnation beyond what it can keep exactly", () => {
     const request = registerRequest({ nodeIncarnation: 2n ** 60n });
     expect(() => checkRegistration(request)).toThrow(/^node_incarnation: expected a number/);

@@ -13,6 +13,7 @@ export const FINGERPRINT_LIMITS = {
 } as const;
 
 const NODE_ID = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
+const MAX_FORMER_INSTANCES = 256;
 const MAX_CORES = 65_536;
 const MAX_SPEED_MBPS = 10_000_000;
 
@@ -22,6 +23,8 @@ export interface CheckedRegistration {
   readonly incarnation: number;
   /** UUID of the agent's process. */
   readonly agentInstanceId: string;
+  /** Those of the starts of its state directory before it, oldest first; empty where it tells none. */
+  readonly formerInstanceIds: readonly string[];
   readonly inventory: NodeInventory;
   readonly agentVersion: string;
 }
@@ -36,6 +39,7 @@ export function checkRegistration(request: NodeRegisterRequest): CheckedRegistra
     nodeId: request.nodeId,
     incarnation: whole("node_incarnation", request.nodeIncarnation, 0, Number.MAX_SAFE_INTEGER),
     agentInstanceId: token("agent_instance_id", request.agentInstanceId),
+    formerInstanceIds: checkFormerInstances(request.formerInstanceIds),
     inventory: checkFingerprint(request.fingerprint),
     agentVersion: text("agent_version", request.agentVersion),
   };
@@ -71,6 +75,12 @@ export function checkFingerprint(fingerprint: Fingerprint | undefined): NodeInve
     ...(gpuTopology === undefined ? {} : { gpuTopology }),
     ...(fingerprint.simulated ? { simulated: true } : {}),
   };
+}
+
+function checkFormerInstances(ids: readonly string[]): readonly string[] {
+  const field = "former_instance_ids";
+  atMost(field, ids, MAX_FORMER_INSTANCES);
+  return ids.map((id, index) => token(`${field}.${index}`, id));
 }
 
 function checkDisks({ disks }: Fingerprint): DiskInventory[] {

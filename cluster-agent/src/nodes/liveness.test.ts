@@ -11,4 +11,14 @@ describe("livenessOf", () => {
   ])("%s", (_what, heardAtMs, nowMs, verdict) => {
     expect(livenessOf({ nowMs, startedAtMs: 0, heardAtMs, ttlMs: 15_000 })).toBe(verdict);
   });
+
+  it.each([
+    ["heard, then one TTL after we could listen again", 1_000, 45_000, "live"],
+    ["heard, then later than that", 1_000, 45_001, "telemetry_lost"],
+    ["never heard, one TTL after we could listen again", undefined, 45_000, "unknown"],
+    ["heard since we could listen again", 40_000, 55_000, "live"],
+  ])("excuses silence: %s", (_what, heardAtMs, nowMs, verdict) => {
+    const facts = { nowMs, startedAtMs: 0, heardAtMs, excusedAtMs: 30_000, ttlMs: 15_000 };
+    expect(livenessOf(facts)).toBe(verdict);
+  });
 });

@@ -12,15 +12,22 @@ export interface LivenessFacts {
   readonly startedAtMs: number;
   /** When the node was last heard; absent when not since our start. */
   readonly heardAtMs?: number | undefined;
+  /** Silence before this moment counts for nothing. */
+  readonly excusedAtMs?: number | undefined;
   readonly ttlMs: number;
   /** Two agents speak for the node: neither is believed. */
   readonly duplicate?: boolean;
 }
 
-/** The verdict on a node. A node is lost exactly when it was silent for more than the TTL, or is a duplicate. */
+/**
+ * The verdict on a node. A node is lost exactly when it was silent for more than the TTL, of what is not excused, or
+ * is a duplicate.
+ */
 export function livenessOf(facts: LivenessFacts): Liveness {
-  const { nowMs, startedAtMs, heardAtMs, ttlMs } = facts;
+  const { nowMs, startedAtMs, heardAtMs, excusedAtMs, ttlMs } = facts;
   if (facts.duplicate === true) return "telemetry_lost";
-  if (heardAtMs !== undefined) return nowMs - heardAtMs <= ttlMs ? "live" : "telemetry_lost";
-  return nowMs - startedAtMs <= ttlMs ? "unknown" : "telemetry_lost";
+  const toldAtMs = heardAtMs ?? startedAtMs;
+  const silentFromMs = Math.max(toldAtMs, excusedAtMs ?? toldAtMs);
+  if (nowMs - silentFromMs > ttlMs) return "telemetry_lost";
+  return heardAtMs === undefined ? "unknown" : "live";
 }

@@ -138,6 +138,31 @@ describe("NodeRegistry and duplicates", () => {
     await registered(nodes, fresh);
   });
 
+  it("keeps the pick over a reboot of both, whoever comes first, and over its own restarts", async () => {
+    const { nodes, clock, store } = await twoAgents();
+    await nodes.pick("node-a", { instanceId: "instance-a" });
+    const start = (agentInstanceId: string, bootId: string, formerInstanceIds: string[]) =>
+      registerRequest({
+        ...{ agentInstanceId, formerInstanceIds, nodeIncarnation: 7n },
+        fingerprint: fingerprint({ bootId }),
+      });
+    const copyAgain = start("instance-d", "boot-4", ["instance-a", "instance-b"]);
+    const originalAgain = start("instance-c", "boot-3", ["instance-a"]);
+    clock.advance(60_000);
+    expect(await registering(nodes, copyAgain)).toMatchObject({ reason: "ALREADY_EXISTS" });
+    await registered(nodes, originalAgain);
+    const { nodes: again, clock: later } = await testRegistry(store);
+    later.advance(60_000);
+    const copyLater = start("instance-f", "boot-6", ["instance-d"]);
+    expect(await registering(again, copyLater)).toMatchObject({ reason: "ALREADY_EXISTS" });
+    await registered(again, start("instance-e", "boot-5", ["instance-c"]));
+    // A state directory that nobody knows may be the refused one's: an operator picks anew.
+    later.advance(60_000);
+    const stranger = start("instance-g", "boot-7", []);
+    expect(await registering(again, stranger)).toMatchObject({ reason: "ALREADY_EXISTS" });
+    expect(again.duplicates("node-a")).toMatchObject({ state: "duplicate" });
+  });
+
   it("has nothing to show of unknown nodes, and no pick for them", async () => {
     const { nodes } = await testRegistry();
     expect(nodes.duplicates("nobody")).toBeUndefined();

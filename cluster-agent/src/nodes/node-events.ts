@@ -15,6 +15,7 @@ export interface NodeEvent {
     | "node_rebooted"
     | "node_duplicate"
     | "node_refused"
+    | "node_removed"
     | "node_health_fact"
     | "gpu_unhealthy"
     | "gpu_recovered"
@@ -28,6 +29,11 @@ export interface NodeEvent {
 /** Hears each event of a node once; must not throw. */
 export type OnNodeEvent = (event: NodeEvent) => void;
 
+const GOOD_NEWS: ReadonlySet<NodeEvent["kind"]> = new Set([
+  "node_joined",
+  "node_back",
+  "node_removed",
+]);
 const MAX_TOLD_PROBLEMS = 1_000;
 
 /** Tells what happens to nodes, to the log and to whoever listens. */
@@ -36,6 +42,8 @@ export class NodeNews {
   readonly #onEvent: OnNodeEvent;
   /** Refusal that was told last, by node id: an agent that is refused asks again all the time. */
   readonly #refusals = new Map<string, Reason>();
+  /** Why another machine was last refused under the id of a node: it asks again all the time too. */
+  readonly #seconds = new Map<string, string>();
 
   constructor(logger: Logger, onEvent: OnNodeEvent) {
     this.#logger = logger;
@@ -49,7 +57,7 @@ export class NodeNews {
     news: { readonly message: string; readonly facts: NodeEvent["facts"] },
   ): void {
     const alarming = kind === "node_duplicate" ? "error" : "warn";
-    const level = kind === "node_joined" || kind === "node_back" ? "info" : alarming;
+    const level = GOOD_NEWS.has(kind) ? "info" : alarming;
     this.#logger[level](news.message, { node, ...news.facts });
     this.#onEvent({ kind, key: `node/${node}`, facts: news.facts });
   }
@@ -104,6 +112,20 @@ export class NodeNews {
     this.tell(node, "node_refused", { message: "a node was refused", facts: { reason, why } });
   }
 
+  /** Tells that another machine was refused under the id of a node, once for each reason until {@link admitted}. */
+  secondRefused(node: string, why: string): void {
+    if (this.#seconds.get(node) === why) return;
+    this.#seconds.set(node, why);
+    const facts = { reason: "ALREADY_EXISTS", why };
+    this.tell(node, "node_refused", { message: "a second machine claims a node", facts });
+  }
+
+  /** Tells that an operator has removed a node. */
+  removed(node: string, facts: { readonly force: boolean; readonly connected: boolean }): void {
+    this.admitted(node);
+    this.tell(node, "node_removed", { message: "a node was removed", facts });
+  }
+
   /** Tells what is new about the health of a node and its GPUs. */
   health(node: string, news: HealthNews): void {
     if (news.kind === "health_fact") {
@@ -144,5 +166,6 @@ export class NodeNews {
   /** The node was let in: the next refusal is told again. */
   admitted(node: string): void {
     this.#refusals.delete(node);
+    this.#seconds.delete(node);
   }
 }

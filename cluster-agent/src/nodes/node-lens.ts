@@ -21,12 +21,13 @@ export class NodeLens {
   }
 
   /** The verdict on a node. */
-  liveness(id: string, node: Pick<NodeState, "heardAtMs">): Liveness {
+  liveness(id: string, node: Pick<NodeState, "heardAtMs" | "excusedAtMs">): Liveness {
     const { clock, intervals, watch } = this.#deps;
     return livenessOf({
       nowMs: clock.nowMs(),
       startedAtMs: this.#startedAtMs,
       heardAtMs: node.heardAtMs,
+      excusedAtMs: node.excusedAtMs,
       ttlMs: intervals.ttlMs,
       duplicate: watch.isDuplicate(id),
     });

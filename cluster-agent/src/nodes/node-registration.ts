@@ -47,7 +47,7 @@ export function placeRefusal(
   const why =
     liveness === "live"
       ? "is held by another live machine; choose another BERTH_NODE_ID"
-      : "belongs to another machine until an operator removes it from the cluster";
+      : `belongs to another machine until an operator removes it (\`berth delete node ${asked.nodeId}\`)`;
   const message = `node_id: node ${JSON.stringify(asked.nodeId)} ${why}`;
   return { kind: "refused", reason: "ALREADY_EXISTS", message };
 }

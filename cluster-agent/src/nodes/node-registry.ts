@@ -1,20 +1,19 @@
 import {
   BerthError,
   type DuplicatesView,
-  DuplicateWatch,
+  type DuplicateWatch,
   type PickRequest,
   Serial,
 } from "@berth/service-kit";
 import type { CheckedRegistration } from "./check-fingerprint.ts";
 import { HealthTeller } from "./health-teller.ts";
 import type { NodeInventory } from "./inventory.ts";
-import { NodeNews } from "./node-events.ts";
+import type { NodeNews } from "./node-events.ts";
 import { NodeLens } from "./node-lens.ts";
 import {
   askingInstance,
   changedRecord,
   hasRebooted,
-  lastHolders,
   registeredRecord,
   toldRecord,
 } from "./node-record.ts";
@@ -37,19 +36,7 @@ import type { NodeRecord, NodeView } from "./node-view.ts";
 import { RegistrationBook } from "./registration-book.ts";
 
 const TWO_AGENTS = "two agents run as this node";
-
-/** Opens the registry with the nodes that the store knows; their verdicts wait one TTL. */
-export async function openNodeRegistry(options: NodeRegistryOptions): Promise<NodeRegistry> {
-  const { standings, clock, logger, onEvent, duplicateRules: rules } = options;
-  const news = new NodeNews(logger, onEvent);
-  const records = await options.records.load();
-  const watch = new DuplicateWatch({
-    ...{ subject: "node", standings, clock, logger, rules },
-    onDuplicate: (node, candidates) => news.duplicate(node, candidates),
-  });
-  await watch.load(lastHolders(records));
-  return new NodeRegistry(options, { records, watch, news });
-}
+const CONNECTED = "the agent of the node is connected: stop it, or cut it off with ?force=true";
 
 /** The nodes of a cluster: who they are, what they last said, and whether they are still there. */
 export class NodeRegistry {
@@ -98,11 +85,12 @@ export class NodeRegistry {
   }
 
   /**
-   * Takes a node in, durable when it resolves, and ends the node's registration before it. `speaker`:
-   * whom the key of the caller speaks for.
+   * Takes a node in, durable when it resolves, and ends the node's registration before it. `speaking`:
+   * whom the key of the caller speaks for, asked when its turn comes; what it throws is passed on.
    */
-  register(asked: CheckedRegistration, speaker: NodeSpeaker): Promise<RegisterOutcome> {
+  register(asked: CheckedRegistration, speaking: () => NodeSpeaker): Promise<RegisterOutcome> {
     return this.#serial.run(async () => {
+      const speaker = speaking();
       const outcome = await this.#register(asked, speaker);
       if (outcome.kind === "registered") this.#news.admitted(asked.nodeId);
       else this.#news.refused(speaker.id, outcome);
@@ -125,9 +113,14 @@ export class NodeRegistry {
     return this.#watch.isHeld(id);
   }
 
-  /** The key of a node has ended, and with it at once what was registered by it. */
+  /** The key of a node has ended, and at once what was registered by it. */
   keyEnded(id: string): void {
     this.#registrations.end(id, "the key of the node has ended", "UNAUTHENTICATED");
+  }
+
+  /** Another machine has asked to enrol as a node, and was refused. */
+  secondRefused(id: string, why: string): void {
+    this.#news.secondRefused(id, why);
   }
 
   /** The agents that claimed to be one node at the same time; undefined for an unknown node. */
@@ -142,12 +135,35 @@ export class NodeRegistry {
   pick(id: string, request: PickRequest): Promise<void> {
     return this.#serial.run(async () => {
       const node = this.#nodes.get(id);
-      if (node === undefined) throw new BerthError("NOT_FOUND", `no node ${JSON.stringify(id)}`);
+      if (node === undefined) throw unknownNode(id);
       await this.#watch.pick(id, request);
       // Whoever holds the node now may be the one that was not picked.
       this.#registrations.end(id, "an operator has picked the agent of the node");
+      delete node.excusedAtMs;
       node.heardAtMs = this.#options.clock.nowMs() - this.#options.intervals.ttlMs - 1;
       this.#tellVerdict(id, node);
+    });
+  }
+
+  /**
+   * Forgets a node, durably when it resolves; to be repeated when it fails. Throws NOT_FOUND, and PRECONDITION_FAILED
+   * while its agent is connected, unless forced. `forgetKey` ends its key and gives whether it had one.
+   */
+  remove(
+    id: string,
+    { force, forgetKey }: { readonly force: boolean; readonly forgetKey: () => Promise<boolean> },
+  ): Promise<void> {
+    return this.#serial.run(async () => {
+      const connected = this.#registrations.isPresent(id);
+      if (connected && !force) throw new BerthError("PRECONDITION_FAILED", CONNECTED);
+      if (!((await forgetKey()) || this.#nodes.has(id))) throw unknownNode(id);
+      await this.#watch.forget(id);
+      await this.#options.records.remove(id);
+      this.#registrations.end(id, "the node was removed", "UNAUTHENTICATED");
+      this.#nodes.delete(id);
+      this.#version += 1;
+      this.#structureVersion += 1;
+      this.#news.removed(id, { force, connected });
     });
   }
 
@@ -178,9 +194,14 @@ export class NodeRegistry {
     await judged;
   }
 
-  /** Looks for what has changed by the passing of time: nodes that are silent, GPUs that stay well. */
-  sweep(): void {
+  /**
+   * Looks for what has changed by the passing of time: nodes that are silent, GPUs that stay well. `hasStalled`: we could
+   * not listen, silence until now counts for nothing.
+   */
+  sweep(hasStalled = false): void {
+    const nowMs = this.#options.clock.nowMs();
     for (const [id, node] of this.#nodes) {
+      if (hasStalled && node.told !== "telemetry_lost") node.excusedAtMs = nowMs;
       this.#tellVerdict(id, node);
       if (node.watch.waits) this.#tellHealth(id, node);
     }
@@ -188,9 +209,8 @@ export class NodeRegistry {
 
   /** Every node that has ever registered, in id order, as it is now. */
   views(): NodeView[] {
-    return [...this.#nodes]
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([id, node]) => this.#lens.view(id, node));
+    const nodes = [...this.#nodes].sort(([a], [b]) => (a < b ? -1 : 1));
+    return nodes.map(([id, node]) => this.#lens.view(id, node));
   }
 
   /** One node, undefined when no node of that id has ever registered. */
@@ -207,6 +227,7 @@ export class NodeRegistry {
     if (refusal !== undefined) return refusal;
     const verdict = await this.#watch.asks(nodeId, {
       agent: askingInstance(asked, speaker),
+      formerIds: asked.formerInstanceIds,
       isHolderPresent: this.#registrations.isPresent(nodeId),
     });
     if (verdict === "duplicate" && known !== undefined) {
@@ -289,3 +310,5 @@ export class NodeRegistry {
     });
   }
 }
+
+const unknownNode = (id: string) => new BerthError("NOT_FOUND", `no node ${JSON.stringify(id)}`);

@@ -13,6 +13,8 @@ import type { NodeRecord, NodeView, Received } from "./node-view.ts";
 export interface NodeState {
   record: NodeRecord;
   heardAtMs?: number;
+  /** Silence before this moment counts for nothing, as we could not listen; absent when we always could. */
+  excusedAtMs?: number;
   host?: Received<HostReading>;
   readonly gpus: Map<string, Received<GpuReading>>;
   /** Held while samples come without, and growing older. */

@@ -151,7 +151,7 @@ async function main(): Promise<void> {
       const { commandId } = message;
       const order = { case: "echo", value: { text: commandId } } as const;
       const command = create(CommandSchema, { commandId, fence: FENCE, timeoutMs: 60_000, order });
-      await commands.take(command, { mode: "obey", known: FENCE }, never);
+      await commands.take(command, { mode: "obey", known: FENCE }, { signal: never });
     }
   }
   await commands.stop();

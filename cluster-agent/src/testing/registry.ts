@@ -8,8 +8,9 @@ import {
 import { checkRegistration } from "../nodes/check-fingerprint.ts";
 import type { NodeEvent } from "../nodes/node-events.ts";
 import type { RegisterOutcome, Registration } from "../nodes/node-registration.ts";
-import { type NodeRegistry, openNodeRegistry } from "../nodes/node-registry.ts";
+import type { NodeRegistry } from "../nodes/node-registry.ts";
 import { machineIdentity } from "../nodes/node-speaker.ts";
+import { openNodeRegistry } from "../nodes/open-node-registry.ts";
 import { HandClock, type registerRequest } from "./fixtures.ts";
 
 /** Intervals of the tests, ms. */
@@ -44,7 +45,7 @@ export function registering(
 ): Promise<RegisterOutcome> {
   const asked = checkRegistration(request);
   const identity = machineIdentity(asked.inventory.machineId);
-  return nodes.register(asked, { id: asked.nodeId, identity });
+  return nodes.register(asked, () => ({ id: asked.nodeId, identity }));
 }
 
 /** Registers a node that must be taken in. */

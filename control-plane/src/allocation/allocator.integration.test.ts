@@ -239,6 +239,13 @@ describe("assumed placements", () => {
     }
   });
 
+  it("says nothing of a hold when there is nothing to be held", async () => {
+    const uri = await harness.publish("seen", SEEN);
+    const answer = await harness.allocate(uri, { hold: true });
+    expect(answer).toMatchObject({ data: { unschedulable: true }, held: false });
+    expect(answer).not.toHaveProperty("warnings");
+  });
+
   it("warns of a policy that gives a GPU to two callers because it does not look at states", async () => {
     const always = 'return {"cluster_id": "c1", "node_id": "node-1", "gpus": [1]}';
     const uri = await harness.publish("always-the-same", always);

@@ -1,14 +1,15 @@
-import { setImmediate } from "node:timers/promises";
 import type { EvaluationFacts } from "@berth/policy-sandbox";
 import {
   BerthError,
   isBerthError,
+  Pacer,
   type Principal,
   parseLossless,
+  QueryRunner,
   toBerthError,
 } from "@berth/service-kit";
 import type { FleetSnapshot } from "../fleet/cluster-view.ts";
-import type { RunnablePolicy } from "../policies/policy-registry.ts";
+import type { RunnablePolicy } from "../policies/runnable-policies.ts";
 import type { AllocationFrame, AllocationRequest } from "./allocation-request.ts";
 import type { Assumptions } from "./assumptions.ts";
 import { type Candidates, chooseCandidates, type RankedSelection } from "./choose-candidates.ts";
@@ -16,7 +17,6 @@ import { DecisionDraft } from "./decisions/decision-draft.ts";
 import type { DecisionLog } from "./decisions/decision-log.ts";
 import { fitCandidates } from "./fit-candidates.ts";
 import { hostClients } from "./host-clients.ts";
-import { Pacer } from "./pacer.ts";
 import { checkPlacement, type PlacedGpu, type PlacementCheck, type TakenGpu } from "./placement.ts";
 import { type RankingDeps, rankClusters } from "./rank-clusters.ts";
 import { requestCount } from "./request-count.ts";
@@ -56,17 +56,30 @@ interface Ask {
   readonly draft: DecisionDraft;
 }
 
-/** What one run of the policy came to. */
-interface Attempt {
-  readonly check: Exclude<PlacementCheck, { kind: "invalid" }>;
-  readonly chosen: Candidates;
+/** What a run of the policy was given. */
+interface Seen {
   readonly sight: Sight;
+  readonly chosen: Candidates;
 }
+
+/** What a result of the policy came to. */
+interface Verdict {
+  readonly check: PlacementCheck;
+  readonly chosen: Candidates;
+  /** Chosen GPUs that others were given while the policy ran. */
+  readonly contested: readonly PlacedGpu[];
+  /** Whether it is an answer; its GPUs are assumed then. */
+  readonly counts: boolean;
+}
+
+/** The verdict on an answer. */
+type Answered = Verdict & { readonly check: Exclude<PlacementCheck, { kind: "invalid" }> };
 
 /** Answers allocation requests: candidates, policy, check of the result, record. */
 export class Allocator {
   readonly #deps: AllocatorDeps;
   readonly #pacer = new Pacer();
+  readonly #queries = new QueryRunner(this.#pacer);
 
   constructor(deps: AllocatorDeps) {
     this.#deps = deps;
@@ -103,15 +116,13 @@ export class Allocator {
     draft.policyDigest = policy.code.digest;
     const selection = await this.#ranked(ask);
     const { check, chosen, contested } = await this.#attempts(ask, policy, selection);
-    const seconds = request.assumeSeconds ?? this.#deps.assumeSeconds;
     const warnings = [...chosen.warnings, ...contested.map(contestedText)];
     if (check.kind === "placed") {
       const more = (count: number) => `${count} more of the chosen GPUs are not free`;
       warnings.push(...shortList(check.taken.map(takenText), more));
-      this.#deps.assumptions.assume(principal.orgId, check.gpus, seconds);
-      draft.assumeSeconds = check.gpus.length > 0 ? seconds : 0;
+      draft.assumeSeconds = check.gpus.length > 0 ? this.#assumeSeconds(request) : 0;
+      if (request.isHoldAsked) warnings.push(NO_LEASES);
     }
-    if (request.isHoldAsked) warnings.push(NO_LEASES);
     draft.answer(check, warnings);
     return {
       success: true,
@@ -127,7 +138,7 @@ export class Allocator {
     const { selection } = request;
     if (selection.kind !== "search") return selection;
     const sight = await this.#look(principal.orgId);
-    const scope = { principal, sight, signal, pacer: this.#pacer };
+    const scope = { principal, sight, signal, pacer: this.#pacer, queries: this.#queries };
     return { kind: "ranked", ranking: await rankClusters(selection.search, scope, this.#deps) };
   }
 
@@ -135,59 +146,80 @@ export class Allocator {
    * Runs the policy until it has chosen GPUs that nobody was given while it ran. What it still chooses at
    * the last run is its answer.
    */
-  async #attempts(ask: Ask, policy: RunnablePolicy, selection: RankedSelection) {
-    const { assumptions } = this.#deps;
+  async #attempts(ask: Ask, policy: RunnablePolicy, selection: RankedSelection): Promise<Answered> {
     for (let attempt = 1; ; attempt += 1) {
-      const { check, chosen, sight } = await this.#attempt(ask, policy, selection);
-      const gpus = check.kind === "placed" ? check.gpus : [];
-      const { orgId } = ask.principal;
-      const contested = assumptions.contested(orgId, gpus, sight.newestDecision);
-      if (contested.length === 0 || attempt === MAX_ATTEMPTS) return { check, chosen, contested };
+      const isLast = attempt === MAX_ATTEMPTS;
+      const verdict = await this.#attempt(ask, { policy, selection, isLast });
+      if (verdict.counts) return verdict;
     }
   }
 
-  async #attempt(ask: Ask, policy: RunnablePolicy, selection: RankedSelection): Promise<Attempt> {
+  async #attempt(
+    ask: Ask,
+    run: {
+      readonly policy: RunnablePolicy;
+      readonly selection: RankedSelection;
+      readonly isLast: boolean;
+    },
+  ): Promise<Answered> {
     const { principal, request, signal, draft } = ask;
-    const pacer = this.#pacer;
-    let seen: { readonly sight: Sight; readonly chosen: Candidates } | undefined;
-    const look = async () => {
-      // The worker is free because the decision before has its result: let that one assume its GPUs first.
-      await setImmediate();
-      const sight = await this.#look(principal.orgId);
-      const { resident, chosen } = this.#fit(
-        await chooseCandidates(selection, { sight, pacer, signal }),
-      );
-      seen = { sight, chosen };
-      return resident;
-    };
-    const run = await runPolicy(
+    const { policy, isLast } = run;
+    let seen: Seen | undefined;
+    let verdict: Verdict | undefined;
+    const ran = await runPolicy(
       {
         orgId: principal.orgId,
         policy,
         kind: "allocator",
         inputJson: `{"inputs":${request.inputsJson}}`,
-        resident: look,
+        resident: async () => {
+          const sight = await this.#look(principal.orgId);
+          const scope = { sight, signal, pacer: this.#pacer };
+          const { resident, chosen } = this.#fit(await chooseCandidates(run.selection, scope));
+          seen = { sight, chosen };
+          return resident;
+        },
         parameters: request.parameters,
         settings: request.settings,
         fieldPrefix: "",
-        clients: hostClients(() => sightOf(seen), pacer),
+        clients: hostClients(() => seenOf(seen).sight, this.#queries),
+        accept: (resultJson) => {
+          verdict = this.#judge(ask, seenOf(seen), { resultJson, isLast });
+          return verdict.counts;
+        },
         signal,
       },
       this.#deps,
     );
-    draft.ran(run.facts, seen);
-    if (run.kind === "failed") throw run.error;
-    const { sight, chosen } = seen ?? (await this.#unseen());
+    draft.ran(ran.facts, seen);
+    if (ran.kind === "failed") throw ran.error;
+    return answered(verdict, policy, ran.facts);
+  }
+
+  /**
+   * Holds a result against what the policy was given, while nothing else of the policy runs: GPUs of one that counts
+   * are assumed at once, so that nobody is given them in between.
+   */
+  #judge(
+    { principal: { orgId }, request }: Ask,
+    { sight, chosen }: Seen,
+    { resultJson, isLast }: { readonly resultJson: string; readonly isLast: boolean },
+  ): Verdict {
+    const { assumptions } = this.#deps;
     const candidates = new Map(chosen.candidates.map((view) => [view.id, view]));
-    const result = parseLossless(run.resultJson);
+    const result = parseLossless(resultJson);
     const count = Array.isArray(result) ? requestCount(request.inputsJson) : undefined;
     const check = checkPlacement(result, { candidates, requestCount: count });
-    if (check.kind === "invalid") {
-      const message = `policy ${policy.record.policy_rule_uri} returned an invalid placement: ${check.message}`;
-      const details = logOf(run.facts);
-      throw new BerthError("POLICY_FAILED", message, { details });
-    }
-    return { check, chosen, sight };
+    if (check.kind === "invalid") return { check, chosen, contested: [], counts: false };
+    const gpus = check.kind === "placed" ? check.gpus : [];
+    const contested = assumptions.contested(orgId, gpus, sight.newestDecision);
+    const counts = contested.length === 0 || isLast;
+    if (counts) assumptions.assume(orgId, gpus, this.#assumeSeconds(request));
+    return { check, chosen, contested, counts };
+  }
+
+  #assumeSeconds({ assumeSeconds }: AllocationRequest): number {
+    return assumeSeconds ?? this.#deps.assumeSeconds;
   }
 
   /** What the policy gets of the candidates, and those of them that it can be given. */
@@ -209,10 +241,6 @@ export class Allocator {
   async #look(orgId: string): Promise<Sight> {
     return new Sight(await this.#deps.clusters.snapshot(orgId), this.#deps.assumptions);
   }
-
-  #unseen(): never {
-    throw new Error("a policy returned without having been given its input");
-  }
 }
 
 /** What a request ended with whose client has gone: work that was given up shows as its abort. */
@@ -231,9 +259,22 @@ function contestedText({ clusterId, nodeId, slot }: PlacedGpu): string {
   return `GPU ${slot} of node ${clusterId}/${nodeId} was just given to another caller`;
 }
 
-function sightOf(seen: { readonly sight: Sight } | undefined): Sight {
+function seenOf(seen: Seen | undefined): Seen {
   if (seen === undefined) throw new Error("the policy has not been given its input yet");
-  return seen.sight;
+  return seen;
+}
+
+/** The verdict, if it is not that the result is no placement at all. */
+function answered(
+  verdict: Verdict | undefined,
+  policy: RunnablePolicy,
+  facts: EvaluationFacts,
+): Answered {
+  if (verdict === undefined) throw new Error("the result of a policy was not judged");
+  const { check } = verdict;
+  if (check.kind !== "invalid") return { ...verdict, check };
+  const message = `policy ${policy.uri} returned an invalid placement: ${check.message}`;
+  throw new BerthError("POLICY_FAILED", message, { details: logOf(facts) });
 }
 
 function logOf(facts: EvaluationFacts): Readonly<Record<string, unknown>> {

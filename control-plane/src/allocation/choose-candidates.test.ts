@@ -1,8 +1,8 @@
+import { Pacer } from "@berth/service-kit";
 import { describe, expect, it } from "vitest";
 import { aView } from "../testing/documents.ts";
 import { Assumptions } from "./assumptions.ts";
 import { applyFilter } from "./choose-candidates.ts";
-import { Pacer } from "./pacer.ts";
 import { MAX_REQUEST_STEPS } from "./query/query-steps.ts";
 import { type ClusterFilter, parseFilter } from "./query/selection.ts";
 import { Sight } from "./sight.ts";

@@ -1,6 +1,6 @@
+import type { Pacer } from "@berth/service-kit";
 import type { ClusterView } from "../fleet/cluster-view.ts";
 import type { Selection } from "./allocation-request.ts";
-import type { Pacer } from "./pacer.ts";
 import { MAX_CLUSTER_STEPS, MAX_REQUEST_STEPS, QuerySteps } from "./query/query-steps.ts";
 import { type ClusterFilter, isSelected } from "./query/selection.ts";
 import { shortList } from "./short-list.ts";

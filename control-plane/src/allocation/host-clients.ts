@@ -1,7 +1,6 @@
 import type { HostClient, HostReply } from "@berth/policy-sandbox";
-import { compileFilter, isBerthError } from "@berth/service-kit";
+import { compileFilter, isBerthError, type QueryRunner, type Selection } from "@berth/service-kit";
 import type { ClusterView } from "../fleet/cluster-view.ts";
-import type { Pacer } from "./pacer.ts";
 import type { Sight } from "./sight.ts";
 
 /** What the decision at hand sees; there before the policy can ask. */
@@ -13,10 +12,14 @@ export type SightOf = () => Sight;
  * answers the data or raises. Both answer from what the policy's input was made from, so a decision sees
  * one state of the fleet. Writing is refused: policies decide, they do not register.
  */
-export function hostClients(sight: SightOf, pacer: Pacer): Readonly<Record<string, HostClient>> {
+export function hostClients(
+  sight: SightOf,
+  queries: QueryRunner,
+): Readonly<Record<string, HostClient>> {
+  const select = once(queries);
   return {
-    cluster_client: clusterClient(sight, pacer),
-    cluster_metrics_client: clusterMetricsClient(sight, pacer),
+    cluster_client: clusterClient(sight, select),
+    cluster_metrics_client: clusterMetricsClient(sight, select),
   };
 }
 
@@ -24,9 +27,12 @@ export function hostClients(sight: SightOf, pacer: Pacer): Readonly<Record<strin
  * The clients of a ranking policy: `cluster_metrics_api` as above, and `block_metrics_api`, which knows
  * no block until blocks report metrics here.
  */
-export function rankingClients(sight: SightOf, pacer: Pacer): Readonly<Record<string, HostClient>> {
+export function rankingClients(
+  sight: SightOf,
+  queries: QueryRunner,
+): Readonly<Record<string, HostClient>> {
   return {
-    cluster_metrics_api: clusterMetricsClient(sight, pacer),
+    cluster_metrics_api: clusterMetricsClient(sight, once(queries)),
     block_metrics_api: {
       methods: {
         get_block: (args) => raise("APIError", `block not found: ${args[0]}`),
@@ -36,9 +42,25 @@ export function rankingClients(sight: SightOf, pacer: Pacer): Readonly<Record<st
   };
 }
 
+type Select = (selection: Selection<ClusterView>) => Promise<readonly ClusterView[]>;
+
+/** Runs the queries of one evaluation; after one that took too long no other of it is tried. */
+function once(queries: QueryRunner): Select {
+  let refusal: unknown;
+  return async (selection) => {
+    if (refusal !== undefined) throw refusal;
+    try {
+      return await queries.select(selection);
+    } catch (thrown) {
+      if (isBerthError(thrown)) refusal = thrown;
+      throw thrown;
+    }
+  };
+}
+
 const READ_ONLY = "policies cannot change the cluster registry";
 
-function clusterClient(sight: SightOf, pacer: Pacer): HostClient {
+function clusterClient(sight: SightOf, select: Select): HostClient {
   const refuseWrite = () => tuple(false, JSON.stringify(`Error occurred: ${READ_ONLY}`));
   return {
     methods: {
@@ -52,11 +74,9 @@ function clusterClient(sight: SightOf, pacer: Pacer): HostClient {
       execute_query: async (args, kwargs, signal) => {
         try {
           const matches = compileFilter(args[0] ?? kwargs.query ?? {});
-          const found: ClusterView[] = [];
-          const look = (view: ClusterView) => {
-            if (matches(view.document)) found.push(view);
-          };
-          await pacer.each(sight().all(), look, signal);
+          const documentOf = (view: ClusterView) => view.document;
+          const items = sight().all();
+          const found = await select({ items, matches, documentOf, field: "query", signal });
           return tuple(true, `[${found.map((view) => view.documentJson).join(",")}]`);
         } catch (thrown) {
           return tuple(false, JSON.stringify(`Error occurred: ${messageOf(thrown)}`));
@@ -69,7 +89,7 @@ function clusterClient(sight: SightOf, pacer: Pacer): HostClient {
   };
 }
 
-function clusterMetricsClient(sight: SightOf, pacer: Pacer): HostClient {
+function clusterMetricsClient(sight: SightOf, select: Select): HostClient {
   const refuseWrite = () => raise("PermissionError", READ_ONLY);
   return {
     methods: {
@@ -82,11 +102,9 @@ function clusterMetricsClient(sight: SightOf, pacer: Pacer): HostClient {
       query_clusters: async (args, kwargs, signal) => {
         try {
           const matches = compileFilter(args[0] ?? kwargs.query_params ?? {}, "query_params");
-          const found: ClusterView[] = [];
-          const look = (view: ClusterView) => {
-            if (view.metrics !== null && matches(view.metrics)) found.push(view);
-          };
-          await pacer.each(sight().all(), look, signal);
+          const documentOf = (view: ClusterView) => view.metrics;
+          const items = sight().all();
+          const found = await select({ items, matches, documentOf, field: "query_params", signal });
           return { kind: "value", json: `[${found.map((view) => view.metricsJson).join(",")}]` };
         } catch (thrown) {
           return raise("ValueError", messageOf(thrown));

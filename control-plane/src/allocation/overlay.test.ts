@@ -73,22 +73,34 @@ describe("withLeased", () => {
     expect(withLeased(view, slots)).toBe(view);
   });
 
-  it("numbers GPUs without ids by their position, as documents by REST have them", () => {
-    const bare = {
-      id: "c1",
-      nodes: { count: 1, nodeData: [{ id: "node-1", gpus: { gpus: [{}, {}] } }] },
-    };
-    const registered = {
+  const registeredView = (gpus: readonly object[]) => {
+    const nodes = { count: 1, nodeData: [{ id: "node-1", gpus: { gpus } }] };
+    const document = { id: "c1", nodes };
+    return {
       ...aView("c1"),
-      document: bare as never,
-      documentJson: JSON.stringify(bare),
+      document: document as never,
+      documentJson: JSON.stringify(document),
       metrics: null,
       metricsJson: null,
     };
+  };
+
+  it("numbers GPUs without ids by their position, as documents by REST have them", () => {
+    const registered = registeredView([{}, {}]);
     const seen = JSON.parse(withLeased(registered, leased("1")).documentJson);
     expect(seen.nodes.nodeData[0]).toEqual({
       id: "node-1",
       gpus: { gpus: [{}, { state: "leased" }] },
+      free_gpus: 1,
+    });
+  });
+
+  it("knows GPUs by ids that are numbers, and leaves the numbers", () => {
+    const registered = registeredView([{ id: 4 }, { id: 7 }]);
+    const seen = JSON.parse(withLeased(registered, leased("7")).documentJson);
+    expect(seen.nodes.nodeData[0]).toEqual({
+      id: "node-1",
+      gpus: { gpus: [{ id: 4 }, { id: 7, state: "leased" }] },
       free_gpus: 1,
     });
   });

@@ -1,6 +1,7 @@
 import type { ClusterDocument, GpuEntry, GpuMetrics, NodeEntry, NodeMetrics } from "@berth/proto";
 import type { ClusterView } from "../fleet/cluster-view.ts";
 import { DOCUMENT_LAYOUT, METRICS_LAYOUT, OverlayText } from "./overlay-text.ts";
+import { slotOf } from "./slot-of.ts";
 
 /** Slots of GPUs by node id. */
 export type SlotsByNode = ReadonlyMap<string, ReadonlySet<string>>;
@@ -95,22 +96,24 @@ function leaseInEntry(entry: NodeEntry, slots: ReadonlySet<string> | undefined):
   // Documents that were registered by REST need not hold any of this.
   const known: readonly GpuEntry[] | undefined = entry.gpus?.gpus;
   if (slots === undefined || known === undefined) return entry;
-  const gpus = mapChanged(known, (gpu, index): GpuEntry => {
-    const id: string | undefined = gpu.id;
-    return slots.has(id ?? String(index)) && isFree(gpu) ? { ...gpu, state: "leased" } : gpu;
-  });
+  const gpus = mapChanged(known, (gpu, index): GpuEntry => asLeased(gpu, index, slots));
   if (gpus === undefined) return entry;
   return { ...entry, gpus: { ...entry.gpus, gpus }, free_gpus: gpus.filter(isFree).length };
 }
 
 function leaseInMetrics(node: NodeMetrics, slots: ReadonlySet<string> | undefined): NodeMetrics {
   if (slots === undefined) return node;
-  const gpus = mapChanged(
-    node.gpus,
-    (gpu): GpuMetrics => (slots.has(gpu.id) && isFree(gpu) ? { ...gpu, state: "leased" } : gpu),
-  );
+  const gpus = mapChanged(node.gpus, (gpu, index): GpuMetrics => asLeased(gpu, index, slots));
   if (gpus === undefined) return node;
   return { ...node, gpus, free_gpus: gpus.filter(isFree).length };
+}
+
+function asLeased<G extends GpuEntry | GpuMetrics>(
+  gpu: G,
+  index: number,
+  slots: ReadonlySet<string>,
+): G {
+  return slots.has(slotOf(gpu, index)) && isFree(gpu) ? { ...gpu, state: "leased" } : gpu;
 }
 
 function isFree(gpu: { readonly state?: string }): boolean {

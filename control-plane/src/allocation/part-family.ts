@@ -1,6 +1,7 @@
 import type { ResidentPart } from "@berth/policy-sandbox";
 import type { ClusterView } from "../fleet/cluster-view.ts";
 import type { SlotsByNode } from "./overlay.ts";
+import { slotOf } from "./slot-of.ts";
 
 /** Overlays of one text that are remembered, the least recently made forgotten first. */
 const MAX_OVERLAYS = 64;
@@ -15,7 +16,7 @@ type Edit = readonly [path: readonly (string | number)[], value: unknown];
 interface GpuHolder {
   readonly id: string;
   readonly free_gpus?: number;
-  readonly gpus: readonly { readonly id?: string; readonly state?: string }[];
+  readonly gpus: readonly { readonly id?: unknown; readonly state?: string }[];
   /** Path to the node, and from there to its GPUs. */
   readonly path: readonly (string | number)[];
   readonly gpusPath: readonly (string | number)[];
@@ -89,7 +90,7 @@ export class PartFamily {
 /** Adds the edits of one node; false when a value is not there to be set. */
 function addEdits(edits: Edit[], holder: GpuHolder, changed: ReadonlySet<string>): boolean {
   for (const [index, gpu] of holder.gpus.entries()) {
-    if (!changed.has(gpu.id ?? String(index))) continue;
+    if (!changed.has(slotOf(gpu, index))) continue;
     if (gpu.state === undefined) return false;
     edits.push([[...holder.gpusPath, index, "state"], gpu.state]);
   }

@@ -189,4 +189,31 @@ describe("checkPlacement", () => {
       '{"cluster_id":"c1","score":10.0,"big":9007199254740993}',
     );
   });
+
+  it.each([
+    ["numbers", [{ id: 0 }, { id: 7 }]],
+    ["texts", [{ id: "0" }, { id: "7" }]],
+  ])("places on GPUs whose ids are %s, whatever the policy writes", (_name, gpus) => {
+    const bare = aView("bare", { health: "unknown", gpus: gpus as never });
+    const candidates = new Map([["bare", bare]]);
+    for (const asked of [["7"], [7], parseLossless("[7.0]")]) {
+      const result = { cluster_id: "bare", node_id: "node-1", gpus: asked };
+      expect(checkPlacement(result, { candidates, requestCount: undefined })).toEqual({
+        kind: "placed",
+        data: { ...result, gpus: ["7"] },
+        gpus: [{ clusterId: "bare", nodeId: "node-1", slot: "7" }],
+        taken: [],
+      });
+    }
+  });
+
+  it("takes a text that is both a slot and another GPU's UUID for the slot", () => {
+    const gpus = [aGpu("0"), aGpu("1", { uuid: "0", state: "leased" })];
+    const candidates = new Map([["c1", aView("c1", { gpus })]]);
+    const result = { cluster_id: "c1", node_id: "node-1", gpus: ["0"] };
+    expect(checkPlacement(result, { candidates, requestCount: undefined })).toMatchObject({
+      gpus: [{ slot: "0" }],
+      taken: [],
+    });
+  });
 });

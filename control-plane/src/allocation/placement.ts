@@ -1,6 +1,7 @@
 import type { GpuState } from "@berth/proto";
 import { isJsonObject, isRawNumber, toNumber, typeName } from "@berth/service-kit";
 import type { ClusterView } from "../fleet/cluster-view.ts";
+import { slotOf } from "./slot-of.ts";
 
 /** One GPU that a placement names. */
 export interface PlacedGpu {
@@ -188,15 +189,16 @@ function isTaken(state: GpuState | undefined): state is GpuState {
   return state === "leased" || state === "allocated";
 }
 
-/** GPUs of a node by slot and by UUID; a document without ids numbers them by position. */
+/** GPUs of a node by slot and by UUID; a UUID that is another GPU's slot names that one. */
 function slotsOf(
-  gpus: readonly { readonly id?: string; readonly uuid?: string; readonly state?: GpuState }[],
+  gpus: readonly { readonly id?: unknown; readonly uuid?: unknown; readonly state?: GpuState }[],
 ): ReadonlyMap<string, Slot> {
   const slots = new Map<string, Slot>();
-  for (const [index, gpu] of gpus.entries()) {
-    const slot = { id: gpu.id ?? String(index), state: gpu.state };
-    slots.set(slot.id, slot);
-    if (gpu.uuid !== undefined && gpu.uuid !== "") slots.set(gpu.uuid, slot);
+  const known = gpus.map((gpu, index) => ({ id: slotOf(gpu, index), state: gpu.state }));
+  for (const slot of known) slots.set(slot.id, slot);
+  for (const [index, slot] of known.entries()) {
+    const uuid = gpus[index]?.uuid;
+    if (typeof uuid === "string" && uuid !== "" && !slots.has(uuid)) slots.set(uuid, slot);
   }
   return slots;
 }

@@ -1,4 +1,10 @@
-import { BerthError, isJsonObject, type Principal, typeName } from "@berth/service-kit";
+import {
+  BerthError,
+  isJsonObject,
+  type Principal,
+  type QueryRunner,
+  typeName,
+} from "@berth/service-kit";
 import type { PolicyRegistry } from "../policies/policy-registry.ts";
 import {
   applyFilter,
@@ -22,6 +28,7 @@ export interface RankingDeps extends PolicyRunDeps {
 /** Who searches, what he sees, and until when he waits. */
 export interface RankingScope extends ChoosingScope {
   readonly principal: Principal;
+  readonly queries: QueryRunner;
 }
 
 /**
@@ -33,7 +40,7 @@ export async function rankClusters(
   scope: RankingScope,
   deps: RankingDeps,
 ): Promise<Ranking> {
-  const { principal, sight, pacer, signal } = scope;
+  const { principal, sight, queries, signal } = scope;
   const policy = await deps.policies.runnable(principal.orgId, search.policyRuleUri);
   const filtered = await applyFilter(search.filter, scope, "search");
   const fit = fitCandidates(filtered.found, {
@@ -55,7 +62,8 @@ export async function rankClusters(
       parameters: search.parameters,
       settings: search.settings,
       fieldPrefix: "search.rankingPolicyRule.",
-      clients: rankingClients(() => sight, pacer),
+      clients: rankingClients(() => sight, queries),
+      accept: (resultJson) => isRanking(JSON.parse(resultJson)),
       signal,
     },
     deps,
@@ -94,10 +102,19 @@ function rankedOut(id: string, search: Search): Dropped {
 function rankedIds(result: unknown, search: Search): readonly string[] {
   if (result === null) return [];
   const ids = [result].flat().map((item, index) => {
-    const id = isJsonObject(item) ? item.id : item;
+    const id = idOf(item);
     if (typeof id === "string") return id;
     const message = `ranking policy ${search.policyRuleUri} returned an invalid list: result[${index}]: expected a document with an id, got ${typeName(item)}`;
     throw new BerthError("POLICY_FAILED", message);
   });
   return [...new Set(ids)];
+}
+
+/** Whether a result is what {@link rankedIds} takes. */
+function isRanking(result: unknown): boolean {
+  return result === null || [result].flat().every((item) => typeof idOf(item) === "string");
+}
+
+function idOf(item: unknown): unknown {
+  return isJsonObject(item) ? item.id : item;
 }

@@ -33,6 +33,18 @@ describe("ResidentCatalog", () => {
     expect(a?.parts.data?.version).not.toBe(b?.parts.data?.version);
   });
 
+  it("tells the leased GPUs whose ids are numbers as edits", () => {
+    const view = aView("c1", { gpus: [aGpu(4 as never), aGpu(7 as never)] });
+    const catalog = new ResidentCatalog();
+    const dataOf = (seen: typeof view) => catalog.members([seen]).documents[0]?.parts.data;
+    const base = dataOf(view)?.version ?? "";
+    const part = dataOf(withLeased(view, new Map([["node-1", new Set(["7"])]])));
+    expect(JSON.parse(part?.editsFrom?.(base) ?? "")).toEqual([
+      [["nodes", "nodeData", 0, "gpus", "gpus", 1, "state"], "leased"],
+      [["nodes", "nodeData", 0, "free_gpus"], 1],
+    ]);
+  });
+
   it("gives a ranking policy the list of cluster documents", () => {
     expect(new ResidentCatalog().list([aView("c1")]).shape).toEqual({ kind: "list", part: "data" });
   });

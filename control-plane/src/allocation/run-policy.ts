@@ -4,13 +4,14 @@ import {
   type HostClient,
   LIMITS_BY_KIND,
   type Limits,
+  type PolicyContext,
   type PolicyKind,
   type ResidentInput,
   type Sandbox,
 } from "@berth/policy-sandbox";
 import { BerthError, parseLossless } from "@berth/service-kit";
 import type { PolicyContexts } from "../policies/policy-contexts.ts";
-import type { RunnablePolicy } from "../policies/policy-registry.ts";
+import type { RunnablePolicy } from "../policies/runnable-policies.ts";
 import { deepMerge } from "./deep-merge.ts";
 import { type GivenTexts, inputProblem } from "./input-problem.ts";
 
@@ -28,6 +29,8 @@ export interface PolicyRun {
   /** What the client calls the parameters and settings: the path down to them, "" or "search.". */
   readonly fieldPrefix: string;
   readonly clients: Readonly<Record<string, HostClient>>;
+  /** Whether a returned result counts; see the sandbox's request. All do when absent. */
+  readonly accept?: (resultJson: string) => boolean;
   readonly signal: AbortSignal;
 }
 
@@ -55,24 +58,20 @@ export type PolicyRunOutcome =
  * POLICY_TIMEOUT, OVERLOADED, UNAVAILABLE, INVALID_ARGUMENT, CANCELED.
  */
 export async function runPolicy(run: PolicyRun, deps: PolicyRunDeps): Promise<PolicyRunOutcome> {
-  const { record, code, settingsJson, parametersJson } = run.policy;
-  const { orgId } = run;
-  const { contexts } = deps;
-  const uri = record.policy_rule_uri;
+  const { orgId, policy } = run;
+  const { uri, code, settingsJson, parametersJson } = policy;
   const settings = mergedJson(settingsJson, run.settings);
   const parameters = mergedJson(parametersJson, run.parameters);
   const outcome = await deps.sandbox.evaluate({
-    tenant: `${orgId}/${record.name}`,
+    tenant: `${orgId}/${policy.name}`,
     policyUri: uri,
     code,
     settingsJson: settings,
     parametersJson: parameters,
     inputJson: run.inputJson,
     resident: run.resident,
-    context: {
-      read: () => contexts.get(orgId, uri),
-      write: (json) => contexts.set(orgId, uri, json),
-    },
+    context: contextOf(run, deps.contexts),
+    ...(run.accept === undefined ? {} : { accept: run.accept }),
     clients: run.clients,
     limits: limitsOf(run.kind, deps.caps),
     signal: run.signal,
@@ -86,6 +85,19 @@ export async function runPolicy(run: PolicyRun, deps: PolicyRunDeps): Promise<Po
     return { kind: "failed", error, facts };
   }
   return { kind: "returned", resultJson: outcome.resultJson, facts: outcome };
+}
+
+/** The context of the policy's version: one that was removed meanwhile has none, and leaves none to the next. */
+function contextOf(
+  { orgId, policy }: PolicyRun,
+  contexts: Pick<PolicyContexts, "get" | "set">,
+): PolicyContext {
+  return {
+    read: async () => (policy.isPublished() ? contexts.get(orgId, policy.uri) : "{}"),
+    write: (json) => {
+      if (policy.isPublished()) contexts.set(orgId, policy.uri, json);
+    },
+  };
 }
 
 function badInput(message: string, texts: GivenTexts): BerthError {

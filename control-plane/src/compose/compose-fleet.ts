@@ -13,18 +13,19 @@ import {
   openPortSecurity,
   type Part,
   type PortSecurity,
+  StallGuard,
   systemClock,
   unaryPathsOf,
 } from "@berth/service-kit";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { agentRoutes } from "../api/connect/agent-service.ts";
 import { enrolmentRoutes } from "../api/connect/enrolment-service.ts";
+import { openRegister } from "../api/connect/open-register.ts";
 import { type ClusterAgents, openClusterAgents } from "../fleet/cluster-agents.ts";
 import { type Commands, openCommands } from "../fleet/commands.ts";
 import { FleetAdoption } from "../fleet/fleet-adoption.ts";
 import { type FleetEvents, openFleetEvents } from "../fleet/fleet-events.ts";
 import { type FleetStores, openFleetStores } from "../fleet/fleet-stores.ts";
-import { StallGuard } from "../fleet/stall-guard.ts";
 import { TermStretches } from "../fleet/term-stretches.ts";
 import type { settings } from "../settings.ts";
 
@@ -69,6 +70,7 @@ export async function openFleet(
   const enrolment = await openEnrolment({
     ...{ ...shared, subject: "cluster", localToken, caPin: security.caPin },
     onKeyEnded: (clusterId) => agents.keyEnded(clusterId),
+    onSecondRefused: (clusterId, why) => agents.enrolmentRefused(clusterId, why),
   });
   const controllerTerm = BigInt(await store.raise("controller_term"));
   const stores = await openFleetStores({ ...shared, controllerTerm });
@@ -84,16 +86,20 @@ export async function openFleet(
     ...{ ...shared, stores, advance, reportIntervalMs },
     ttlMs: Math.max(LEAST_TTL_MS, 3 * reportIntervalMs),
     forgetKey: (clusterId) => enrolment.forget(clusterId),
-    withdrawOrders: (clusterId) => commands.agentRestored(clusterId),
+    withdrawOrders: (clusterId, isReached) => commands.agentRestored(clusterId, isReached),
     onEvent: (event) => events.record(event),
   });
   const commands = await openCommands({
     ...{ ...shared, advance },
+    beginStretches: (count, beside) => stores.beginStretches(count, beside),
     fence: () => stores.fence,
     refusal: (clusterId) => (stores.restored ? STORE_RESTORED : agents.refusal(clusterId)),
     knows: (clusterId) => agents.knows(orgId, clusterId),
   });
-  const adoption = new FleetAdoption({ stores, agents: agents.sessions, logger });
+  const adoption = new FleetAdoption({
+    ...{ stores, agents: agents.sessions, unknown: agents.unknown },
+    logger,
+  });
   return { stores, stretches, events, agents, commands, adoption, enrolment, security };
 }
 
@@ -146,12 +152,12 @@ export function agentPort(config: ControlPlaneConfig, fleet: Fleet, logger: Logg
     isKnown: knownCaller(enrolment),
     unaryPaths: unaryPathsOf(AgentService, EnrolmentService),
     handler: connectNodeAdapter({
-      requestGate: enrolmentGate(enrolment, EnrolmentService.typeName),
+      requestGate: openRegister(enrolmentGate(enrolment, EnrolmentService.typeName)),
       contextValues: callerAddress,
       interceptors: [errorMapping(logger)],
       routes(router) {
         agentRoutes(router, { ...fleet, authenticate });
-        enrolmentRoutes(router, enrolment);
+        enrolmentRoutes(router, { enrolment, agents: fleet.agents });
       },
     }),
   });

@@ -3,12 +3,12 @@ import {
   type Config,
   isLoopback,
   type Logger,
+  Pacer,
   type Part,
   type ScrapedProgram,
   systemClock,
 } from "@berth/service-kit";
 import type { FastifyInstance } from "fastify";
-import { Pacer } from "../allocation/pacer.ts";
 import { type AliasPort, aliasPorts } from "../api/rest/alias-ports.ts";
 import type { FleetViewDeps } from "../api/rest/fleet-view-routes.ts";
 import type { MetricsRoutesDeps } from "../api/rest/metrics-routes.ts";

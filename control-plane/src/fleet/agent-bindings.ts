@@ -28,6 +28,8 @@ export interface Descent {
    * anew.
    */
   readonly isRestored: boolean;
+  /** It is another process than the one that was answered last. */
+  readonly isAnother: boolean;
   /** What {@link AgentBindings.bind} writes; undefined when the store has it. */
   readonly write: Write | undefined;
 }
@@ -65,16 +67,20 @@ export class AgentBindings {
     const { agentInstanceId: instanceId } = request;
     const incarnation = String(request.agentIncarnation);
     const body: Binding = { identity, incarnation, instanceId };
-    if (bound === undefined) return { isRestored: false, write: { kind: "insert", key, body } };
+    if (bound === undefined) {
+      return { isRestored: false, isAnother: true, write: { kind: "insert", key, body } };
+    }
     if (bound.body.identity !== identity) throw boundElsewhere(request.clusterId);
     const isRestored = bound.body.isDoubted === true || !descends(bound.body, request);
-    const isSame = bound.body.incarnation === incarnation && bound.body.instanceId === instanceId;
-    if (isSame && !isRestored) return { isRestored, write: undefined };
-    return { isRestored, write: { kind: "replace", key, body, ifRevision: bound.revision } };
+    const isAnother = bound.body.instanceId !== instanceId;
+    const isSame = bound.body.incarnation === incarnation && !isAnother;
+    if (isSame && !isRestored) return { isRestored, isAnother, write: undefined };
+    const write: Write = { kind: "replace", key, body, ifRevision: bound.revision };
+    return { isRestored, isAnother, write };
   }
 
   /** Remembers the process that registers; durable when it resolves. */
-  async bind({ write }: Descent): Promise<void> {
+  async bind({ write }: Pick<Descent, "write">): Promise<void> {
     if (write === undefined) return;
     const outcome = await this.#store.apply([write]);
     if (outcome.kind === "refused") {
@@ -91,7 +97,12 @@ export class AgentBindings {
     const bound = await this.#store.get<Binding>(key);
     if (bound === undefined || bound.body.instanceId === instanceId) return;
     const body: Binding = { ...bound.body, isDoubted: true };
-    await this.bind({ isRestored: true, write: { kind: "replace", key, body } });
+    await this.bind({ write: { kind: "replace", key, body } });
+  }
+
+  /** Identity of a cluster's agent; undefined when none has ever registered. */
+  async identityOf(clusterId: string): Promise<string | undefined> {
+    return (await this.#store.get<Binding>(this.#key(clusterId)))?.body.identity;
   }
 
   /** Whether a cluster's agent has ever registered. */

@@ -15,12 +15,17 @@ const IDENTITY_KINDS = new Map<ClusterIdentityKind, string>([
   [ClusterIdentityKind.PROCESS, "process"],
 ]);
 
+/** Whether a text may be a cluster's id. */
+export function isClusterId(text: string): boolean {
+  return CLUSTER_ID.test(text);
+}
+
 /**
  * Checks the fields of a registration and gives the identity that it claims, "<kind>:<value>".
  * INVALID_ARGUMENT names the bad field.
  */
 export function checkRegister(request: AgentRegisterRequest): string {
-  if (!CLUSTER_ID.test(request.clusterId)) {
+  if (!isClusterId(request.clusterId)) {
     refuse("cluster_id: expected 1-253 characters of letters, digits, '.', '_' and '-'");
   }
   const { identity } = request;

@@ -13,13 +13,18 @@ import {
 import { AgentBindings } from "./agent-bindings.ts";
 import type { AgentSession, LiveSession } from "./agent-session.ts";
 import { AgentSessions } from "./agent-sessions.ts";
-import { checkRegister } from "./check-register.ts";
+import { checkRegister, isClusterId } from "./check-register.ts";
 import { ClusterTurns } from "./cluster-turns.ts";
 import type { FleetStores } from "./fleet-stores.ts";
 import type { LinkEvent } from "./link-event.ts";
 import { LinkNews } from "./link-news.ts";
-import { type RegisteringAgent, RegistrationJudge } from "./registration-judge.ts";
+import {
+  type RegisteringAgent,
+  RegistrationJudge,
+  type WithdrawOrders,
+} from "./registration-judge.ts";
 import { ADMISSION_LIMITS, type AdmissionLimits } from "./snapshot-admission.ts";
+import { UnknownAgents } from "./unknown-agents.ts";
 
 /** What Register answers. */
 export interface Registration {
@@ -48,8 +53,7 @@ export interface ClusterAgentsDeps {
   readonly ttlMs: number;
   /** Frees the id of a cluster at the enrolment; gives whether it was bound. */
   readonly forgetKey: (clusterId: string) => Promise<boolean>;
-  /** Refuses the orders to a cluster whose fate nobody knows; durable when it resolves. */
-  readonly withdrawOrders: (clusterId: string) => Promise<void>;
+  readonly withdrawOrders: WithdrawOrders;
   /** Called right behind the writing of who a cluster's agent is, which both are durable before it is let in. Must not reject. */
   readonly advance: () => Promise<void>;
   /** Hears what happens on the links; must not throw. */
@@ -85,9 +89,12 @@ export async function openClusterAgents(deps: ClusterAgentsDeps): Promise<Cluste
 export class ClusterAgents {
   /** What those that were let in report. */
   readonly sessions: AgentSessions;
+  /** Those that go on asking with keys that are not known. */
+  readonly unknown: UnknownAgents;
   readonly #deps: ClusterAgentsDeps;
   readonly #bindings: AgentBindings;
   readonly #watch: DuplicateWatch;
+  readonly #news: LinkNews;
   readonly #judge: RegistrationJudge;
   readonly #turns = new ClusterTurns();
   /** Newest sessions of clusters whose agents claimed what our store never gave, also when they have ended. */
@@ -107,6 +114,9 @@ export class ClusterAgents {
     this.#deps = deps;
     this.#bindings = bindings;
     this.#watch = watch;
+    this.#news = news;
+    const onUnknown = (clusterId: string) => news.unknownKey(clusterId);
+    this.unknown = new UnknownAgents({ clock: deps.clock, onUnknown });
     this.sessions = sessions;
     const onRefused = (clusterId: string, reason: string) => news.refused(clusterId, reason);
     const judged = { stores, bindings, watch, withdrawOrders, advance, onRefused };
@@ -137,6 +147,7 @@ export class ClusterAgents {
       this.#judge.checkCredential(caller.principal(), clusterId, identity);
       const session = this.sessions.begin(request, admitted, this.#deps.stores.fence);
       this.#rememberContradiction(session);
+      this.unknown.known(clusterId);
       const { snapshotWanted, verdict } = session;
       const observeReason = verdict.kind === "observe" ? verdict.why : "";
       return { session, reportIntervalMs, ttlMs, snapshotWanted, observeReason };
@@ -156,6 +167,26 @@ export class ClusterAgents {
     if (session?.known.storeId !== this.#deps.stores.fence.storeId) return undefined;
     const { known } = session;
     return `the agent of cluster ${clusterId} claims a term ${known.controllerTerm} that this store never gave, so it gets no orders; look at \`berth fleet status\`, then \`berth fleet adopt\``;
+  }
+
+  /** A key that is not known was shown for a cluster; whoever did it needs no credential. */
+  keyUnknown(clusterId: string): void {
+    if (isClusterId(clusterId)) this.unknown.asked(clusterId);
+  }
+
+  /**
+   * Whether the agent of a cluster with this identity is connected, or was heard so lately that it may still be
+   * there: another process of the same identity must not get a key meanwhile, which ends the first one's.
+   */
+  async isHeld(clusterId: string, identity: string): Promise<boolean> {
+    const isPresent = this.sessions.ofCluster(clusterId)?.isPresent === true;
+    if (!isPresent && !this.#watch.isHeld(clusterId)) return false;
+    return (await this.#bindings.identityOf(clusterId)) === identity;
+  }
+
+  /** An enrolment under a cluster's id was refused as another one has it; told as an event, not too often. */
+  enrolmentRefused(clusterId: string, reason: string): void {
+    this.#news.refused(clusterId, reason);
   }
 
   /** A cluster's key has ended: its session ends at once. */

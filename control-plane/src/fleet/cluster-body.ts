@@ -1,5 +1,22 @@
+import type { GpuState } from "@berth/proto";
 import { BerthError } from "@berth/service-kit";
 import { Type } from "typebox";
+
+const GPU_STATES = [
+  "free",
+  "leased",
+  "allocated",
+  "cordoned",
+  "unhealthy",
+] as const satisfies GpuState[];
+
+/** What decisions read of a GPU; all else, and whether any of it is there, is its owner's. */
+const GpuBody = Type.Object({
+  /** Its slot; the place in the list where there is none. */
+  id: Type.Optional(Type.Union([Type.String({ minLength: 1 }), Type.Integer()])),
+  uuid: Type.Optional(Type.String()),
+  state: Type.Optional(Type.Enum(GPU_STATES)),
+});
 
 /**
  * What a cluster document must hold, from an agent or by REST. The existing registry demanded more; here
@@ -16,7 +33,7 @@ export const ClusterDocumentBody = Type.Object({
         Type.Array(
           Type.Object({
             id: Type.String({ minLength: 1 }),
-            gpus: Type.Optional(Type.Object({ gpus: Type.Optional(Type.Array(Type.Object({}))) })),
+            gpus: Type.Optional(Type.Object({ gpus: Type.Optional(Type.Array(GpuBody)) })),
           }),
         ),
       ),

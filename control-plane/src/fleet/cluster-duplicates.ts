@@ -3,7 +3,6 @@ import {
   type AgentInstance,
   BerthError,
   type Candidate,
-  type DuplicatesView,
   type DuplicateVerdict,
 } from "@berth/service-kit";
 
@@ -15,18 +14,6 @@ export function askingInstance(
   const { agentInstanceId: instanceId, agentIncarnation } = request;
   const about = { instanceId, bootId: "", incarnation: Number(agentIncarnation) };
   return address === undefined ? about : { ...about, address };
-}
-
-/**
- * Whether a process is a later start of a candidate that an operator's pick refuses: of those in its past that
- * were picked between, the newest one counts, as copies share what was before.
- */
-export function descendsFromRefused(view: DuplicatesView, formerIds: readonly string[]): boolean {
-  for (const former of formerIds.toReversed()) {
-    const candidate = view.candidates.find(({ instanceId }) => instanceId === former);
-    if (candidate !== undefined) return candidate.verdict === "refused";
-  }
-  return false;
 }
 
 /** What an agent is told that is not let in beside another one of its cluster; undefined when it is let in. */

@@ -8,6 +8,7 @@ import {
   parse,
   parseLossless,
   plainOf,
+  QueryRunner,
   type StoredDocument,
   unfitForPolicies,
   updateLossless,
@@ -50,6 +51,7 @@ export interface ClusterRegistryDeps {
  */
 export class ClusterRegistry {
   readonly #deps: ClusterRegistryDeps;
+  readonly #queries = new QueryRunner();
   /** Registered clusters by org, as the store has them: this process alone writes them. */
   readonly #registered = new Map<string, Promise<ReadonlyMap<string, ClusterView>>>();
   readonly #cached = new Map<string, Cached>();
@@ -87,7 +89,8 @@ export class ClusterRegistry {
   async query(orgId: string, filter: unknown): Promise<readonly ClusterView[]> {
     const matches = compileFilter(filter ?? {});
     const { clusters } = await this.snapshot(orgId);
-    return [...clusters.values()].filter((view) => matches(view.document));
+    const documentOf = (view: ClusterView) => view.document;
+    return this.#queries.select({ items: clusters.values(), matches, documentOf, field: "query" });
   }
 
   /**

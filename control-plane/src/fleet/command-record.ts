@@ -50,6 +50,11 @@ export interface CommandBody {
   readonly timeoutMs: number;
   /** ISO 8601, on this machine's wall clock: a deadline has to outlive a restart. */
   readonly deadlineAt: string;
+  /**
+   * Term id under which it was last offered, which no other order was: an agent that knows only older ones has not
+   * been given it. Absent when it was never offered.
+   */
+  readonly offeredUnder?: string;
   readonly answer?: CommandAnswer;
   /** The answer came after the deadline. */
   readonly isLate?: true;
@@ -109,7 +114,7 @@ export const UNKNOWN_FATE: CommandAnswer = {
   kind: "refused",
   reason: "CONFLICT",
   message:
-    "the agent was removed, or came back with an older copy of its state, so nobody knows whether this ran; look, and give the order again",
+    "the agent was removed, or came back with an older copy of its state, or died as this reached it, so nobody knows whether this ran; look, and give the order again",
 };
 
 /** Answer of an order of a store whose place another one has taken. */

@@ -34,6 +34,11 @@ beforeEach(async () => {
     ...{ store, orgId: ORG, clock: systemClock, logger: silentLogger },
     fence: () => fence,
     advance: async () => undefined,
+    async beginStretches(count, beside) {
+      const fences = Array.from({ length: count }, () => fence);
+      await beside(fences);
+      return fences;
+    },
     refusal: (clusterId) => refusals.get(clusterId),
     knows: async () => true,
   });

@@ -1,6 +1,7 @@
 import { randomUUIDv7 } from "node:crypto";
 import { BerthError, type Clock, type DocumentStore, type Logger } from "@berth/service-kit";
 import type { AgentSession } from "./agent-session.ts";
+import { CommandOffers, type OfferedSession } from "./command-offers.ts";
 import {
   answered,
   type CommandAnswer,
@@ -9,7 +10,6 @@ import {
   type CommandRecord,
   type CommandState,
   checkDepth,
-  formerStore,
   type Offer,
   type Order,
   orderOf,
@@ -51,6 +51,14 @@ export interface CommandsDeps {
   readonly fence: () => StoreFence;
   /** Called right behind the writing of each order, which is offered once both are durable. Must not reject. */
   readonly advance: () => Promise<void>;
+  /**
+   * Begins stretches of the term, one for each order that is about to be offered, and gives their fences once they
+   * are durable, and what `beside` writes of them too.
+   */
+  readonly beginStretches: (
+    count: number,
+    beside: (fences: readonly StoreFence[]) => Promise<void>,
+  ) => Promise<readonly StoreFence[]>;
   /** Why no order is given to a cluster, and what to do; undefined when orders are. */
   readonly refusal: (clusterId: string) => string | undefined;
   /** Whether a cluster has an agent. */
@@ -76,13 +84,18 @@ export class Commands {
   readonly #limits: CommandLimits;
   readonly #stored: CommandStore;
   readonly #pending = new PendingCommands();
-  /** Raised each time that streams are to tell the newest term id. */
-  #announced = 1;
+  readonly #offers: CommandOffers;
 
   constructor(deps: CommandsDeps) {
     this.#deps = deps;
     this.#limits = deps.limits ?? COMMAND_LIMITS;
     this.#stored = new CommandStore(deps);
+    this.#offers = new CommandOffers({
+      ...deps,
+      pending: this.#pending,
+      stored: this.#stored,
+      answer: (id, answer) => this.#answer(id, answer),
+    });
   }
 
   /** Reads the commands without an answer; called once. */
@@ -134,50 +147,30 @@ export class Commands {
    * than the agent was told. Ends when the signal or the session is aborted. While the cluster is given no
    * orders none is offered, and what waits runs into its deadline unless a later session is offered it.
    */
-  async *offers(
-    session: Pick<AgentSession, "cluster" | "signal" | "told">,
-    signal: AbortSignal,
-  ): AsyncGenerator<Offer> {
-    const { clock, fence } = this.#deps;
-    const either = AbortSignal.any([signal, session.signal]);
-    let toldTermId = session.told.termId;
-    let announced = 0;
-    let seq = 0;
-    while (!either.aborted) {
-      const pending = this.#pending.next(session.cluster.id, seq);
-      const now = fence();
-      if (pending === undefined) {
-        // A store that got a new id meanwhile has ended the session: its terms are not of the one that was told.
-        const isOther = now.termId !== toldTermId && now.storeId === session.told.storeId;
-        const isNews = isOther && announced !== this.#announced;
-        announced = this.#announced;
-        if (isNews) {
-          toldTermId = now.termId;
-          yield { kind: "term", termId: now.termId };
-        } else await this.#pending.added(session.cluster.id, either);
-        continue;
-      }
-      seq = pending.seq;
-      const timeoutMs = Math.floor(pending.deadlineMs - clock.nowMs());
-      if (timeoutMs < 1 || !(await this.#mayGive(pending, now))) continue;
-      toldTermId = now.termId;
-      yield { kind: "order", commandId: pending.id, order: pending.order, fence: now, timeoutMs };
-    }
+  offers(session: OfferedSession, signal: AbortSignal): AsyncGenerator<Offer> {
+    return this.#offers.to(session, signal);
   }
 
   /** Tells every open stream the newest term id, in its turn. */
   tellTerm(): void {
-    this.#announced += 1;
-    this.#pending.wakeAll();
+    this.#offers.tellTerm();
   }
 
   /**
    * Refuses what is in flight to an agent that came back with an older memory: it may have carried it
-   * out before, and nobody can know. Nothing of it is offered once this has been called.
+   * out before, and nobody can know. With `isReached` only what was offered under a term id that it does
+   * not hold for. Nothing of it is offered once this has been called; durable when it resolves with how many
+   * there were.
    */
-  async agentRestored(clusterId: string): Promise<void> {
-    const withdrawn = this.#pending.withdraw(clusterId);
+  async agentRestored(
+    clusterId: string,
+    isReached?: (offeredUnder: string) => boolean,
+  ): Promise<number> {
+    const withdrawn = this.#pending.withdraw(clusterId, ({ offeredUnder }) => {
+      return isReached === undefined || (offeredUnder !== undefined && !isReached(offeredUnder));
+    });
     for (const { id } of withdrawn) await this.#answer(id, UNKNOWN_FATE);
+    return withdrawn.length;
   }
 
   /**
@@ -234,13 +227,6 @@ export class Commands {
     this.#pending.close();
   }
 
-  /** Whether an order may go out as it is now; one of a former store is answered. */
-  async #mayGive({ id, clusterId, storeId }: PendingCommand, now: StoreFence): Promise<boolean> {
-    if (storeId === now.storeId) return this.#deps.refusal(clusterId) === undefined;
-    await this.#answer(id, formerStore(storeId));
-    return false;
-  }
-
   #checkRoom(clusterId: string): void {
     const { pendingOfCluster, pending } = this.#limits;
     if (this.#pending.sizeOf(clusterId) >= pendingOfCluster) {
@@ -259,6 +245,7 @@ export class Commands {
       clusterId: body.clusterId,
       order: orderOf(body.order),
       storeId: body.storeId,
+      offeredUnder: body.offeredUnder,
       deadlineMs: clock.nowMs() + timeLeftMs,
       timeLeftMs,
       onDeadline: () => {

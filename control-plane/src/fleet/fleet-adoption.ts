@@ -1,6 +1,7 @@
 import type { Logger } from "@berth/service-kit";
 import type { AgentSessions, AgentStatus } from "./agent-sessions.ts";
 import type { FleetStores, RestoredEvidence } from "./fleet-stores.ts";
+import type { UnknownAgent, UnknownAgents } from "./unknown-agents.ts";
 
 /** The control-plane's store and the agents, as `GET /fleet` shows them. */
 export interface FleetStatus {
@@ -14,6 +15,8 @@ export interface FleetStatus {
     readonly limit: number;
   };
   readonly agents: readonly AgentStatus[];
+  /** Clusters whose agents ask with keys that are not known, as after the loss of a store; at most 100. */
+  readonly unknown: readonly UnknownAgent[];
 }
 
 /** What {@link FleetAdoption.adopt} did, or would do. */
@@ -34,15 +37,18 @@ export interface AdoptionReport {
 export class FleetAdoption {
   readonly #stores: FleetStores;
   readonly #agents: AgentSessions;
+  readonly #unknown: Pick<UnknownAgents, "list">;
   readonly #logger: Logger;
 
   constructor(deps: {
     readonly stores: FleetStores;
     readonly agents: AgentSessions;
+    readonly unknown: Pick<UnknownAgents, "list">;
     readonly logger: Logger;
   }) {
     this.#stores = deps.stores;
     this.#agents = deps.agents;
+    this.#unknown = deps.unknown;
     this.#logger = deps.logger;
   }
 
@@ -54,6 +60,7 @@ export class FleetAdoption {
       restored: this.#stores.restored,
       snapshots: this.#agents.admission.counts,
       agents: this.#agents.status(orgId),
+      unknown: this.#unknown.list(),
     };
   }
 

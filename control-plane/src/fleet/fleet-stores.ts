@@ -97,6 +97,31 @@ export class FleetStores {
   }
 
   /**
+   * Begins stretches of the term, as many as are asked for, and gives their fences once they are durable, and what
+   * `beside` writes of them too; nobody is told of them before.
+   */
+  beginStretches(
+    count: number,
+    beside: (fences: readonly StoreFence[]) => Promise<void>,
+  ): Promise<readonly StoreFence[]> {
+    return this.#writes.run(async () => {
+      const { terms } = this.#held;
+      const now = this.fence;
+      const fences = terms.next(count).map((termId) => ({ ...now, termId }));
+      await Promise.all([terms.begin(count), beside(fences)]);
+      return fences;
+    });
+  }
+
+  /**
+   * Whether an agent was told a stretch of the term that is no older than the one with this id: of what was given
+   * under that id it knows, unless it was lost on its way.
+   */
+  isKnownTo({ termId }: KnownStore, offeredUnder: string): boolean {
+    return this.#held.terms.reaches(termId, offeredUnder);
+  }
+
+  /**
    * Judges what an agent that registers knew. That the store was restored is durable before it resolves: the
    * agent that had the proof may never come back.
    */

@@ -10,6 +10,7 @@ export const LINK_EVENT_KINDS = [
   "cluster_duplicate",
   "store_unknown_to_agent",
   "term_contradicted",
+  "unknown_key",
 ] as const;
 
 /** What the control-plane itself notices about the link to an agent. */

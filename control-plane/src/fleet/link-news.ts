@@ -59,6 +59,14 @@ export class LinkNews {
     this.#tell(clusterId, "agent_refused", { reason });
   }
 
+  /** An agent asks again and again with a key that is not known. */
+  unknownKey(clusterId: string): void {
+    const reason =
+      "the agent's key is not known here, as after the loss of this store; `berth token create --cluster <id>` makes a token for it, `berth fleet adopt` makes it obey this store";
+    this.#logger.warn("an agent asks with an unknown key", { cluster_id: clusterId });
+    this.#tell(clusterId, "unknown_key", { reason });
+  }
+
   /** Two agents run as one cluster. */
   duplicate(clusterId: string, candidates: readonly Candidate[]): void {
     const facts = duplicateFacts(candidates);

@@ -11,11 +11,17 @@ export interface PendingCommand {
   readonly seq: number;
   /** Monotonic, ms. */
   readonly deadlineMs: number;
+  /** Term id under which it was last offered, or is to be; undefined when it never was. */
+  readonly offeredUnder: string | undefined;
+  /** It is not offered any more. */
+  readonly isWithdrawn: boolean;
   /** Resolves with what came of it. */
   readonly outcome: Promise<CommandOutcome>;
 }
 
 interface Kept extends PendingCommand {
+  offeredUnder: string | undefined;
+  isWithdrawn: boolean;
   readonly settle: (outcome: CommandOutcome) => void;
   readonly timer: NodeJS.Timeout;
 }
@@ -23,7 +29,7 @@ interface Kept extends PendingCommand {
 /** What {@link PendingCommands.add} keeps. */
 export type NewPending = Pick<
   PendingCommand,
-  "id" | "clusterId" | "order" | "storeId" | "deadlineMs"
+  "id" | "clusterId" | "order" | "storeId" | "deadlineMs" | "offeredUnder"
 > & {
   readonly timeLeftMs: number;
   readonly onDeadline: () => void;
@@ -68,7 +74,8 @@ export class PendingCommands {
     const timer = setTimeout(onDeadline, timeLeftMs);
     timer.unref();
     this.#seq += 1;
-    const kept: Kept = { ...command, seq: this.#seq, outcome, settle, timer };
+    const isWithdrawn = false;
+    const kept: Kept = { ...command, isWithdrawn, seq: this.#seq, outcome, settle, timer };
     this.#byId.set(kept.id, kept);
     const cluster = this.#byCluster.get(kept.clusterId) ?? new Map<string, Kept>();
     cluster.set(kept.id, kept);
@@ -77,19 +84,37 @@ export class PendingCommands {
     return kept;
   }
 
-  /** The oldest command of a cluster behind a sequence number. */
-  next(clusterId: string, afterSeq: number): PendingCommand | undefined {
-    for (const pending of this.#byCluster.get(clusterId)?.values() ?? []) {
-      if (pending.seq > afterSeq) return pending;
-    }
-    return undefined;
+  /** The oldest commands of a cluster behind a sequence number that may be offered, `limit` at most. */
+  next(clusterId: string, afterSeq: number, limit: number): readonly PendingCommand[] {
+    const all = this.#byCluster.get(clusterId)?.values() ?? Iterator.from([]);
+    return all
+      .filter(({ seq, isWithdrawn }) => seq > afterSeq && !isWithdrawn)
+      .take(limit)
+      .toArray();
   }
 
-  /** Takes back a cluster's commands, so that they are not offered any more; gives them. */
-  withdraw(clusterId: string): readonly PendingCommand[] {
-    const withdrawn = [...(this.#byCluster.get(clusterId)?.values() ?? [])];
-    this.#byCluster.delete(clusterId);
-    return withdrawn;
+  /** Whether a command still waits for its answer and may be offered. */
+  mayBeOffered({ id }: PendingCommand): boolean {
+    return this.#byId.get(id)?.isWithdrawn === false;
+  }
+
+  /** Notes the term id under which a command is to be offered. */
+  offer({ id }: PendingCommand, termId: string): void {
+    const kept = this.#byId.get(id);
+    if (kept !== undefined) kept.offeredUnder = termId;
+  }
+
+  /**
+   * Takes those of a cluster's commands back that a condition holds for, so that they are not offered any more;
+   * gives all that were taken back and have no answer yet.
+   */
+  withdraw(
+    clusterId: string,
+    holds: (command: PendingCommand) => boolean,
+  ): readonly PendingCommand[] {
+    const all = [...(this.#byCluster.get(clusterId)?.values() ?? [])];
+    for (const kept of all) kept.isWithdrawn ||= holds(kept);
+    return all.filter(({ isWithdrawn }) => isWithdrawn);
   }
 
   /** Ends a command; its waiter gets the outcome. Nothing happens when it is not in flight. */

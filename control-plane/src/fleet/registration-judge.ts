@@ -1,8 +1,8 @@
 import type { AgentRegisterRequest } from "@berth/proto";
 import type { DuplicateWatch, Principal } from "@berth/service-kit";
-import type { AgentBindings } from "./agent-bindings.ts";
+import type { AgentBindings, Descent } from "./agent-bindings.ts";
 import { judgeCredential } from "./check-register.ts";
-import { askingInstance, descendsFromRefused, duplicateRefusal } from "./cluster-duplicates.ts";
+import { askingInstance, duplicateRefusal } from "./cluster-duplicates.ts";
 import type { FleetStores } from "./fleet-stores.ts";
 import type { KnownStore, StoreVerdict } from "./store-verdict.ts";
 
@@ -21,13 +21,21 @@ export interface AdmittedAgent {
   readonly isRestored: boolean;
 }
 
+/**
+ * Refuses the orders to a cluster whose fate nobody knows; durable when it resolves. All of them, or those that
+ * were offered under a term id that the agent has not reached. Gives how many there were.
+ */
+export type WithdrawOrders = (
+  clusterId: string,
+  isReached?: (offeredUnder: string) => boolean,
+) => Promise<number>;
+
 /** What {@link RegistrationJudge} needs. */
 export interface RegistrationJudgeDeps {
   readonly stores: FleetStores;
   readonly bindings: AgentBindings;
   readonly watch: DuplicateWatch;
-  /** Refuses the orders whose fate nobody knows; durable when it resolves. */
-  readonly withdrawOrders: (clusterId: string) => Promise<void>;
+  readonly withdrawOrders: WithdrawOrders;
   /** Called right behind the writing of who a cluster's agent is; must not reject. */
   readonly advance: () => Promise<void>;
   /** Hears that an agent was refused, and why; must not throw. */
@@ -69,7 +77,7 @@ export class RegistrationJudge {
       readonly isHolderPresent: boolean;
     },
   ): Promise<AdmittedAgent> {
-    const { stores, bindings, withdrawOrders, advance } = this.#deps;
+    const { stores, bindings, advance } = this.#deps;
     const { clusterId } = request;
     const descent = await bindings.descent(request, facts.identity);
     await this.#refuseSecond(request, facts);
@@ -80,14 +88,29 @@ export class RegistrationJudge {
     };
     const verdict = await stores.judge(clusterId, known);
     // Before the new start is remembered: after a crash in between it counts as restored again.
-    if (descent.isRestored) await withdrawOrders(clusterId);
+    const isRestored = await this.#isRestored(clusterId, descent, known);
     if (descent.write !== undefined) await Promise.all([bindings.bind(descent), advance()]);
-    return { known, verdict, isRestored: descent.isRestored };
+    return { known, verdict, isRestored };
   }
 
   /** Forgets what was told of a cluster that is removed or decided anew. */
   forget(clusterId: string): void {
     this.#toldRefused.delete(clusterId);
+  }
+
+  /**
+   * Whether the agent's state is an older copy: it does not know the start that was answered last, or not an order
+   * that was offered to that one, which its copy does not have. What it may have carried out is refused.
+   */
+  async #isRestored(clusterId: string, descent: Descent, known: KnownStore): Promise<boolean> {
+    const { stores, withdrawOrders } = this.#deps;
+    if (descent.isRestored) {
+      await withdrawOrders(clusterId);
+      return true;
+    }
+    if (!descent.isAnother) return false;
+    const isReached = (offeredUnder: string) => stores.isKnownTo(known, offeredUnder);
+    return (await withdrawOrders(clusterId, isReached)) > 0;
   }
 
   async #refuseSecond(
@@ -97,10 +120,8 @@ export class RegistrationJudge {
     const { watch } = this.#deps;
     const { clusterId, agentInstanceId, formerInstanceIds } = request;
     const agent = askingInstance(request, address);
-    const past = [...formerInstanceIds, agentInstanceId];
-    const verdict = descendsFromRefused(watch.view(clusterId), past)
-      ? "refused"
-      : await watch.asks(clusterId, { agent, isHolderPresent });
+    const formerIds = formerInstanceIds;
+    const verdict = await watch.asks(clusterId, { agent, formerIds, isHolderPresent });
     const refusal = duplicateRefusal(clusterId, verdict);
     if (refusal === undefined) return;
     if (verdict === "refused" && this.#toldRefused.get(clusterId) !== agentInstanceId) {

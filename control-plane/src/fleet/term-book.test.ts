@@ -50,6 +50,24 @@ describe("TermBook", () => {
     expect(numberOf(later)).toBe(5);
   });
 
+  it("begins several at once, whose ids are known before, and tells which of them an id reaches", async () => {
+    const book = await start();
+    const former = book.termId;
+    const ids = book.next(3);
+    expect(book.termId).toBe(former);
+    await book.begin(3);
+    expect(book.termId).toBe(ids[2]);
+    expect(ids.map((id) => stretchOf(id)?.number)).toEqual([2, 3, 4]);
+    const later = await start();
+    const [second = "", third = ""] = ids;
+    expect(later.reaches(third, second)).toBe(true);
+    expect(later.reaches(second, second)).toBe(true);
+    expect(later.reaches(second, third)).toBe(false);
+    expect(later.reaches("", former)).toBe(false);
+    const forged = third.replace(/^3/, "999");
+    expect(later.reaches(forged, former)).toBe(false);
+  });
+
   it("keeps its newest stretch when the next one cannot be written", async () => {
     const book = await start();
     const { termId } = book;

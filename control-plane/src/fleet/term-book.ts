@@ -117,14 +117,32 @@ export class TermBook implements KnownTerms {
     return isWithin && this.isProven(termId);
   }
 
+  /** Whether an id is one of this store's, of a stretch no older than that of another one. */
+  reaches(termId: string, other: string): boolean {
+    const [stretch, aim] = [stretchOf(termId), stretchOf(other)];
+    if (stretch === undefined || aim === undefined) return false;
+    return stretch.number >= aim.number && this.gave(termId);
+  }
+
   isProven(termId: string): boolean {
     return isTermIdProven(this.#key, termId);
   }
 
-  /** Begins a new stretch, durable when it resolves; nobody is told of it before. Not to be called twice at once. */
-  async begin(): Promise<void> {
+  /** Ids of the next stretches, in their order; {@link begin} gives them. */
+  next(count: number): readonly string[] {
+    const { to } = this.#newest;
+    return Array.from({ length: count }, (_, index) => {
+      return idOf(this.#key, { ...this.#newest, to: to + 1 + index });
+    });
+  }
+
+  /**
+   * Begins new stretches, one by default, durable when it resolves; nobody is told of them before. Not to be
+   * called twice at once.
+   */
+  async begin(count = 1): Promise<void> {
     const { store, orgId } = this.#deps;
-    const newest = { ...this.#newest, to: this.#newest.to + 1 };
+    const newest = { ...this.#newest, to: this.#newest.to + count };
     const outcome = await store.apply([
       { kind: "replace", key: startKey(orgId, newest), body: newest },
     ]);

@@ -1,6 +1,5 @@
-import { systemClock } from "@berth/service-kit";
+import { Pacer, systemClock } from "@berth/service-kit";
 import { describe, expect, it } from "vitest";
-import { Pacer } from "../allocation/pacer.ts";
 import type { ClusterView } from "../fleet/cluster-view.ts";
 import { aDocument, aGpu, aView } from "../testing/documents.ts";
 import { gpuMetrics, metricsView, nodeMetrics } from "../testing/metrics-views.ts";

@@ -1,3 +1,4 @@
+import type { Pacer } from "@berth/service-kit";
 import { BerthError, type Clock } from "@berth/service-kit";
 import type { ClusterRegistry } from "../fleet/cluster-registry.ts";
 import type { ClusterView } from "../fleet/cluster-view.ts";
@@ -5,13 +6,12 @@ import { MetricsDocument } from "./global-metrics-document.ts";
 import { type MetricsSum, MetricsSummer } from "./global-metrics-sum.ts";
 import { compileMetricsQuery, type MetricsQuery } from "./metrics-query.ts";
 import { QueryBudget } from "./metrics-query-cost.ts";
-import type { Pace } from "./pace.ts";
 
 /** What {@link GlobalMetrics} needs. */
 export interface GlobalMetricsDeps {
   readonly clusters: Pick<ClusterRegistry, "snapshot">;
   /** Lets others have their turn while a query looks at many clusters. */
-  readonly pace: Pace;
+  readonly pace: Pacer;
   readonly clock: Clock;
 }
 

@@ -1,6 +1,5 @@
-import { type Clock, type LogFields, type Logger, silentLogger } from "@berth/service-kit";
+import { type Clock, type LogFields, type Logger, Pacer, silentLogger } from "@berth/service-kit";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { Pacer } from "../allocation/pacer.ts";
 import type { ClusterView } from "../fleet/cluster-view.ts";
 import { aGpu, aView } from "../testing/documents.ts";
 import { gpuMetrics, metricsView, nodeMetrics } from "../testing/metrics-views.ts";

@@ -1,9 +1,8 @@
-import type { Clock, Logger, Part } from "@berth/service-kit";
+import type { Clock, Logger, Pacer, Part } from "@berth/service-kit";
 import type { ClusterRegistry } from "../fleet/cluster-registry.ts";
 import type { ClusterView } from "../fleet/cluster-view.ts";
 import { CLUSTER_SERIES, clusterReadings, NODE_SERIES, nodeReadings } from "./history-readings.ts";
 import { RingShelf } from "./history-shelf.ts";
-import type { Pace } from "./pace.ts";
 
 /** Time between two readings, ms. */
 export const HISTORY_INTERVAL_MS = 15_000;
@@ -25,7 +24,7 @@ export interface HistoryDeps {
   /** Org whose clusters are recorded. */
   readonly orgId: string;
   /** Lets others have their turn while many nodes are read. */
-  readonly pace: Pace;
+  readonly pace: Pacer;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly limits?: HistoryLimits;

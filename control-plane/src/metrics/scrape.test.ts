@@ -1,5 +1,5 @@
+import { Pacer } from "@berth/service-kit";
 import { describe, expect, it } from "vitest";
-import { Pacer } from "../allocation/pacer.ts";
 import type { ClusterView } from "../fleet/cluster-view.ts";
 import { aGpu } from "../testing/documents.ts";
 import { fleetOf, testNode, viewOf } from "../testing/fleet-views.ts";

@@ -1,7 +1,7 @@
+import type { Pacer } from "@berth/service-kit";
 import { type ScrapedProgram, ScrapeRegistry } from "@berth/service-kit";
 import type { ClusterRegistry } from "../fleet/cluster-registry.ts";
 import type { ClusterView } from "../fleet/cluster-view.ts";
-import type { Pace } from "./pace.ts";
 import { type FleetCounts, fleetCounts, NO_COUNTS, type ScrapedCluster } from "./scrape-counts.ts";
 import { fleetFamilies, type OwnCounts, ownFamilies } from "./scrape-families.ts";
 
@@ -11,7 +11,7 @@ export interface ControlPlaneScrapeDeps {
   readonly clusters: Pick<ClusterRegistry, "snapshot">;
   /** Org whose fleet is told. */
   readonly orgId: string;
-  readonly pace: Pace;
+  readonly pace: Pacer;
   readonly own: OwnCounts;
 }
 

@@ -1,6 +1,6 @@
+import type { Pacer } from "@berth/service-kit";
 import { BerthError, type Clock } from "@berth/service-kit";
 import type { ClusterRegistry } from "../fleet/cluster-registry.ts";
-import type { Pace } from "./pace.ts";
 import type { RowFilter, RowKind } from "./rows.ts";
 import { FrameShelf } from "./watch-frames.ts";
 import { LiveTable } from "./watch-live-table.ts";
@@ -29,7 +29,7 @@ export const WATCH_LIMITS: WatchLimits = {
 /** What {@link WatchHub} needs. */
 export interface WatchHubDeps {
   readonly clusters: Pick<ClusterRegistry, "snapshot">;
-  readonly pace: Pace;
+  readonly pace: Pacer;
   readonly clock: Pick<Clock, "nowMs">;
   readonly limits?: Partial<WatchLimits>;
 }

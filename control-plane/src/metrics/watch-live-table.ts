@@ -1,6 +1,5 @@
-import type { Clock } from "@berth/service-kit";
+import type { Clock, Pacer } from "@berth/service-kit";
 import type { FleetSnapshot } from "../fleet/cluster-view.ts";
-import type { Pace } from "./pace.ts";
 import type { RowKind } from "./rows.ts";
 import { WatchTable } from "./watch-table.ts";
 
@@ -11,7 +10,7 @@ const FRESH_MS = 100;
 export interface LiveTableDeps {
   readonly kind: RowKind;
   readonly snapshot: () => Promise<FleetSnapshot>;
-  readonly pace: Pace;
+  readonly pace: Pacer;
   readonly clock: Pick<Clock, "nowMs">;
 }
 

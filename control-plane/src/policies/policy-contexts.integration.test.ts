@@ -8,6 +8,7 @@ import {
   systemClock,
 } from "@berth/service-kit";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { applyWithOptional } from "./optional-writes.ts";
 import { PolicyContexts } from "./policy-contexts.ts";
 
 const ORG = "default_org";
@@ -87,5 +88,73 @@ describe("PolicyContexts", () => {
     isFull = false;
     await failing.flush();
     expect(await open().get(ORG, "p:1-s")).toBe('{"n":1}');
+  });
+
+  describe("removeWith", () => {
+    const record = { orgId: ORG, collection: "policies", id: "p:1-s" };
+    const remove = (from: PolicyContexts) =>
+      from.removeWith(ORG, "p:1-s", (removal) => applyWithOptional(store, [], [removal]));
+    const storedContexts = () => store.list({ orgId: ORG, collection: "policy_contexts" });
+
+    it.each(["is written", "is not written yet"])("removes a context that %s", async (state) => {
+      contexts.set(ORG, "p:1-s", '{"n":1}');
+      contexts.set(ORG, "q:1-s", '{"n":2}');
+      if (state === "is written") await contexts.flush();
+      expect(await remove(contexts)).toEqual({ kind: "applied" });
+      expect(await contexts.get(ORG, "p:1-s")).toBe("{}");
+      await contexts.flush();
+      expect((await storedContexts()).map(({ id }) => id)).toEqual(["q:1-s"]);
+      contexts.set(ORG, "p:1-s", '{"n":3}');
+      await contexts.flush();
+      expect(await open().get(ORG, "p:1-s")).toBe('{"n":3}');
+    });
+
+    it("removes a context that is not in memory, in the transaction of the other writes", async () => {
+      contexts.set(ORG, "p:1-s", '{"n":1}');
+      await contexts.flush();
+      await store.apply([{ kind: "insert", key: record, body: {} }]);
+      const fresh = open();
+      const removed = await fresh.removeWith(ORG, "p:1-s", (removal) =>
+        store.apply([{ kind: "delete", key: record }, removal]),
+      );
+      expect(removed).toEqual({ kind: "applied" });
+      expect(await storedContexts()).toEqual([]);
+      expect(await fresh.get(ORG, "p:1-s")).toBe("{}");
+    });
+
+    it("keeps the context when the other writes are refused", async () => {
+      contexts.set(ORG, "p:1-s", '{"n":1}');
+      const refused = await contexts.removeWith(ORG, "p:1-s", (removal) =>
+        applyWithOptional(store, [{ kind: "delete", key: record }], [removal]),
+      );
+      expect(refused).toMatchObject({ kind: "refused", why: "missing" });
+      expect(await contexts.get(ORG, "p:1-s")).toBe('{"n":1}');
+      await contexts.flush();
+      expect(await open().get(ORG, "p:1-s")).toBe('{"n":1}');
+    });
+
+    it("gives nobody what was read before it and came after it", async () => {
+      contexts.set(ORG, "p:1-s", '{"n":1}');
+      await contexts.flush();
+      let letGo = () => {};
+      const held = new Promise<void>((resolve) => {
+        letGo = resolve;
+      });
+      const slow = new PolicyContexts({
+        store: {
+          get: async (key) => {
+            const found = await store.get<never>(key);
+            await held;
+            return found;
+          },
+          apply: (writes) => store.apply(writes),
+        },
+        logger: silentLogger,
+      });
+      const reading = slow.get(ORG, "p:1-s");
+      await remove(slow);
+      letGo();
+      expect(await reading).toBe("{}");
+    });
   });
 });

@@ -1,4 +1,12 @@
-import type { DocumentKey, DocumentStore, Logger, Part, Write } from "@berth/service-kit";
+import {
+  type ApplyOutcome,
+  type DocumentKey,
+  type DocumentStore,
+  type Logger,
+  type Part,
+  Serial,
+  type Write,
+} from "@berth/service-kit";
 
 const COLLECTION = "policy_contexts";
 const FLUSH_INTERVAL_MS = 200;
@@ -34,7 +42,9 @@ export class PolicyContexts implements Part {
   readonly #held = new Map<string, Held>();
   #heldCharacters = 0;
   #timer: NodeJS.Timeout | undefined;
-  #flushing: Promise<void> = Promise.resolve();
+  /** What is written to the store, one after the other. */
+  readonly #writing = new Serial();
+  #removals = 0;
 
   constructor(deps: PolicyContextsDeps) {
     this.#deps = deps;
@@ -58,7 +68,10 @@ export class PolicyContexts implements Part {
       return known.json;
     }
     const key = keyOf(orgId, uri);
+    const removals = this.#removals;
     const stored = await this.#deps.store.get<string>(key);
+    // What was read before a removal may be what was removed.
+    if (removals !== this.#removals) return this.get(orgId, uri);
     const raced = this.#held.get(name);
     if (raced !== undefined) return raced.json;
     const json = stored?.body ?? "{}";
@@ -75,8 +88,26 @@ export class PolicyContexts implements Part {
 
   /** Writes what has changed. A failure is logged and tried again with the next flush. */
   flush(): Promise<void> {
-    this.#flushing = this.#flushing.then(() => this.#write());
-    return this.#flushing;
+    return this.#writing.run(() => this.#write());
+  }
+
+  /**
+   * Removes the context of a policy in the transaction that `apply` makes, which gets the write for it: a deletion
+   * that does not hold when the store has no context. When it was applied, the context is forgotten in memory,
+   * too.
+   */
+  removeWith(
+    orgId: string,
+    uri: string,
+    apply: (removal: Write) => Promise<ApplyOutcome>,
+  ): Promise<ApplyOutcome> {
+    return this.#writing.run(async () => {
+      const outcome = await apply({ kind: "delete", key: keyOf(orgId, uri) });
+      if (outcome.kind === "refused") return outcome;
+      this.#removals += 1;
+      this.#forget(nameOf(orgId, uri));
+      return outcome;
+    });
   }
 
   /** Takes a context in as the one that was used last. */

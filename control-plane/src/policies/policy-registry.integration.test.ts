@@ -25,6 +25,8 @@ describe("PolicyRegistry", () => {
     [{ code: "class AIOSv1PolicyRule:\n    def eval(:" }, "code/function.py:2"],
     [{ files: { "code/other.py": "x = 1" } }, "code/function.py"],
     [{ files: { "../x.py": "" } }, 'files: "../x.py" is not a path below code/'],
+    [{ files: { "code/function.py": "", "code/../tmp/leak.txt": "" } }, "code/../tmp/leak.txt"],
+    [{ files: { "code/function.py": "", "code//x": "" } }, 'files: "code//x" has an empty name'],
     [{ archive: "bm90IGFuIGFyY2hpdmU=" }, "archive: "],
     [{ archive: "%%%" }, "archive: expected base64"],
     [{}, "expected exactly one of files, archive, code; got none"],

@@ -7,11 +7,11 @@ import {
   type Sandbox,
 } from "@berth/policy-sandbox";
 import { BerthError, MAX_BODY_BYTES } from "@berth/service-kit";
+import { pathProblem } from "./policy-paths.ts";
 import type { PublishRequest } from "./policy-record.ts";
 
 const FETCH_LIMIT_MS = 30_000;
 const MAX_FILES = 1_000;
-const FILE_PATH = /^code\/(?!.*(^|\/)\.\.?(\/|$))[^\\\0]{1,240}$/;
 const MAX_PROBLEM_TEXT = 200;
 
 /** Code that was read and checked. */
@@ -67,10 +67,9 @@ function checkFiles(files: Readonly<Record<string, string>>): Readonly<Record<st
   if (paths.length > MAX_FILES) {
     throw new BerthError("INVALID_ARGUMENT", `files: more than ${MAX_FILES} files`);
   }
-  for (const path of paths) {
-    if (FILE_PATH.test(path)) continue;
-    const message = `files: ${JSON.stringify(path)} is not a path below code/`;
-    throw new BerthError("INVALID_ARGUMENT", message);
+  const problem = pathProblem(paths);
+  if (problem !== undefined) {
+    throw new BerthError("INVALID_ARGUMENT", `files: ${problem.path} ${problem.why}`);
   }
   return files;
 }

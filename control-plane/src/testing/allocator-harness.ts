@@ -8,7 +8,7 @@ import { Allocator } from "../allocation/allocator.ts";
 import { Assumptions } from "../allocation/assumptions.ts";
 import type { DecisionRecord } from "../allocation/decisions/decision-record.ts";
 import { ResidentCatalog } from "../allocation/resident-catalog.ts";
-import type { ClusterView } from "../fleet/cluster-view.ts";
+import type { ClusterView, FleetSnapshot } from "../fleet/cluster-view.ts";
 import { PolicyContexts } from "../policies/policy-contexts.ts";
 import { PolicyRegistry } from "../policies/policy-registry.ts";
 import { aGpu, aView } from "./documents.ts";
@@ -37,17 +37,20 @@ export class AllocatorHarness {
   readonly views = threeClusters();
   /** Decisions in the order in which they ended. */
   readonly records: DecisionRecord[] = [];
+  /** Done once, before the next look at the fleet: when a policy's turn has come. */
+  onceAsked: (() => Promise<void>) | undefined;
   policies: PolicyRegistry;
   contexts: PolicyContexts;
   #allocator: Allocator;
   #sandbox: Sandbox;
   readonly #directory = mkdtempSync(path.join(tmpdir(), "berth-allocator-"));
-  readonly #store = openSqliteDocumentStore(path.join(this.#directory, "cp.db"), systemClock);
+  /** What everything is kept in. */
+  readonly store = openSqliteDocumentStore(path.join(this.#directory, "cp.db"), systemClock);
 
   constructor() {
     this.#sandbox = this.#openSandbox();
-    this.policies = this.#openPolicies();
     this.contexts = this.#openContexts();
+    this.policies = this.#openPolicies();
     this.#allocator = this.#openAllocator();
   }
 
@@ -61,8 +64,8 @@ export class AllocatorHarness {
     await this.contexts.stop();
     await this.#sandbox.close();
     this.#sandbox = this.#openSandbox();
-    this.policies = this.#openPolicies();
     this.contexts = this.#openContexts();
+    this.policies = this.#openPolicies();
     this.#allocator = this.#openAllocator();
     await this.ready();
   }
@@ -70,7 +73,7 @@ export class AllocatorHarness {
   /** Ends everything and removes its files. */
   async close(): Promise<void> {
     await this.#sandbox.close();
-    await this.#store.close();
+    await this.store.close();
     rmSync(this.#directory, { recursive: true });
   }
 
@@ -98,21 +101,30 @@ export class AllocatorHarness {
     return JSON.parse(JSON.stringify(reply));
   }
 
+  async #snapshot(): Promise<FleetSnapshot> {
+    const { onceAsked } = this;
+    this.onceAsked = undefined;
+    await onceAsked?.();
+    return { revision: 42, clusters: this.views };
+  }
+
   #openSandbox(): Sandbox {
     return createSandbox({ stateDir: path.join(this.#directory, "sandbox"), maxResidentMiB: 1 });
   }
 
   #openPolicies(): PolicyRegistry {
-    return new PolicyRegistry({ store: this.#store, sandbox: this.#sandbox });
+    return new PolicyRegistry({
+      ...{ store: this.store, sandbox: this.#sandbox, contexts: this.contexts },
+    });
   }
 
   #openContexts(): PolicyContexts {
-    return new PolicyContexts({ store: this.#store, logger: silentLogger });
+    return new PolicyContexts({ store: this.store, logger: silentLogger });
   }
 
   #openAllocator(): Allocator {
     return new Allocator({
-      clusters: { snapshot: async () => ({ revision: 42, clusters: this.views }) },
+      clusters: { snapshot: () => this.#snapshot() },
       policies: this.policies,
       contexts: this.contexts,
       sandbox: this.#sandbox,

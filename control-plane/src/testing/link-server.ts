@@ -171,17 +171,21 @@ async function openParts(
   const events = await openFleetEvents(shared);
   const agents = await openClusterAgents({
     ...{ ...shared, stores, advance, admission, forgetKey, reportIntervalMs: 1_000, ttlMs: 10_000 },
-    withdrawOrders: (clusterId) => commands.agentRestored(clusterId),
+    withdrawOrders: (clusterId, isReached) => commands.agentRestored(clusterId, isReached),
     onEvent: (event) => events.record(event),
   });
   const commands = await openCommands({
     ...{ ...shared, advance },
+    beginStretches: (count, beside) => stores.beginStretches(count, beside),
     fence: () => stores.fence,
     refusal: (clusterId) =>
       stores.restored ? "restored; `berth fleet adopt`" : agents.refusal(clusterId),
     knows: (clusterId) => agents.knows(ORG, clusterId),
   });
-  const adoption = new FleetAdoption({ stores, agents: agents.sessions, logger: silentLogger });
+  const adoption = new FleetAdoption({
+    ...{ stores, agents: agents.sessions, unknown: agents.unknown },
+    logger: silentLogger,
+  });
   stretches.start();
   return { store, stores, stretches, events, agents, commands, adoption };
 }

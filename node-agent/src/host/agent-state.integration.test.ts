@@ -3,7 +3,7 @@ import os from "node:os";
 import path from "node:path";
 import { silentLogger } from "@berth/service-kit/base";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { countStart } from "./agent-state.ts";
+import { countStart, MAX_STARTS } from "./agent-state.ts";
 
 let dataDir = "";
 
@@ -15,10 +15,14 @@ afterEach(async () => {
   await rm(dataDir, { recursive: true, force: true });
 });
 
+/** One more start in a folder. */
+const start = (folder: string, instanceId = "a") =>
+  countStart(folder, { instanceId, logger: silentLogger });
+
 it("counts starts from 1 and keeps the machine id it minted", async () => {
   const folder = path.join(dataDir, "made/on/demand");
-  const first = await countStart(folder, silentLogger);
-  const second = await countStart(folder, silentLogger);
+  const first = await start(folder);
+  const second = await start(folder);
   expect([first.incarnation, second.incarnation]).toEqual([1, 2]);
   expect(second.fallbackMachineId).toBe(first.fallbackMachineId);
   expect(await readdir(folder)).toEqual(["node-agent.json"]);
@@ -26,15 +30,29 @@ it("counts starts from 1 and keeps the machine id it minted", async () => {
 
 it("sets a damaged file aside and goes on with a higher count", async () => {
   await writeFile(path.join(dataDir, "node-agent.json"), '{"incarnation": 12');
-  const state = await countStart(dataDir, silentLogger);
+  const state = await start(dataDir);
   expect(state.incarnation).toBeGreaterThan(1_600_000_000);
   expect(await readFile(path.join(dataDir, "node-agent.json.damaged"), "utf8")).toContain("12");
-  const next = await countStart(dataDir, silentLogger);
-  expect(next).toEqual({ ...state, incarnation: state.incarnation + 1 });
+  const next = await start(dataDir);
+  expect(next).toMatchObject({
+    fallbackMachineId: state.fallbackMachineId,
+    incarnation: state.incarnation + 1,
+  });
+});
+
+it("tells of the starts before this one, oldest first, the newest ones when there are many", async () => {
+  expect((await start(dataDir, "first")).formerInstanceIds).toEqual([]);
+  expect((await start(dataDir, "second")).formerInstanceIds).toEqual(["first"]);
+  const instanceIds = Array.from({ length: MAX_STARTS }, (_, index) => `s${index}`);
+  const kept = { incarnation: 9, fallbackMachineId: "x", instanceIds };
+  await writeFile(path.join(dataDir, "node-agent.json"), JSON.stringify(kept));
+  expect((await start(dataDir, "third")).formerInstanceIds).toEqual(instanceIds);
+  const { formerInstanceIds } = await start(dataDir, "fourth");
+  expect(formerInstanceIds).toEqual([...instanceIds.slice(1), "third"]);
 });
 
 it("names the setting when the directory cannot be written", async () => {
   const file = path.join(dataDir, "file");
   await writeFile(file, "");
-  await expect(countStart(file, silentLogger)).rejects.toThrow(/^BERTH_DATA_DIR: expected/);
+  await expect(start(file)).rejects.toThrow(/^BERTH_DATA_DIR: expected/);
 });

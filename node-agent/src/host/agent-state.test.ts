@@ -2,8 +2,13 @@ import { expect, it } from "vitest";
 import { parseState } from "./agent-state.ts";
 
 it("reads what it wrote", () => {
-  const state = { incarnation: 4, fallbackMachineId: "x" };
+  const state = { incarnation: 4, fallbackMachineId: "x", instanceIds: ["a", "b"] };
   expect(parseState(JSON.stringify(state))).toEqual(state);
+});
+
+it("reads what a version wrote that did not keep the starts", () => {
+  const kept = { incarnation: 4, fallbackMachineId: "x" };
+  expect(parseState(JSON.stringify(kept))).toEqual({ ...kept, instanceIds: [] });
 });
 
 it.each([
@@ -16,6 +21,9 @@ it.each([
   '{"incarnation":"1","fallbackMachineId":"x"}',
   '{"incarnation":1}',
   '{"incarnation":1,"fallbackMachineId":""}',
+  '{"incarnation":1,"fallbackMachineId":"x","instanceIds":"a"}',
+  '{"incarnation":1,"fallbackMachineId":"x","instanceIds":[1]}',
+  '{"incarnation":1,"fallbackMachineId":"x","instanceIds":[""]}',
 ])("does not take %j for a state", (text) => {
   expect(parseState(text)).toBeUndefined();
 });

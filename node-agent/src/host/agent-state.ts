@@ -9,23 +9,41 @@ export interface AgentState {
   readonly incarnation: number;
   /** Identity of the machine for where /etc/machine-id is missing; a UUID minted at first start. */
   readonly fallbackMachineId: string;
+  /** UUIDs of the starts, oldest first, at most {@link MAX_STARTS}. */
+  readonly instanceIds: readonly string[];
 }
 
+/** A start that was counted. */
+export interface CountedStart extends Omit<AgentState, "instanceIds"> {
+  /** UUIDs of the starts before it, oldest first, at most {@link MAX_STARTS}. */
+  readonly formerInstanceIds: readonly string[];
+}
+
+/** Starts that are remembered; beyond them the oldest is forgotten. */
+export const MAX_STARTS = 256;
+
+const MAX_ID_LENGTH = 128;
 const FILE_NAME = "node-agent.json";
 
 /**
- * Counts this start in the data directory and returns the new state, after it is durable: written to a
- * second file, synced, renamed, directory synced. A damaged file is set aside; the count then goes on
- * from the seconds since 1970, which is more than any number of starts, so that it still rises.
+ * Counts a start in the data directory and returns it, after it is durable: written to a second file, synced,
+ * renamed, directory synced. A damaged file is set aside; the count then goes on from the seconds since
+ * 1970, which is more than any number of starts, so that it still rises.
  * Throws BerthError UNAVAILABLE when the directory cannot be written.
  */
-export async function countStart(dataDir: string, logger: Logger): Promise<AgentState> {
+export async function countStart(
+  dataDir: string,
+  { instanceId, logger }: { readonly instanceId: string; readonly logger: Logger },
+): Promise<CountedStart> {
   try {
     makeDirectory(dataDir);
     const before = await readState(path.join(dataDir, FILE_NAME), logger);
-    const next = { ...before, incarnation: before.incarnation + 1 };
+    const { fallbackMachineId, instanceIds: formerInstanceIds } = before;
+    const incarnation = before.incarnation + 1;
+    const instanceIds = [...formerInstanceIds, instanceId].slice(-MAX_STARTS);
+    const next: AgentState = { incarnation, fallbackMachineId, instanceIds };
     await writeDurably(dataDir, `${JSON.stringify(next)}\n`);
-    return next;
+    return { incarnation, fallbackMachineId, formerInstanceIds };
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
     const message = `BERTH_DATA_DIR: expected a directory that can be written: ${why}`;
@@ -33,7 +51,7 @@ export async function countStart(dataDir: string, logger: Logger): Promise<Agent
   }
 }
 
-/** Reads the text of a state file; undefined when it is not one. Pure. */
+/** Reads the text of a state file, also of a version that did not keep the starts; undefined when it is none. Pure. */
 export function parseState(text: string): AgentState | undefined {
   let value: unknown;
   try {
@@ -42,24 +60,37 @@ export function parseState(text: string): AgentState | undefined {
     return undefined;
   }
   if (typeof value !== "object" || value === null) return undefined;
-  const { incarnation, fallbackMachineId } = value as Partial<Record<keyof AgentState, unknown>>;
+  const { incarnation, fallbackMachineId, instanceIds } = {
+    instanceIds: [],
+    ...(value as Partial<Record<keyof AgentState, unknown>>),
+  };
   if (typeof incarnation !== "number" || !Number.isSafeInteger(incarnation) || incarnation < 0) {
     return undefined;
   }
   if (typeof fallbackMachineId !== "string" || fallbackMachineId === "") return undefined;
-  return { incarnation, fallbackMachineId };
+  if (!areStarts(instanceIds)) return undefined;
+  return { incarnation, fallbackMachineId, instanceIds };
+}
+
+function areStarts(value: unknown): value is readonly string[] {
+  if (!Array.isArray(value) || value.length > MAX_STARTS) return false;
+  return value.every((id) => typeof id === "string" && id !== "" && id.length <= MAX_ID_LENGTH);
 }
 
 async function readState(file: string, logger: Logger): Promise<AgentState> {
   const text = await readIfThere(file);
-  if (text === undefined) return { incarnation: 0, fallbackMachineId: randomUUID() };
+  if (text === undefined) return { ...newState(), incarnation: 0 };
   const state = parseState(text);
   if (state !== undefined) return state;
   const aside = `${file}.damaged`;
   await rename(file, aside);
   logger.warn("the state file is damaged and was set aside", { aside });
   const incarnation = Math.floor(Date.now() / 1_000);
-  return { incarnation, fallbackMachineId: randomUUID() };
+  return { ...newState(), incarnation };
+}
+
+function newState(): Omit<AgentState, "incarnation"> {
+  return { fallbackMachineId: randomUUID(), instanceIds: [] };
 }
 
 async function readIfThere(file: string): Promise<string | undefined> {

@@ -31,6 +31,8 @@ export interface NodeCard {
   readonly agentVersion: string;
   /** UUID of this process: tells its reconnects from another agent on a copy of its state. */
   readonly instanceId: string;
+  /** Those of the processes before it on its state, oldest first. */
+  readonly formerInstanceIds: readonly string[];
   /** SHA-256 of the agent's own key, which is enrolled when the cluster-agent does not know it. */
   readonly keySha256: Uint8Array;
 }
@@ -265,6 +267,7 @@ function registerRequest(card: NodeCard, fingerprint: Fingerprint): NodeRegister
     fingerprint,
     agentVersion: card.agentVersion,
     agentInstanceId: card.instanceId,
+    formerInstanceIds: [...card.formerInstanceIds],
   });
 }
 

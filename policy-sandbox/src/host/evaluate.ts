@@ -41,8 +41,8 @@ export interface EvaluationParts {
 }
 
 /**
- * Runs a checked request on a worker and says how it ended. A changed context is written before this resolves.
- * Rejects only with what the caller's own functions (`resident`, `context.read`) reject with.
+ * Runs a checked request on a worker and says how it ended. A changed context is written before this resolves,
+ * if the result counts. Rejects only with what the caller's own functions (`resident`, `context.read`) reject with.
  */
 export async function evaluateOn(
   worker: PoolWorker,
@@ -55,21 +55,22 @@ export async function evaluateOn(
   if (!asked.context.isEmpty) on.contexts.noteKept(tenant);
   const outcome = await runOn(worker, { prepared, asked }, on);
   if (outcome instanceof NotBegun) return outcome;
-  if (outcome.kind === "returned") keepContext(prepared.request, { asked, outcome }, on.contexts);
+  if (outcome.kind === "returned") settleResult(prepared.request, { asked, outcome }, on.contexts);
   return outcome;
 }
 
 /** Before the worker is released: the tenant's next evaluation reads what is written here. */
-function keepContext(
-  { tenant, policyUri, context }: EvaluationRequest,
+function settleResult(
+  { tenant, policyUri, context, accept }: EvaluationRequest,
   ended: { readonly asked: AskedInput; readonly outcome: Returned },
   contexts: ContextUse,
 ): void {
-  const { contextJson } = ended.outcome;
+  const { contextJson, resultJson } = ended.outcome;
+  const counts = accept?.(resultJson) ?? true;
   if (context === undefined) return;
   if (contextJson !== null) {
     contexts.noteKept(tenant);
-    context.write(contextJson);
+    if (counts) context.write(contextJson);
   } else if (ended.asked.context.isEmpty) contexts.noteEmpty(tenant, policyUri);
 }
 
@@ -176,7 +177,7 @@ function outcomeOfReply(
   worker: PoolWorker,
   reply: Extract<JobReply, { kind: "done" }>,
   run: Run,
-): EvaluationOutcome {
+): EvaluationOutcome | NotBegun<EvaluationOutcome> {
   let parsed: EvaluationReply;
   try {
     parsed = parseEvaluationReply(reply.sections, run.prepared.request.limits);
@@ -192,12 +193,14 @@ function outcomeOfReply(
   const { log, logTruncated, cold: coldStart } = parsed;
   const told = { ...run, facts: { ...run.facts, log, logTruncated, coldStart } };
   if (parsed.result.kind === "broken") worker.discard(parsed.result.message);
+  else if (parsed.exhausted) worker.discard("an evaluation ran out of memory in it");
   if (reply.facts.fired !== "") return timedOut(reply.facts.fired, told);
   if (parsed.result.kind === "broken") {
     return { kind: "crashed", cause: "trap", message: parsed.result.message, ...factsOf(told) };
   }
   if (parsed.result.kind === "invalid_input") return parsed.result;
-  return { ...parsed.result, ...factsOf(told) };
+  const outcome = { ...parsed.result, ...factsOf(told) };
+  return parsed.crowded ? new NotBegun(outcome) : outcome;
 }
 
 /** A verdict counts only where one was asked for: the worker may say what it likes. */

@@ -39,6 +39,14 @@ test("one tenant may take all but one of the running evaluations, and at least o
   expect(poolLimits({}).maxRunning).toBeGreaterThanOrEqual(2);
 });
 
+test("slow evaluations have places on top, as far as workers are left for the quick", () => {
+  expect(poolLimits({ maxWorkers: 1 })).toMatchObject({ maxSlow: 0 });
+  expect(poolLimits({ maxWorkers: 2, maxRunning: 2 })).toMatchObject({ maxSlow: 1 });
+  expect(poolLimits({ maxWorkers: 4, maxRunning: 64 })).toMatchObject({ maxSlow: 3 });
+  const { maxWorkers, maxSlow } = poolLimits({});
+  expect(maxSlow).toBeLessThan(maxWorkers);
+});
+
 test("there is a spare, and one for each tenant that waits, as far as there is room", () => {
   const limits = { maxWorkers: 2, maxRunning: 2 };
   const needs = { waiting: 0, starting: 0 };

@@ -4,8 +4,10 @@ import { availableParallelism, totalmem } from "node:os";
 export interface PoolLimits {
   /** Workers bound to a tenant. One spare without a policy comes on top. */
   readonly maxWorkers: number;
-  /** Evaluations at once. */
+  /** Quick evaluations at once. */
   readonly maxRunning: number;
+  /** Slow evaluations at once, on top of the quick ones. 0: slow ones keep their places. */
+  readonly maxSlow: number;
   /** Evaluations of one tenant at once. */
   readonly maxPerTenant: number;
   /** Evaluations that wait. */
@@ -32,8 +34,10 @@ const WORKER_MEMORY_BYTES = 256 * 1024 * 1024;
 const MAX_WORKERS = 16;
 const DEFAULT_MAX_QUEUED = 1_000;
 const MEMORY_SHARE = 4;
+/** More than this many that all burn CPU would meet their wall-clock limits before their CPU limits. */
+const SLOW_PER_CORE = 4;
 
-/** Fills in the defaults of architecture §4.4 from the machine's cores and memory. */
+/** Fills in the defaults of architecture §4.4 and ADR 13 from the machine's cores and memory. */
 export function poolLimits(options: {
   readonly maxWorkers?: number;
   readonly maxRunning?: number;
@@ -42,9 +46,13 @@ export function poolLimits(options: {
   const byMemory = Math.floor(totalmem() / MEMORY_SHARE / WORKER_MEMORY_BYTES);
   const cores = availableParallelism();
   const maxRunning = Math.max(1, options.maxRunning ?? Math.max(2, cores));
+  const maxWorkers = Math.max(1, options.maxWorkers ?? Math.min(MAX_WORKERS, byMemory));
+  // Some workers stay for the quick, also where there are fewer workers than cores.
+  const keptForQuick = Math.min(maxRunning, Math.ceil(maxWorkers / 4));
   return {
-    maxWorkers: Math.max(1, options.maxWorkers ?? Math.min(MAX_WORKERS, byMemory)),
+    maxWorkers,
     maxRunning,
+    maxSlow: Math.min(SLOW_PER_CORE * cores, maxWorkers - keptForQuick),
     maxPerTenant: Math.max(1, maxRunning - 1),
     maxQueued: Math.max(0, options.maxQueued ?? DEFAULT_MAX_QUEUED),
     maxStarting: Math.max(1, Math.min(2, cores)),

@@ -16,7 +16,7 @@ export interface PoolWorker {
   discard(reason: string): void;
 }
 
-/** A task's worker ended before it had taken the task: it may be tried on another one. */
+/** A task's worker ended before it had taken the task, or had no room for it: it may be tried on another one. */
 export class NotBegun<T> {
   /** What the task comes to when it is not tried again. */
   readonly outcome: T;

@@ -1,29 +1,23 @@
-import type { SandboxEvent, SandboxStats, WorkerState } from "../sandbox-types.ts";
+import type { SandboxEvent, SandboxStats } from "../sandbox-types.ts";
+import { type Entry, isBound, poolEntry } from "./pool-entry.ts";
 import { chooseWorker, type PoolLimits, wantsWorker } from "./pool-policy.ts";
-import { NotBegun, type PoolParts, type PoolWorker, type Refusal, type Task } from "./pool-task.ts";
+import { NotBegun, type PoolParts, type Refusal, type Task } from "./pool-task.ts";
 import { readUsageNow } from "./process-usage.ts";
 import type { SnapshotStore } from "./snapshot.ts";
 import { pyodideDir, xzScript } from "./spawn-worker.ts";
-import { Turns, type Waiting } from "./turns.ts";
+import { StartFailures } from "./start-failures.ts";
+import { type Turn, Turns, type Waiting } from "./turns.ts";
 import { WorkerProcess } from "./worker-process.ts";
-
-interface Entry extends PoolWorker {
-  readonly process: WorkerProcess;
-  tenant: string | null;
-  state: WorkerState;
-  usedAt: number;
-  evaluations: number;
-}
 
 interface Queued extends Waiting {
   readonly queuedAt: number;
-  readonly start: (entry: Entry) => void;
+  readonly start: (entry: Entry, turn: Turn) => void;
 }
 
 /** Workers that may die under a task before they have taken it; the last one's end is told. */
 const MAX_TRIES = 3;
-const BACKOFF_MIN_MS = 250;
-const BACKOFF_MAX_MS = 30_000;
+/** What goes on for longer makes room for the quick. */
+const SLOW_AFTER_MS = 200;
 
 /** Worker processes and who waits for them. Nothing in here waits without an end. */
 export class Pool {
@@ -35,7 +29,7 @@ export class Pool {
   readonly #turns: Turns<Queued>;
   #uses = 0;
   #starting = 0;
-  #failures = 0;
+  readonly #failures = new StartFailures();
   #retryTimer: NodeJS.Timeout | null = null;
   #spareWaiters: PromiseWithResolvers<void>[] = [];
   #closed = false;
@@ -48,7 +42,7 @@ export class Pool {
     this.#newRecord = parts.newRecord;
   }
 
-  /** Resolves when an idle worker exists; rejects when the next attempt to start one fails. */
+  /** Resolves when an idle worker exists; rejects when those who wait for one are told that none can be had. */
   async warm(): Promise<void> {
     if (this.#closed) throw new Error("the sandbox is closed");
     if (this.#hasIdleSpare()) return;
@@ -81,9 +75,9 @@ export class Pool {
       tenant: task.tenant,
       runsAlone: task.runsAlone ?? (() => false),
       queuedAt,
-      start: (entry) => {
+      start: (entry, turn) => {
         task.signal?.removeEventListener("abort", onAbort);
-        this.#work(entry, () => attempt(entry)).then((outcome) => {
+        this.#work(entry, turn, () => attempt(entry)).then((outcome) => {
           if (outcome !== null) resolve(outcome);
         }, reject);
       },
@@ -110,7 +104,8 @@ export class Pool {
         ...(usage === null ? {} : { rssMiB: Math.round(usage.rssMiB) }),
       };
     });
-    return { workers, running: this.#turns.running, queued: this.#turns.queued };
+    const { running, slow, queued } = this.#turns;
+    return { workers, running, slow, queued };
   }
 
   async close(): Promise<void> {
@@ -132,7 +127,8 @@ export class Pool {
       const choice = chooseWorker(this.#living(), tenant, this.#limits);
       if (choice.kind === "wait") continue;
       if (choice.evict !== null) this.#stop(choice.evict, "another policy needs its place");
-      this.#turns.start(tenant)?.start(this.#occupy(choice.worker, tenant));
+      const started = this.#turns.start(tenant);
+      started?.next.start(this.#occupy(choice.worker, tenant), started.turn);
     }
     this.#startWorkers();
     // A tenant may have more waiting than the one that it just got served.
@@ -162,17 +158,26 @@ export class Pool {
     return entry;
   }
 
-  async #work<T>(entry: Entry, action: () => Promise<T>): Promise<T> {
+  async #work<T>(entry: Entry, turn: Turn, action: () => Promise<T>): Promise<T> {
+    const timer = setTimeout(() => this.#makeRoom(entry, turn), SLOW_AFTER_MS);
     try {
       return await action();
     } finally {
+      clearTimeout(timer);
       entry.evaluations += 1;
-      this.#release(entry);
+      this.#release(entry, turn);
     }
   }
 
-  #release(entry: Entry): void {
-    this.#turns.end(entry.tenant ?? "");
+  #makeRoom(entry: Entry, turn: Turn): void {
+    entry.process.background = true;
+    this.#turns.noteSlow(turn);
+    this.#dispatch();
+  }
+
+  #release(entry: Entry, turn: Turn): void {
+    this.#turns.end(turn);
+    entry.process.background = false;
     if (entry.state === "running") entry.state = entry.process.alive ? "idle" : "stopping";
     this.#dispatch();
   }
@@ -197,41 +202,28 @@ export class Pool {
 
   async #startWorker(): Promise<void> {
     const startedAt = performance.now();
-    let worker: WorkerProcess | null = null;
-    try {
-      const snapshotFile = await this.#snapshot.ensure();
-      if (this.#closed) return;
-      const config = { pyodideDir: pyodideDir(), xzScript: xzScript(), snapshotFile };
-      worker = new WorkerProcess({ mode: "serve", ...config });
-      const entry = this.#adopt(worker);
-      await worker.ready;
-      entry.state = "idle";
-      this.#failures = 0;
-      const startMs = Math.round(performance.now() - startedAt);
-      this.#onEvent({ kind: "worker_started", pid: worker.pid, startMs });
-    } catch (error) {
-      if (worker !== null) this.#snapshot.invalidate();
-      this.#noteFailure(error);
-    } finally {
-      this.#starting -= 1;
-    }
+    const started = await this.#start().catch((error: unknown) => ({ error }));
+    this.#starting -= 1;
+    if ("error" in started) this.#noteFailure(started.error);
+    else this.#noteStart(started.pid, Math.round(performance.now() - startedAt));
     if (this.#hasIdleSpare()) this.#settleSpareWaiters(null);
     this.#dispatch();
   }
 
+  async #start(): Promise<WorkerProcess> {
+    const snapshotFile = await this.#snapshot.ensure();
+    if (this.#closed) throw new Error("the sandbox is closed");
+    const config = { pyodideDir: pyodideDir(), xzScript: xzScript(), snapshotFile };
+    const worker = new WorkerProcess({ mode: "serve", ...config });
+    const entry = this.#adopt(worker);
+    await worker.ready;
+    entry.state = "idle";
+    return worker;
+  }
+
   #adopt(worker: WorkerProcess): Entry {
-    const entry: Entry = {
-      process: worker,
-      tenant: null,
-      state: "starting",
-      usedAt: 0,
-      evaluations: 0,
-      instances: new Set(),
-      residents: this.#newRecord(),
-      run: (job) => worker.run(job),
-      cancel: () => worker.kill("canceled", "the evaluation was canceled"),
-      discard: (reason) => this.#stop(entry, reason),
-    };
+    const residents = this.#newRecord();
+    const entry = poolEntry(worker, residents, (reason) => this.#stop(entry, reason));
     this.#workers.add(entry);
     void worker.exited.then(() => this.#forget(entry));
     return entry;
@@ -247,35 +239,41 @@ export class Pool {
     this.#dispatch();
   }
 
+  #noteStart(pid: number, startMs: number): void {
+    this.#failures.clear();
+    if (this.#retryTimer !== null) clearTimeout(this.#retryTimer);
+    this.#retryTimer = null;
+    this.#onEvent({ kind: "worker_started", pid, startMs });
+  }
+
   #noteFailure(error: unknown): void {
     if (this.#closed) return;
-    const message = error instanceof Error ? error.message : "unknown failure";
-    this.#onEvent({ kind: "worker_failed_to_start", message });
-    this.#settleSpareWaiters(new Error(`no policy worker can be started: ${message}`));
-    const backoffMs = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** this.#failures);
-    this.#failures += 1;
-    this.#retryTimer ??= setTimeout(
-      () => {
-        this.#retryTimer = null;
-        this.#startWorkers();
-      },
-      backoffMs * (0.5 + Math.random() / 2),
-    );
+    const reason = error instanceof Error ? error.message : "unknown failure";
+    this.#onEvent({ kind: "worker_failed_to_start", message: reason });
+    const { backoffMs, suspectsImage, givesUp } = this.#failures.note(error);
+    if (suspectsImage) this.#snapshot.invalidate();
+    if (backoffMs > 0) this.#retryIn(backoffMs * (0.5 + Math.random() / 2));
+    if (!givesUp || this.#starting > 0 || this.#hasIdleSpare()) return;
+    const message = `no policy worker can be started: ${reason}`;
+    this.#settleSpareWaiters(new Error(message));
     // Whoever has a live worker goes on waiting for that one; the others are told.
     const served = new Set(
       this.#living()
         .filter(isBound)
         .map((entry) => entry.tenant),
     );
-    this.#turns.refuse(({ tenant, queuedAt }) => {
-      if (served.has(tenant)) return null;
-      const queuedMs = performance.now() - queuedAt;
-      return {
-        kind: "no_worker",
-        message: `no policy worker can be started: ${message}`,
-        queuedMs,
-      };
-    });
+    this.#turns.refuse(({ tenant, queuedAt }) =>
+      served.has(tenant)
+        ? null
+        : { kind: "no_worker", message, queuedMs: performance.now() - queuedAt },
+    );
+  }
+
+  #retryIn(waitMs: number): void {
+    this.#retryTimer ??= setTimeout(() => {
+      this.#retryTimer = null;
+      this.#startWorkers();
+    }, waitMs);
   }
 
   #hasIdleSpare(): boolean {
@@ -290,8 +288,4 @@ export class Pool {
       else waiter.reject(error);
     }
   }
-}
-
-function isBound(entry: Entry): boolean {
-  return entry.tenant !== null && entry.state !== "stopping";
 }

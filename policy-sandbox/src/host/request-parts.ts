@@ -46,7 +46,13 @@ export function evaluationJob(
     strictNumbers: side.context.strict
       ? [...prepared.strictNumbers, "context"]
       : prepared.strictNumbers,
-    limits: { resultDepth, outputBytes, contextBytes, logBytes },
+    limits: {
+      resultDepth,
+      outputBytes,
+      contextBytes,
+      logBytes,
+      sharedBytes: (limits.memoryMiB * MIB) / 2 + side.residentBytes,
+    },
     ...(side.loaded
       ? {}
       : {

@@ -14,6 +14,10 @@ export interface EvaluationReply {
   /** Which intake of resident documents was the last that it took in. */
   readonly revision: number;
   readonly inputCheck: InputCheck;
+  /** Memory ran out: what is left of it may be too little for the next one. */
+  readonly exhausted: boolean;
+  /** It ran out while the policy was loaded where others had been before: `eval` was not reached. */
+  readonly crowded: boolean;
   readonly result:
     | {
         readonly kind: "returned";
@@ -49,6 +53,8 @@ export function parseEvaluationReply(sections: Sections, limits: Limits): Evalua
     instances: new Set(instances),
     revision: wholeNumber(head, "revision"),
     inputCheck: inputCheck(head),
+    exhausted: head.exhausted === true,
+    crowded: head.exhausted === true && head.crowded === true,
     result: parseResult(head, sections, limits),
   };
 }

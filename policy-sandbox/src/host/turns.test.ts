@@ -1,8 +1,8 @@
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { Refusal } from "./pool-task.ts";
-import { Turns, type Waiting } from "./turns.ts";
+import { type Turn, Turns, type Waiting } from "./turns.ts";
 
-const LIMITS = { maxRunning: 4, maxPerTenant: 3, maxQueued: 3 };
+const LIMITS = { maxRunning: 4, maxPerTenant: 3, maxSlow: 4, maxQueued: 3 };
 
 interface Waiter extends Waiting {
   refused: Refusal | null;
@@ -20,13 +20,24 @@ function waiter(tenant: string, runsAlone: () => boolean = () => false): Waiter 
   return made;
 }
 
-function started(turns: Turns<Waiter>, tenant: string): number {
-  let count = 0;
-  while (turns.mayStart(tenant)) {
-    turns.start(tenant);
-    count += 1;
-  }
-  return count;
+function startAll(turns: Turns<Waiter>, tenant: string): Turn[] {
+  const started: Turn[] = [];
+  while (turns.mayStart(tenant)) started.push(startNext(turns, tenant));
+  return started;
+}
+
+function startNext(turns: Turns<Waiter>, tenant: string): Turn {
+  const turn = turns.start(tenant)?.turn;
+  if (turn === undefined) throw new Error(`${tenant} has nothing waiting`);
+  return turn;
+}
+
+/** Lets a tenant have one run that is slow all through. */
+function runSlow(turns: Turns<Waiter>, tenant: string): Turn {
+  turns.add(waiter(tenant));
+  const turn = startNext(turns, tenant);
+  turns.noteSlow(turn);
+  return turn;
 }
 
 test("one tenant takes at most its share of the places, all together no more than there are", () => {
@@ -35,32 +46,33 @@ test("one tenant takes at most its share of the places, all together no more tha
     turns.add(waiter("a"));
     turns.add(waiter("b"));
   }
-  expect(started(turns, "a")).toBe(3);
-  expect(started(turns, "b")).toBe(1);
+  const [first] = startAll(turns, "a");
+  expect(startAll(turns, "b")).toHaveLength(1);
   expect({ running: turns.running, queued: turns.queued }).toEqual({ running: 4, queued: 6 });
-  turns.end("a");
-  expect(started(turns, "a")).toBe(1);
+  if (first !== undefined) turns.end(first);
+  expect(startAll(turns, "a")).toHaveLength(1);
   expect(turns.mayStart("c")).toBe(false);
 });
 
 test("what runs alone waits until nothing of its tenant runs, and what is behind it waits too", () => {
   const turns = new Turns<Waiter>(LIMITS);
   for (const alone of [false, true, false]) turns.add(waiter("a", () => alone));
-  expect(started(turns, "a")).toBe(1);
+  const [first] = startAll(turns, "a");
   turns.add(waiter("b", () => true));
-  expect(started(turns, "b")).toBe(1);
-  turns.end("a");
+  expect(startAll(turns, "b")).toHaveLength(1);
+  expect(turns.mayStart("a")).toBe(false);
+  if (first !== undefined) turns.end(first);
   expect(turns.mayStart("a")).toBe(true);
-  expect(turns.start("a")?.runsAlone()).toBe(true);
+  expect(turns.start("a")?.next.runsAlone()).toBe(true);
 });
 
 test("whether something runs alone is asked when its turn has come", () => {
   const turns = new Turns<Waiter>(LIMITS);
   let alone = true;
   for (let count = 0; count < 3; count += 1) turns.add(waiter("a", () => alone));
-  expect(started(turns, "a")).toBe(1);
+  expect(startAll(turns, "a")).toHaveLength(1);
   alone = false;
-  expect(started(turns, "a")).toBe(2);
+  expect(startAll(turns, "a")).toHaveLength(2);
 });
 
 test("a full queue refuses the newest of the tenant that has most waiting, not the newcomer", () => {
@@ -112,4 +124,65 @@ test("those who wait are refused one by one, as is said of each", () => {
   turns.refuse(({ tenant }) => (tenant === "a" ? { kind: "canceled" } : null));
   expect([one.refused, other.refused]).toEqual([{ kind: "canceled" }, null]);
   expect(turns.queued).toBe(1);
+});
+
+describe("slow runs", () => {
+  test("leave the quick places to others", () => {
+    const turns = new Turns<Waiter>({ ...LIMITS, maxRunning: 2 });
+    for (const tenant of ["a", "b", "c", "d"]) runSlow(turns, tenant);
+    expect({ running: turns.running, slow: turns.slow }).toEqual({ running: 4, slow: 4 });
+    for (const tenant of ["e", "f", "g"]) turns.add(waiter(tenant));
+    const quick = ["e", "f", "g"].map((tenant) => startAll(turns, tenant).length);
+    expect(quick).toEqual([1, 1, 0]);
+  });
+
+  test("keep their quick place while no slow one is free, and leave it when one is", () => {
+    const turns = new Turns<Waiter>({ ...LIMITS, maxRunning: 1, maxSlow: 1 });
+    const first = runSlow(turns, "a");
+    runSlow(turns, "b");
+    turns.add(waiter("c"));
+    expect(turns.mayStart("c")).toBe(false);
+    turns.end(first);
+    expect(turns.mayStart("c")).toBe(true);
+    expect({ running: turns.running, slow: turns.slow }).toEqual({ running: 1, slow: 1 });
+  });
+
+  test("make their tenant wait for a slow place next time, until it has been quick", () => {
+    const turns = new Turns<Waiter>({ ...LIMITS, maxSlow: 2 });
+    turns.end(runSlow(turns, "a"));
+    const others = [runSlow(turns, "b"), runSlow(turns, "c")];
+    for (let count = 0; count < 3; count += 1) turns.add(waiter("a"));
+    expect(turns.mayStart("a")).toBe(false);
+    for (const other of others) turns.end(other);
+    const quick = startNext(turns, "a");
+    expect({ slow: turns.slow, more: turns.mayStart("a") }).toEqual({ slow: 1, more: false });
+    turns.end(quick);
+    startNext(turns, "a");
+    expect({ running: turns.running, slow: turns.slow }).toEqual({ running: 1, slow: 0 });
+  });
+
+  test("of one tenant leave a slow place to others", () => {
+    const turns = new Turns<Waiter>({ ...LIMITS, maxSlow: 2, maxQueued: 9 });
+    for (let count = 0; count < 3; count += 1) turns.add(waiter("a"));
+    for (const turn of startAll(turns, "a")) turns.noteSlow(turn);
+    expect({ running: turns.running, slow: turns.slow }).toEqual({ running: 3, slow: 1 });
+    runSlow(turns, "b");
+    expect(turns.slow).toBe(2);
+  });
+
+  test("are runs like others where there is no slow place", () => {
+    const turns = new Turns<Waiter>({ ...LIMITS, maxSlow: 0 });
+    turns.end(runSlow(turns, "a"));
+    turns.add(waiter("a"));
+    expect(turns.mayStart("a")).toBe(true);
+  });
+
+  test("are forgotten when they end twice, and not counted after", () => {
+    const turns = new Turns<Waiter>(LIMITS);
+    const turn = runSlow(turns, "a");
+    turns.end(turn);
+    turns.end(turn);
+    turns.noteSlow(turn);
+    expect({ running: turns.running, slow: turns.slow }).toEqual({ running: 0, slow: 0 });
+  });
 });

@@ -1,8 +1,10 @@
 import { encodeFrame, type Frame, FrameError, FrameReader } from "../protocol/frames.ts";
 import { BELL, SHORT_RUN_MS, WATCHDOG_SLACK_MS, type WorkerConfig } from "../protocol/messages.ts";
 import { type EndCause, endOf, type Job, type JobReply } from "./job.ts";
+import { setBackground } from "./process-priority.ts";
 import { type ProcessUsage, readUsage } from "./process-usage.ts";
 import { type SpawnedWorker, spawnWorker } from "./spawn-worker.ts";
+import { WorkerEnded } from "./worker-ended.ts";
 import { parseWorkerMessage, type WorkerMessage } from "./worker-messages.ts";
 
 /** What a worker says of a run. */
@@ -52,6 +54,7 @@ export class WorkerProcess {
   #exited = false;
   #breakTimer: NodeJS.Timeout | null = null;
   #gone = false;
+  #background = false;
 
   constructor(config: WorkerConfig, startFrameBytes = IDLE_FRAME_BYTES) {
     this.#reader = new FrameReader(startFrameBytes);
@@ -78,7 +81,10 @@ export class WorkerProcess {
     return this.#end?.message ?? "";
   }
 
-  /** Settles when the worker is ready (a builder: with the sections of its snapshot) or cannot start. */
+  /**
+   * Settles when the worker is ready (a builder: with the sections of its snapshot); rejects with `WorkerEnded`
+   * when it cannot start.
+   */
   get ready(): Promise<Frame["sections"]> {
     return this.#ready.promise;
   }
@@ -86,6 +92,13 @@ export class WorkerProcess {
   /** Resolves when the process is gone. Never rejects. */
   get exited(): Promise<void> {
     return this.#whenGone.promise;
+  }
+
+  /** While true, whatever else wants the processor goes first. Costs nothing when it is so already. */
+  set background(on: boolean) {
+    if (on === this.#background || !this.alive) return;
+    this.#background = on;
+    setBackground(this.pid, on);
   }
 
   /** Runs one job. Never rejects; the hard deadline is the job's wall time plus its grace. */
@@ -261,12 +274,12 @@ export class WorkerProcess {
     this.#gone = true;
     if (this.#startTimer !== null) clearTimeout(this.#startTimer);
     this.#startTimer = null;
+    const outside = this.#end === null ? signal : null;
     const end = this.#end ?? endOf(code, signal, this.#stderr);
     this.#end = end;
     this.#ready.promise.catch(() => undefined);
-    this.#ready.reject(
-      new Error(`${end.message}${this.#stderr === "" ? "" : `: ${this.#stderr}`}`),
-    );
+    const message = `${end.message}${this.#stderr === "" ? "" : `: ${this.#stderr}`}`;
+    this.#ready.reject(new WorkerEnded({ ...end, message }, outside));
     this.#settle(this.#endedReply(this.#running));
     this.#whenGone.resolve();
   }

@@ -81,6 +81,7 @@ const REALM_SCRIPTS = [
   "start",
   "xz",
   "describe",
+  "heap",
   "freeze",
   "bridge",
 ] as const;

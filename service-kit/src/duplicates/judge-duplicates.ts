@@ -1,12 +1,14 @@
+import { descentOf, type Lineage } from "./descent.ts";
 import { type AgentInstance, overlapping, type Sighting, sighted } from "./sightings.ts";
 import {
   inGroup,
-  isRefused,
   type PickRequest,
   pickCandidate,
   type Standing,
   withCandidates,
+  withLetIn,
   withRefused,
+  withRefusedStart,
 } from "./standing.ts";
 
 /**
@@ -82,8 +84,7 @@ export function openDuplicateState(
 }
 
 /** A process that asks to register. */
-export interface AskingAgent {
-  readonly agent: AgentInstance;
+export interface AskingAgent extends Lineage {
   /** Whether a connection of the holder is open and answers pings: then no start of another one replaces it. */
   readonly isHolderPresent?: boolean;
 }
@@ -95,7 +96,11 @@ export function agentAsks(
   rules: DuplicateRules,
 ): DuplicateStep {
   const { agent, moment, isHolderPresent = false } = asked;
-  if (isRefused(state.standing, agent)) return { state, verdict: "refused" };
+  const descent = descentOf(state, asked);
+  if (descent === "refused") {
+    const standing = withRefusedStart(state.standing, agent);
+    return { state: { ...state, standing }, verdict: "refused" };
+  }
   const sightings = sighted(state.sightings, agent, moment.nowMs);
   const seen = { ...state, sightings };
   if (state.standing.kind === "duplicate") return stillDuplicate(seen, agent, moment);
@@ -103,7 +108,12 @@ export function agentAsks(
   if (other !== undefined) return conflict(seen, agent, { other: other.agent, moment });
   if (isHolderPresent && seen.holderId !== agent.instanceId)
     return { state: seen, verdict: "wait" };
-  return succession(seen, agent, { nowMs: moment.nowMs, liveMs: rules.liveMs });
+  const step = succession(seen, agent, { nowMs: moment.nowMs, liveMs: rules.liveMs });
+  if (step.verdict !== "taken") return step;
+  // Whose it is nobody knows: it may be what the pick was made against.
+  if (descent === "stranger") return declared(seen, [agent], moment);
+  const standing = withLetIn(state.standing, agent);
+  return { state: { ...step.state, standing }, verdict: "taken" };
 }
 
 /** The process that holds the registration has reported. */
@@ -161,7 +171,9 @@ function conflict(
     const refused = withRefused(standing, other, agent, moment.at);
     return { state: without(other, { ...state, standing: refused }), verdict: "taken" };
   }
-  if (inGroup(standing.favoured, agent) && !inGroup(standing.favoured, other)) {
+  const { favoured } = standing;
+  const wasLetIn = favoured.instanceIds.includes(agent.instanceId);
+  if (wasLetIn || (inGroup(favoured, agent) && !inGroup(favoured, other))) {
     return declared(state, [other, agent], moment);
   }
   const refused = withRefused(standing, agent, other, moment.at);

@@ -40,8 +40,8 @@ export interface PickRequest {
   readonly instanceId?: string | undefined;
 }
 
-/** Most candidates that are kept of a subject, and most processes that a pick keeps refused. */
-export const STANDING_LIMITS = { candidates: 8, refused: 64 } as const;
+/** Most candidates that are kept of a subject, and most processes that are kept of each side of a pick: the newest. */
+export const STANDING_LIMITS = { candidates: 8, side: 64 } as const;
 
 /** Whether a process belongs to a group. */
 export function inGroup(group: AgentGroup, agent: AgentInstance): boolean {
@@ -101,6 +101,24 @@ export function withRefused(
   return { ...standing, candidates, refused };
 }
 
+/** The standing when a later start of a refused process has asked: it is known by its own id from now on. */
+export function withRefusedStart(standing: Standing, { instanceId }: AgentInstance): Standing {
+  if (standing.kind !== "picked") return standing;
+  const { refused } = standing;
+  if (refused.instanceIds.includes(instanceId)) return standing;
+  const instanceIds = newest([...refused.instanceIds, instanceId]);
+  return { ...standing, refused: { ...refused, instanceIds } };
+}
+
+/** The standing when a process was let in: after a pick its later starts are known by it. */
+export function withLetIn(standing: Standing, { instanceId }: AgentInstance): Standing {
+  if (standing.kind !== "picked") return standing;
+  const { favoured } = standing;
+  if (favoured.instanceIds.includes(instanceId)) return standing;
+  const instanceIds = newest([...favoured.instanceIds, instanceId]);
+  return { ...standing, favoured: { ...favoured, instanceIds } };
+}
+
 function matching(candidates: readonly Candidate[], request: PickRequest): readonly Candidate[] {
   const { bootId, instanceId } = request;
   if ((bootId === undefined) === (instanceId === undefined)) {
@@ -131,7 +149,7 @@ function groupOf(members: readonly AgentInstance[], others: readonly AgentInstan
 }
 
 function newest(ids: readonly string[]): readonly string[] {
-  return [...new Set(ids)].slice(-STANDING_LIMITS.refused);
+  return [...new Set(ids)].slice(-STANDING_LIMITS.side);
 }
 
 function invalid(message: string): BerthError {

@@ -92,6 +92,15 @@ describe("createHttpServer", () => {
     expect(reply.body.message).toMatch(/^the request is not JSON: ./);
   });
 
+  it("answers 400 to a body that is not UTF-8, and changes nothing in it", async () => {
+    const payload = Buffer.concat([Buffer.from('{"a":"'), Buffer.of(0xff), Buffer.from('"}')]);
+    const reply = await call({ method: "POST", url: "/echo", payload });
+    expect(reply.status).toBe(400);
+    expect(reply.body.message).toBe("the request body is not UTF-8 text");
+    const good = { method: "POST", url: "/echo", payload: '{"a":"Straße 🚢"}' } as const;
+    expect((await call(good)).status).toBe(200);
+  });
+
   it("answers 400 to a body of 10,000 levels", async () => {
     const reply = await call({
       method: "POST",

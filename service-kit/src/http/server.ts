@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { BerthError, toBerthError, toErrorBody } from "../errors.ts";
 import { isJsonObject, parseClientJson } from "../json.ts";
@@ -48,8 +49,8 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   server.decorateRequest("bodyText", "");
   server.decorateRequest("principal");
   server.removeAllContentTypeParsers();
-  server.addContentTypeParser("application/json", { parseAs: "string" }, (request, body, done) => {
-    readJsonBody(request, String(body), done);
+  server.addContentTypeParser("application/json", { parseAs: "buffer" }, (request, body, done) => {
+    readJsonBody(request, body as Buffer, done);
   });
   server.addHook("onRequest", async (request) => {
     const refusal = originRefusal(request.headers, options.origins);
@@ -94,10 +95,14 @@ export function listening(server: FastifyInstance, address: ListenAddress, name:
 
 function readJsonBody(
   request: FastifyRequest,
-  text: string,
+  bytes: Buffer,
   done: (error: Error | null, body?: unknown) => void,
 ): void {
   try {
+    if (!isUtf8(bytes)) {
+      throw new BerthError("INVALID_ARGUMENT", "the request body is not UTF-8 text");
+    }
+    const text = bytes.toString("utf8");
     request.bodyText = text;
     done(null, text === "" ? undefined : parseClientJson(text));
   } catch (thrown) {

@@ -1,11 +1,38 @@
+import { randomBytes } from "node:crypto";
 import { BerthError } from "../errors.ts";
 import type { StoredBinding, StoredToken } from "./enrolment-store.ts";
-import { type EnrolmentRequest, isSpent, type TokenRecord } from "./token-record.ts";
+import { newSecret, sha256Hex } from "./enrolment-token.ts";
+import {
+  DEFAULT_TOKEN_TTL_MS,
+  type EnrolmentRequest,
+  isSpent,
+  type TokenRecord,
+  type TokenRequest,
+} from "./token-record.ts";
 
 /** The token behind a secret: one of the store's, or the supervisor's. */
 export type Grant =
   | { readonly kind: "local" }
   | { readonly kind: "kept"; readonly token: StoredToken };
+
+/** A token as it is asked for (and checked), and its secret, which is not kept; `now` in ISO 8601. */
+export function newToken(
+  { subjectId, ttlMs = DEFAULT_TOKEN_TTL_MS, maxUses = 1, label }: TokenRequest,
+  now: string,
+): { readonly token: StoredToken; readonly secret: string } {
+  const secret = newSecret();
+  const token: StoredToken = {
+    id: randomBytes(5).toString("hex"),
+    ...(label === undefined ? {} : { label }),
+    ...(subjectId === undefined ? {} : { subjectId }),
+    maxUses,
+    uses: 0,
+    createdAt: now,
+    expiresAt: new Date(Date.parse(now) + ttlMs).toISOString(),
+    secretSha256: sha256Hex(secret),
+  };
+  return { token, secret };
+}
 
 /** Whether a token has expired; `now` in ISO 8601. */
 export function isPast(token: TokenRecord, now: string): boolean {
@@ -36,6 +63,21 @@ export function refuseStale(grant: Grant, now: string): void {
   if (why === undefined) return;
   const message = `authorization: this enrolment token ${why}; make one with \`berth token create\``;
   throw new BerthError("UNAUTHENTICATED", message);
+}
+
+/** Whether the token can still bind somebody. */
+export function isUsable(grant: Grant, now: string): boolean {
+  return grant.kind === "local" || whyStale(grant.token, now) === undefined;
+}
+
+/** Why a bound id is refused to whoever shows another identity; undefined when it is the same. */
+export function whySecond(
+  { identity }: StoredBinding,
+  asked: EnrolmentRequest,
+  subject: string,
+): string | undefined {
+  if (identity === asked.identity) return undefined;
+  return `subject_id: ${asked.subjectId} is bound to another ${subject}; choose another id, or free this one first: berth delete ${subject} ${asked.subjectId}`;
 }
 
 function whyStale(token: StoredToken, now: string): string | undefined {

@@ -28,6 +28,11 @@ export function sha256(data: string | Uint8Array): Buffer {
   return createHash("sha256").update(data).digest();
 }
 
+/** {@link sha256} in hex, as the store keeps it. */
+export function sha256Hex(data: string | Uint8Array): string {
+  return sha256(data).toString("hex");
+}
+
 /** Text of a token: `berth1.<secret>`, with TLS `berth1.<secret>.<pin of the CA>`. */
 export function formatToken(token: EnrolmentToken): string {
   const parts = [PREFIX, token.secret, ...(token.caPin === undefined ? [] : [token.caPin])];

@@ -5,6 +5,7 @@ import { silentLogger } from "../log.ts";
 import type { DocumentStore } from "../store/document-store.ts";
 import { openSqliteDocumentStore } from "../store/sqlite-document-store.ts";
 import { type Enrolment, openEnrolment } from "./enrolment.ts";
+import type { EnrolmentOptions } from "./enrolment-options.ts";
 import { formatToken, newSecret, parseToken, sha256 } from "./enrolment-token.ts";
 
 const HOUR_MS = 3_600_000;
@@ -28,7 +29,9 @@ beforeEach(() => {
   store = openSqliteDocumentStore(":memory:", clock);
 });
 
-function open(options: { localToken?: string; caPin?: string } = {}): Promise<Enrolment> {
+function open(
+  options: Partial<Pick<EnrolmentOptions, "localToken" | "caPin" | "onSecondRefused">> = {},
+): Promise<Enrolment> {
   return openEnrolment({ store, orgId: "org-a", clock, logger, subject: "cluster", ...options });
 }
 
@@ -125,8 +128,10 @@ describe("enrolment", () => {
     expect((await enrolment.listTokens()).map(({ uses }) => uses).sort()).toEqual([0, 1]);
   });
 
-  it("refuses another identity under a bound id, and says so in the log", async () => {
-    const enrolment = await open({ localToken: LOCAL });
+  it("refuses another identity under a bound id, tells it, and says so in the log", async () => {
+    const told: string[] = [];
+    const onSecondRefused = (subjectId: string, why: string) => told.push(`${subjectId}: ${why}`);
+    const enrolment = await open({ localToken: LOCAL, onSecondRefused });
     const own = aKey();
     await enrolment.enrol(bearer(LOCAL), { ...CLUSTER, ...own });
     const second = enrolment.enrol(bearer(LOCAL), { ...CLUSTER, identity: "i2", ...aKey() });
@@ -137,7 +142,22 @@ describe("enrolment", () => {
         fields: { subject_id: "berlin", bound_identity: "process:m1:d1", claimed_identity: "i2" },
       },
     ]);
+    expect(told).toEqual([
+      expect.stringMatching(/^berlin: subject_id: berlin is bound to another/),
+    ]);
     expect(enrolment.authenticate(own).agent?.identity).toBe("process:m1:d1");
+  });
+
+  it("knows a token that was made for a subject, as long as it can bind it", async () => {
+    const enrolment = await open({ localToken: LOCAL });
+    const own = await enrolment.createToken({ subjectId: "berlin" });
+    const anybody = await enrolment.createToken({});
+    const isMade = (token: string) => enrolment.isMadeFor(bearer(token), "berlin");
+    expect([own.token, anybody.token, LOCAL].map(isMade)).toEqual([true, false, false]);
+    expect(enrolment.isMadeFor(bearer(own.token), "paris")).toBe(false);
+    await enrolment.enrol(bearer(own.token), { ...CLUSTER, ...aKey() });
+    expect(isMade(own.token)).toBe(false);
+    expect(enrolment.isMadeFor(undefined, "berlin")).toBe(false);
   });
 
   it("lets one of two enrolments at once win, and keeps nothing of the other", async () => {

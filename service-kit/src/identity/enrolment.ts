@@ -1,61 +1,30 @@
-import { randomBytes } from "node:crypto";
-import type { Clock } from "../clock.ts";
 import { BerthError } from "../errors.ts";
-import type { Logger } from "../log.ts";
 import type { Authenticate, Credentials, Principal } from "../principal.ts";
-import type { DocumentStore } from "../store/document-store.ts";
+import type { CreatedToken, EnrolmentOptions } from "./enrolment-options.ts";
 import {
   type Grant,
   isBoundSo,
   isPast,
+  isUsable,
+  newToken,
   refuseOther,
   refuseRekey,
   refuseStale,
   spend,
+  whySecond,
 } from "./enrolment-rules.ts";
 import { EnrolmentStore, type StoredBinding, type StoredToken } from "./enrolment-store.ts";
-import { bearerSecret, formatToken, newSecret, requireToken, sha256 } from "./enrolment-token.ts";
+import { bearerSecret, formatToken, requireToken, sha256Hex } from "./enrolment-token.ts";
 import {
   type Binding,
   checkEnrolmentRequest,
   checkTokenRequest,
-  DEFAULT_TOKEN_TTL_MS,
   type EnrolmentRequest,
   isSpent,
   LOCAL_TOKEN_ID,
   type TokenRecord,
   type TokenRequest,
 } from "./token-record.ts";
-
-/** What {@link openEnrolment} needs. */
-export interface EnrolmentOptions {
-  readonly store: DocumentStore;
-  readonly orgId: string;
-  /** Only its wall clock is used: tokens expire for people. */
-  readonly clock: Clock;
-  readonly logger: Logger;
-  /** Noun of the agents in messages: "cluster" or "node". */
-  readonly subject: string;
-  /**
-   * Text of the enrolment token for agents of this machine (BERTH_LOCAL_TOKEN), made by the
-   * supervisor: any number of subjects, never expires. Undefined or "" when there is none.
-   */
-  readonly localToken?: string | undefined;
-  /** Pin of the own CA, put into new tokens; absent without TLS. */
-  readonly caPin?: string | undefined;
-  /**
-   * Called once after each change that ended a subject's key (another key took its place, or the subject was
-   * forgotten), when the change is durable and the old key lets nobody in any more. Must not throw: the
-   * change stands, but its caller would hear of a failure.
-   */
-  readonly onKeyEnded?: ((subjectId: string) => void) | undefined;
-}
-
-/** A new token: the only time that its text is known here. */
-export interface CreatedToken {
-  readonly token: string;
-  readonly record: TokenRecord;
-}
 
 const MAX_TOKENS = 10_000;
 const MAX_BINDINGS = 20_000;
@@ -92,7 +61,7 @@ export class Enrolment {
     this.#options = options;
     this.#kept = kept;
     if (localToken !== undefined && localToken !== "") {
-      this.#localSha256 = hash(requireToken("BERTH_LOCAL_TOKEN", localToken).secret);
+      this.#localSha256 = sha256Hex(requireToken("BERTH_LOCAL_TOKEN", localToken).secret);
     }
     this.authenticate = (credentials) => this.#authenticate(credentials);
   }
@@ -103,19 +72,7 @@ export class Enrolment {
    */
   async createToken(request: TokenRequest): Promise<CreatedToken> {
     checkTokenRequest(request);
-    const secret = newSecret();
-    const now = this.#options.clock.timestamp();
-    const { subjectId, ttlMs = DEFAULT_TOKEN_TTL_MS, maxUses = 1, label } = request;
-    const token: StoredToken = {
-      id: randomBytes(5).toString("hex"),
-      ...(label === undefined ? {} : { label }),
-      ...(subjectId === undefined ? {} : { subjectId }),
-      maxUses,
-      uses: 0,
-      createdAt: now,
-      expiresAt: new Date(Date.parse(now) + ttlMs).toISOString(),
-      secretSha256: hash(secret),
-    };
+    const { token, secret } = newToken(request, this.#options.clock.timestamp());
     await this.#inTurn(() => {
       const dropped = this.#tokensToDrop();
       const removals = dropped.map((old) => ({
@@ -160,6 +117,19 @@ export class Enrolment {
     this.#grantOf(authorization);
   }
 
+  /** Whether the header carries an enrolment token that can still bind somebody. */
+  hasUsableToken(authorization: string | undefined): boolean {
+    const grant = this.#knownGrant(authorization);
+    return grant !== undefined && isUsable(grant, this.#options.clock.timestamp());
+  }
+
+  /** Whether the header carries an enrolment token that was made for exactly this subject and can still bind it. */
+  isMadeFor(authorization: string | undefined, subjectId: string): boolean {
+    const grant = this.#knownGrant(authorization);
+    if (grant?.kind !== "kept" || grant.token.subjectId !== subjectId) return false;
+    return isUsable(grant, this.#options.clock.timestamp());
+  }
+
   /** Who is bound, in the order of their ids. */
   bindings(): readonly Binding[] {
     return this.#kept.bindings().map(({ subjectId, identity, enrolledAt, tokenId }) => {
@@ -184,7 +154,7 @@ export class Enrolment {
     if (key === undefined) {
       throw new BerthError("UNAUTHENTICATED", "authorization: expected Bearer and the agent's key");
     }
-    const binding = this.#kept.bindingOfKey(hash(key));
+    const binding = this.#kept.bindingOfKey(sha256Hex(key));
     if (binding === undefined) {
       const message = `authorization: this key is not enrolled as one of a ${subject}; enrol with a token of \`berth token create\``;
       throw new BerthError("UNAUTHENTICATED", message);
@@ -228,19 +198,24 @@ export class Enrolment {
   }
 
   #grantOf(authorization: string | undefined): Grant {
-    const secret = bearerSecret(authorization);
-    if (secret === undefined) {
-      const message =
-        "authorization: expected Bearer and an enrolment token of `berth token create`";
-      throw new BerthError("UNAUTHENTICATED", message);
+    if (bearerSecret(authorization) === undefined) {
+      const expected = "expected Bearer and an enrolment token of `berth token create`";
+      throw new BerthError("UNAUTHENTICATED", `authorization: ${expected}`);
     }
-    const secretSha256 = hash(secret);
-    if (secretSha256 === this.#localSha256) return { kind: "local" };
-    const token = this.#kept.tokenOfSecret(secretSha256);
-    if (token !== undefined) return { kind: "kept", token };
+    const grant = this.#knownGrant(authorization);
+    if (grant !== undefined) return grant;
     const message =
       "authorization: this enrolment token is not known or was revoked; make one with `berth token create`";
     throw new BerthError("UNAUTHENTICATED", message);
+  }
+
+  #knownGrant(authorization: string | undefined): Grant | undefined {
+    const secret = bearerSecret(authorization);
+    if (secret === undefined) return undefined;
+    const secretSha256 = sha256Hex(secret);
+    if (secretSha256 === this.#localSha256) return { kind: "local" };
+    const token = this.#kept.tokenOfSecret(secretSha256);
+    return token === undefined ? undefined : { kind: "kept", token };
   }
 
   #refuseSecond(before: StoredBinding | undefined, request: EnrolmentRequest): void {
@@ -249,13 +224,14 @@ export class Enrolment {
       if (this.#kept.bindingCount < MAX_BINDINGS) return;
       throw new BerthError("OVERLOADED", `${MAX_BINDINGS} ${subject}s are enrolled; remove some`);
     }
-    if (before.identity === request.identity) return;
+    const message = whySecond(before, request, subject);
+    if (message === undefined) return;
     logger.warn(`a second ${subject} claims the id of the first`, {
       subject_id: request.subjectId,
       bound_identity: before.identity,
       claimed_identity: request.identity,
     });
-    const message = `subject_id: ${request.subjectId} is bound to another ${subject}; choose another id, or remove the ${subject} here first`;
+    this.#options.onSecondRefused?.(request.subjectId, message);
     throw new BerthError("ALREADY_EXISTS", message);
   }
 
@@ -273,8 +249,7 @@ export class Enrolment {
     const now = this.#options.clock.timestamp();
     const useless = this.#kept.tokens().filter((token) => isSpent(token) || isPast(token, now));
     if (useless.length > 0) return useless;
-    const message = `there are ${MAX_TOKENS} enrolment tokens; revoke some`;
-    throw new BerthError("OVERLOADED", message);
+    throw new BerthError("OVERLOADED", `there are ${MAX_TOKENS} enrolment tokens; revoke some`);
   }
 
   #inTurn<T>(change: () => Promise<T>): Promise<T> {
@@ -289,10 +264,6 @@ export class Enrolment {
     this.#last = done.catch(() => undefined);
     return done;
   }
-}
-
-function hash(text: string): string {
-  return sha256(text).toString("hex");
 }
 
 function toRecord({ secretSha256: _, ...record }: StoredToken): TokenRecord {

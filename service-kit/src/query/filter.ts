@@ -1,7 +1,9 @@
-import { Context, Query } from "mingo";
+import { Context } from "mingo";
+import { Query } from "mingo/query";
 import { BerthError } from "../errors.ts";
 import { isJsonObject } from "../json.ts";
 import { typeName } from "../validate.ts";
+import { NESTED_OPERATORS } from "./nested-operators.ts";
 import { MINGO_OPERATORS, OPERATOR_NAMES } from "./operands.ts";
 import { PREPARED_OPERATORS, prepareFilter } from "./prepare-filter.ts";
 
@@ -10,7 +12,10 @@ export type DocumentFilter = (document: object) => boolean;
 
 const LOGICAL = new Set(["$and", "$or", "$nor"]);
 
-const context = Context.init({ query: { ...MINGO_OPERATORS, ...PREPARED_OPERATORS } });
+// Not the Query of "mingo" itself: there the operators of mingo come before ours.
+const context = Context.init({
+  query: { ...MINGO_OPERATORS, ...NESTED_OPERATORS, ...PREPARED_OPERATORS },
+});
 
 /**
  * Compiles a MongoDB-style filter: comparison, logical, element and array operators, dotted paths,

@@ -1,4 +1,5 @@
 import { resolve } from "mingo/util";
+import { valuesAt } from "./path-values.ts";
 
 /** Operators that compare with the values of a list. */
 export type ListOperator = "$in" | "$nin" | "$all";
@@ -22,7 +23,15 @@ export function listTest(operator: ListOperator, items: readonly unknown[]): Lis
 
 /** mingo's query operator for compiled list operators. */
 export function passesList(path: string, test: ListTest): (document: object) => boolean {
-  return (document) => test(resolve(document as never, path, { unwrapArray: true }));
+  const keys = path.split(".");
+  return (document) => {
+    const found = resolve(document as never, path, { unwrapArray: true });
+    // Of two arrays on the way mingo makes arrays of values, which are no values themselves.
+    if (keys.length === 1 || !Array.isArray(found) || !found.some(Array.isArray))
+      return test(found);
+    const values = valuesAt(document, keys);
+    return test(values.flatMap((value) => [value, value].flat()));
+  };
 }
 
 function holdsAll(found: unknown, wanted: ValueSet): boolean {

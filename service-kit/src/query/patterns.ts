@@ -1,7 +1,7 @@
 import { RE2JS } from "re2js";
 import { BerthError } from "../errors.ts";
-import { isJsonObject } from "../json.ts";
 import { typeName } from "../validate.ts";
+import { someAt } from "./path-values.ts";
 
 /** Whether a pattern is found in a text; as a function a value that mingo passes through unchanged. */
 export type Pattern = (text: string) => boolean;
@@ -53,50 +53,9 @@ export function patternSource(pattern: unknown, options: unknown, field: string)
 /** mingo's query operator for compiled patterns. */
 export function findsPattern(path: string, pattern: Pattern): (document: object) => boolean {
   const keys = path.split(".");
-  return (document) => hasTextAt(document, keys, pattern);
-}
-
-/** Values that are looked at with the path from one of its keys on. */
-interface Places {
-  readonly values: readonly unknown[];
-  readonly key: number;
-  next: number;
-}
-
-/**
- * Whether one of the strings at a path matches; an array on the way stands for each of its items, or one by its
- * index. Both ways can lead to the same place: each is looked at once, so that the time is linear in the
- * document for each key of the path.
- */
-function hasTextAt(document: unknown, keys: readonly string[], pattern: Pattern): boolean {
-  const seen = keys.some(isIndex) ? [...keys, ""].map(() => new Set<unknown>()) : [];
-  const waiting: Places[] = [{ values: [document], key: 0, next: 0 }];
-  for (let places = waiting.at(-1); places !== undefined; places = waiting.at(-1)) {
-    if (places.next === places.values.length) {
-      waiting.pop();
-      continue;
-    }
-    const value = places.values[places.next++];
-    const key = keys[places.key];
-    if (key === undefined && typeof value === "string" && pattern(value)) return true;
-    if (typeof value !== "object" || value === null || seen[places.key]?.has(value)) continue;
-    seen[places.key]?.add(value);
-    if (Array.isArray(value)) waiting.push({ values: value, key: places.key, next: 0 });
-    const child = childOf(value, key);
-    if (child.length > 0) waiting.push({ values: child, key: places.key + 1, next: 0 });
-  }
-  return false;
-}
-
-/** The value of a key, or of an index of an array, when it is there. */
-function childOf(value: object, key: string | undefined): readonly unknown[] {
-  if (key === undefined) return [];
-  if (Array.isArray(value)) return isIndex(key) ? value.slice(Number(key), Number(key) + 1) : [];
-  return isJsonObject(value) && Object.hasOwn(value, key) ? [value[key]] : [];
-}
-
-function isIndex(key: string): boolean {
-  return /^\d+$/.test(key);
+  const holds = (value: unknown): boolean =>
+    Array.isArray(value) ? value.some(holds) : typeof value === "string" && pattern(value);
+  return (document) => someAt(document, keys, holds);
 }
 
 function compileRe2(source: string, field: string): RE2JS {

@@ -23,6 +23,18 @@ export const agent = (
   bootId,
 });
 
+/** A process that tells of the starts of its state directory before it. */
+export interface Starting extends AgentInstance {
+  /** Instance ids, oldest first. */
+  readonly formerIds?: readonly string[];
+}
+
+/** An agent process that tells of the starts before it. */
+export const startedAfter = (formerIds: readonly string[], instance: AgentInstance): Starting => ({
+  ...instance,
+  formerIds,
+});
+
 /** The first process of an agent. */
 export const A1 = agent("A1", 5);
 /** Its next start. */
@@ -44,7 +56,7 @@ export type Step =
       atSeconds: number,
       /** Whether a connection of the holder is open and answers pings at that time. */
       what: "asks" | "asks beside the holder",
-      AgentInstance,
+      Starting,
       DuplicateVerdict,
     ]
   | readonly [atSeconds: number, "reports", DuplicateVerdict]
@@ -75,9 +87,10 @@ export function play(steps: readonly Step[], begun: DuplicateState = opened()): 
       state = result.state;
       continue;
     }
-    const [atSeconds, what, asking, wanted] = step;
+    const [atSeconds, what, { formerIds, ...asking }, wanted] = step;
     const isHolderPresent = what === "asks beside the holder";
-    const result = agentAsks(state, { agent: asking, moment: now, isHolderPresent }, RULES);
+    const asked = { agent: asking, formerIds, moment: now, isHolderPresent };
+    const result = agentAsks(state, asked, RULES);
     expect(`${atSeconds} s: ${result.verdict}`).toBe(`${atSeconds} s: ${wanted}`);
     if (result.verdict === "taken") holder = asking;
     state = result.state;

@@ -25,6 +25,10 @@ export const MAX_QUERY_VALUES = 10_000;
 /** Most LIKE conditions of a query. */
 export const MAX_QUERY_PATTERNS = 32;
 
+/** Members of a group, an aggregate and a condition. */
+const GROUP = ["logicalOperator", "conditions"];
+const AGGREGATE = ["aggOperator", "target", "operator", "value"];
+const CONDITION = ["variable", "operator", "value"];
 const LOGICAL_OPERATORS = ["AND", "OR"];
 const AGGREGATE_OPERATORS = ["count", "avg", "sum", "min", "max"];
 const COMPARISONS: ReadonlyMap<unknown, Compare> = new Map([
@@ -72,9 +76,27 @@ function compile(query: unknown, walk: Walk): Query {
   }
   if (!isJsonObject(query)) refuse(walk.path, `expected an object, got ${typeName(query)}`);
   refuseOperators(query, walk.path);
-  if ("logicalOperator" in query) return compileLogical(query, walk);
-  if ("aggOperator" in query) return compileAggregate(query, walk);
-  return compileSimple(query, walk);
+  const [compilePart, members] = partOf(query);
+  const compiled = compilePart(query, walk);
+  refuseOthers(query, members, walk.path);
+  return compiled;
+}
+
+function partOf(query: Readonly<Record<string, unknown>>) {
+  if ("logicalOperator" in query) return [compileLogical, GROUP] as const;
+  if ("aggOperator" in query) return [compileAggregate, AGGREGATE] as const;
+  return [compileSimple, CONDITION] as const;
+}
+
+/** A member that is not read would ask for more than the query does. */
+function refuseOthers(
+  query: Readonly<Record<string, unknown>>,
+  members: readonly string[],
+  path: string,
+): void {
+  const other = Object.keys(query).find((key) => !members.includes(key));
+  if (other === undefined) return;
+  refuse(`${path}.${other.slice(0, 60)}`, `unknown field; expected ${members.join(", ")}`);
 }
 
 function compileLogical(query: Record<string, unknown>, walk: Walk): Query {

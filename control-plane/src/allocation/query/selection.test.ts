@@ -21,6 +21,9 @@ describe("parseFilter", () => {
     ["the rule", rule],
     ["the rule without a match type", { filter: { clusterQuery: query } }],
     ["the sections", { clusterQuery: query }],
+    ["the sections beside a match type", { matchType: "cluster", clusterQuery: query }],
+    ["a bare query beside a match type", { matchType: "cluster", ...query }],
+    ["the values beside a header", { header: { templateUri: "Parser/V1" }, values: rule }],
     ["a bare query", query],
     [
       "a bare query beside empty sections",
@@ -67,6 +70,31 @@ describe("parseFilter", () => {
       { clusterQuery: { variable: "a", operator: "~", value: 1 } },
       "filter.clusterQuery.operator: Unsupported operator: ~",
     ],
+    [
+      { clusterQuery: query, blockQuery: query },
+      "filter.blockQuery: unknown field; expected clusterQuery or clusterMetricsQuery",
+    ],
+    [{ filter: { clusterQuery: query, vdagQuery: {} } }, "filter.filter.vdagQuery: unknown field"],
+    [{ filter: { clusterQuery: query }, clusterQuery: query }, "filter.clusterQuery: unknown"],
+    [{ ...rule, limit: 5 }, "filter.limit: unknown field; expected matchType or filter"],
+    [{ body: { values: rule, top: 1 } }, "filter.top: unknown field; expected header or values"],
+    [{ body: { values: rule }, clusterQuery: query }, "filter.clusterQuery: unknown field"],
+    [{ clusterQuery: { ...query, not: true } }, "filter.clusterQuery.not: unknown field"],
+    [{ ...query, negate: true }, "filter.negate: unknown field; expected variable, operator"],
+    [
+      { clusterQuery: { logicalOperator: "AND", conditions: [query, { ...query, or: [] }] } },
+      "filter.clusterQuery.conditions[1].or: unknown field",
+    ],
+    [
+      { clusterQuery: { logicalOperator: "AND", conditions: [query], variable: "id" } },
+      "filter.clusterQuery.variable: unknown field; expected logicalOperator, conditions",
+    ],
+    [
+      {
+        clusterMetricsQuery: { aggOperator: "count", target: "a", operator: ">", value: 1, by: 1 },
+      },
+      "filter.clusterMetricsQuery.by: unknown field; expected aggOperator, target",
+    ],
   ])("refuses %j and names the place", (filter, message) => {
     expect(() => parseFilter(filter)).toThrow(message);
   });
@@ -92,6 +120,10 @@ describe("parseSearch", () => {
       { body: { values: { matchType: "cluster", rankingPolicyRule: rule } } },
     ],
     ["bare", { rankingPolicyRule: rule }],
+    [
+      "with what the existing deployment does not read either",
+      { rankingPolicyRule: { ...rule, executionMode: "local", policyCodePath: "" } },
+    ],
   ])("reads it %s", (_name, search) => {
     const parsed = parseSearch(search);
     expect(parsed).toMatchObject({ policyRuleUri: "rank:1-s", top: 5, settings: {} });
@@ -118,6 +150,23 @@ describe("parseSearch", () => {
     [
       { rankingPolicyRule: { policyRuleURI: "r", settings: [] } },
       "rankingPolicyRule.settings: expected an object, got array",
+    ],
+    [
+      { rankingPolicyRule: { policyRuleURI: "r" }, filter: {} },
+      "search.filter: unknown field; expected matchType or rankingPolicyRule",
+    ],
+    [
+      { rankingPolicyRule: { policyRuleURI: "r", return: 5 } },
+      "search.rankingPolicyRule.return: unknown field; expected policyRuleURI",
+    ],
+    [
+      {
+        rankingPolicyRule: {
+          policyRuleURI: "r",
+          parameters: { filterRule: { clusterQuery: query, blockQuery: {} } },
+        },
+      },
+      "parameters.filterRule.blockQuery: unknown field",
     ],
   ])("refuses %j and names the place", (search, message) => {
     expect(() => parseSearch(search)).toThrow(message);

@@ -29,6 +29,12 @@ const EVERY_CLUSTER: ClusterFilter = { document: undefined, metrics: undefined }
 /** What a query consists of, when it stands without the name of its section. */
 const OF_DOCUMENTS = ["variable", "logicalOperator"];
 const OF_METRICS = ["aggOperator"];
+/** What else existing clients write beside a part; nothing is read of it. */
+const HEADER = ["header"];
+const SECTIONS = ["clusterQuery", "clusterMetricsQuery"];
+const RULE = ["matchType", "filter"];
+const SEARCH = ["matchType", "rankingPolicyRule"];
+const RANKING = ["policyRuleURI", "settings", "parameters", "executionMode", "policyCodePath"];
 
 /** A parsed `search`: candidates by filter, then a policy that ranks them. */
 export interface Search {
@@ -46,7 +52,7 @@ export interface Search {
  * or any inner part of it, down to a bare query. INVALID_ARGUMENT names the place.
  */
 export function parseFilter(filter: Readonly<Record<string, unknown>>): ClusterFilter {
-  return inContext("Error in filter_data", () => clusterFilter(unwrap(filter), "filter"));
+  return inContext("Error in filter_data", () => filterOfRule(filter, "filter"));
 }
 
 /**
@@ -56,14 +62,16 @@ export function parseFilter(filter: Readonly<Record<string, unknown>>): ClusterF
  */
 export function parseSearch(search: Readonly<Record<string, unknown>>): Search {
   return inContext("Error in similarity_search", () => {
-    const outer = unwrap(search);
+    const outer = unwrap(search, "search");
     checkMatchType(outer, "search");
-    const rule = unwrap(objectAt(outer, "rankingPolicyRule", "search"));
     const path = "search.rankingPolicyRule";
+    const rule = unwrap(objectAt(outer, "rankingPolicyRule", "search"), path);
+    refuseOthers(outer, SEARCH, "search");
     const uri = rule.policyRuleURI;
     if (typeof uri !== "string" || uri === "") {
       refuse(`${path}.policyRuleURI`, `expected a policy, got ${typeName(uri)}`);
     }
+    refuseOthers(rule, RANKING, path);
     const parameters = optionalObject(rule, "parameters", path);
     const filterRule = optionalObject(parameters, "filterRule", `${path}.parameters`);
     return {
@@ -74,17 +82,24 @@ export function parseSearch(search: Readonly<Record<string, unknown>>): Search {
       filter:
         Object.keys(filterRule).length === 0
           ? EVERY_CLUSTER
-          : clusterFilter(unwrap(filterRule), `${path}.parameters.filterRule`),
+          : filterOfRule(filterRule, `${path}.parameters.filterRule`),
     };
   });
 }
 
+function filterOfRule(rule: Readonly<Record<string, unknown>>, path: string): ClusterFilter {
+  return clusterFilter(unwrap(rule, path), path);
+}
+
 function clusterFilter(rule: Readonly<Record<string, unknown>>, path: string): ClusterFilter {
   checkMatchType(rule, path);
-  if ("filter" in rule) {
-    return sections(objectAt(rule, "filter", path), `${path}.filter`);
+  if (!("filter" in rule)) {
+    const { matchType: _, ...rest } = rule;
+    return sections(rest, path);
   }
-  return sections(rule, path);
+  const filter = sections(objectAt(rule, "filter", path), `${path}.filter`);
+  refuseOthers(rule, RULE, path);
+  return filter;
 }
 
 function sections(filter: Readonly<Record<string, unknown>>, path: string): ClusterFilter {
@@ -103,7 +118,8 @@ function sections(filter: Readonly<Record<string, unknown>>, path: string): Clus
       );
     }
     const aggregates = OF_METRICS.includes(bare);
-    const query = compileQuery(plain(filter), { path, aggregates });
+    const { clusterQuery: _, clusterMetricsQuery: __, ...rest } = filter;
+    const query = compileQuery(plain(rest), { path, aggregates });
     return aggregates
       ? { document: undefined, metrics: query }
       : { document: query, metrics: undefined };
@@ -113,6 +129,7 @@ function sections(filter: Readonly<Record<string, unknown>>, path: string): Clus
     const found = operator === undefined ? "" : `, got ${operator.slice(0, 40)}`;
     refuse(path, `expected clusterQuery or clusterMetricsQuery${found}`);
   }
+  refuseOthers(filter, SECTIONS, path);
   return { document: ofDocument, metrics: ofMetrics };
 }
 
@@ -132,11 +149,29 @@ function plain(query: unknown): unknown {
 }
 
 /** The part inside `body` and `values`, each of which may be left out. */
-function unwrap(document: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+function unwrap(
+  document: Readonly<Record<string, unknown>>,
+  path: string,
+): Readonly<Record<string, unknown>> {
   let inner = document;
-  if (isJsonObject(inner.body)) inner = inner.body;
-  if (isJsonObject(inner.values)) inner = inner.values;
+  for (const key of ["body", "values"]) {
+    const part = inner[key];
+    if (!isJsonObject(part)) continue;
+    refuseOthers(inner, [...HEADER, key], path);
+    inner = part;
+  }
   return inner;
+}
+
+/** What is not read is refused: leaving it out in silence would select other clusters than were asked for. */
+function refuseOthers(
+  part: Readonly<Record<string, unknown>>,
+  known: readonly string[],
+  path: string,
+): void {
+  const other = Object.keys(part).find((key) => !known.includes(key));
+  if (other === undefined) return;
+  refuse(`${path}.${other.slice(0, 60)}`, `unknown field; expected ${known.join(" or ")}`);
 }
 
 function checkMatchType(rule: Readonly<Record<string, unknown>>, path: string): void {

@@ -1,14 +1,11 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import path from "node:path";
 import { createHttpServer, loopbackAuthenticator, silentLogger } from "@berth/service-kit";
-import { Code, ConnectError } from "@connectrpc/connect";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { INSTANCE, type RegisterInit, TestAgent } from "../../testing/agents.ts";
-import { LinkServer, ORG } from "../../testing/link-server.ts";
+import { Code } from "@connectrpc/connect";
+import { describe, expect, it, vi } from "vitest";
+import { INSTANCE, type RegisterInit } from "../../testing/agents.ts";
+import { ECHO, hasCode, useLinkServer } from "../../testing/link-fixture.ts";
+import { ORG } from "../../testing/link-server.ts";
 import { duplicateRoutes } from "../rest/duplicate-routes.ts";
 
-const ECHO = { kind: "echo", text: "hi", holdMs: 0 } as const;
 const instance = (n: number) => `00000000-0000-4000-8000-0000000000${n}`;
 const COPY = instance(10);
 /** The next start on a copy of the first agent's state. */
@@ -18,46 +15,21 @@ const copied: RegisterInit = {
   formerInstanceIds: [INSTANCE],
 };
 
-let directory: string;
-let server: LinkServer;
-let agents: TestAgent[];
+const link = useLinkServer();
 
-function newAgent(): TestAgent {
-  const agent = new TestAgent(server.url);
-  agents.push(agent);
-  return agent;
-}
-
-beforeEach(async () => {
-  directory = mkdtempSync(path.join(tmpdir(), "berth-duplicates-"));
-  server = new LinkServer(directory);
-  agents = [];
-  await server.start();
-});
-afterEach(async () => {
-  for (const agent of agents) agent.close();
-  await server.stop();
-  rmSync(directory, { recursive: true });
-});
-
-const hasCode = (code: Code) => (thrown: unknown) =>
-  thrown instanceof ConnectError && thrown.code === code;
-const instances = () => server.sessions.status(ORG).map((status) => status.agentInstanceId);
-const state = async () => (await server.agents.duplicates(ORG, "c1")).state;
-const kinds = async () => {
-  return (await server.events.list({ clusterId: "c1", limit: 100 })).map(({ kind }) => kind);
-};
+const instances = () => link.server.sessions.status(ORG).map((status) => status.agentInstanceId);
+const state = async () => (await link.server.agents.duplicates(ORG, "c1")).state;
 
 /** The first agent and a copy of it that both speak for 10 s; nobody has been heard for longer yet. */
 async function twoAgents() {
-  const first = newAgent();
+  const first = link.newAgent();
   const report = first.report((await first.join()).sessionId);
-  const copy = newAgent();
+  const copy = link.newAgent();
   const speak = async () => {
     report.send();
-    await vi.waitFor(() => expect(server.sessions.status(ORG)[0]?.heardMsAgo).toBe(0));
+    await vi.waitFor(() => expect(link.server.sessions.status(ORG)[0]?.heardMsAgo).toBe(0));
   };
-  for (server.nowMs = 0; server.nowMs <= 10_000; server.nowMs += 2_000) {
+  for (link.server.nowMs = 0; link.server.nowMs <= 10_000; link.server.nowMs += 2_000) {
     await expect(copy.register(copied)).rejects.toSatisfy(hasCode(Code.Unavailable));
     await speak();
     expect(instances()).toEqual([INSTANCE]);
@@ -73,17 +45,11 @@ async function foundOut() {
   return both;
 }
 
-async function restart(): Promise<void> {
-  for (const agent of agents) agent.close();
-  await server.stop();
-  await server.start();
-}
-
 describe("a copy of a running agent's state", () => {
   it("never takes the place of an agent that is there, though it was started later", async () => {
-    const first = newAgent();
+    const first = link.newAgent();
     await first.join();
-    await expect(newAgent().register(copied)).rejects.toThrow("may still be there; try again");
+    await expect(link.newAgent().register(copied)).rejects.toThrow("may still be there; try again");
     expect(instances()).toEqual([INSTANCE]);
     expect(await state()).toBe("clear");
     await expect(first.register()).resolves.toBeDefined();
@@ -93,16 +59,16 @@ describe("a copy of a running agent's state", () => {
     const { report } = await foundOut();
     await expect(report.ended).rejects.toThrow("two agents run as this cluster");
     expect(instances()).toEqual([]);
-    expect(server.sessions.views(ORG).map(({ health }) => health)).toEqual(["unreachable"]);
-    await vi.waitFor(async () => expect(await kinds()).toContain("cluster_duplicate"));
-    const [event] = await server.events.list({ kind: "cluster_duplicate", limit: 2 });
+    expect(link.server.sessions.views(ORG).map(({ health }) => health)).toEqual(["unreachable"]);
+    await vi.waitFor(async () => expect(await link.eventKinds()).toContain("cluster_duplicate"));
+    const [event] = await link.server.events.list({ kind: "cluster_duplicate", limit: 2 });
     expect(JSON.parse(event?.factsJson ?? "").candidates).toMatchObject([
       { agent_instance_id: INSTANCE, agent_incarnation: 1, address: "127.0.0.1" },
       { agent_instance_id: COPY, agent_incarnation: 2, address: "127.0.0.1" },
     ]);
-    await restart();
-    await expect(newAgent().register()).rejects.toThrow("`berth pick cluster c1`");
-    await expect(newAgent().register(copied)).rejects.toSatisfy(hasCode(Code.AlreadyExists));
+    await link.restart();
+    await expect(link.newAgent().register()).rejects.toThrow("`berth pick cluster c1`");
+    await expect(link.newAgent().register(copied)).rejects.toSatisfy(hasCode(Code.AlreadyExists));
   });
 
   it("is found by a report of the first one too", async () => {
@@ -114,67 +80,67 @@ describe("a copy of a running agent's state", () => {
   });
 
   it("does not count when it only came while the first one ended", async () => {
-    const first = newAgent();
+    const first = link.newAgent();
     await first.join();
-    await expect(newAgent().register(copied)).rejects.toSatisfy(hasCode(Code.Unavailable));
+    await expect(link.newAgent().register(copied)).rejects.toSatisfy(hasCode(Code.Unavailable));
     first.close();
-    await vi.waitFor(() => expect(server.sessions.status(ORG)[0]?.connected).toBe(false));
-    await newAgent().register(copied);
+    await vi.waitFor(() => expect(link.server.sessions.status(ORG)[0]?.connected).toBe(false));
+    await link.newAgent().register(copied);
     expect(instances()).toEqual([COPY]);
     expect(await state()).toBe("clear");
   });
 
   it("waits after our restart for the one that spoke last, unless it is a later start", async () => {
-    await newAgent().register({ agentIncarnation: 5n });
-    await restart();
+    await link.newAgent().register({ agentIncarnation: 5n });
+    await link.restart();
     const older = { agentIncarnation: 4n, agentInstanceId: COPY };
-    await expect(newAgent().register(older)).rejects.toSatisfy(hasCode(Code.Unavailable));
-    await newAgent().register({ ...copied, agentIncarnation: 6n });
+    await expect(link.newAgent().register(older)).rejects.toSatisfy(hasCode(Code.Unavailable));
+    await link.newAgent().register({ ...copied, agentIncarnation: 6n });
     expect(instances()).toEqual([COPY]);
   });
 });
 
 describe("an agent that was restarted", () => {
   it("is taken at once when the streams of the last process have ended", async () => {
-    const first = newAgent();
+    const first = link.newAgent();
     await first.join();
     first.close();
-    await vi.waitFor(() => expect(server.sessions.status(ORG)[0]?.connected).toBe(false));
-    await newAgent().join(copied);
+    await vi.waitFor(() => expect(link.server.sessions.status(ORG)[0]?.connected).toBe(false));
+    await link.newAgent().join(copied);
     expect(instances()).toEqual([COPY]);
-    expect(await kinds()).not.toContain("agent_restored");
+    expect(await link.eventKinds()).not.toContain("agent_restored");
   });
 });
 
 describe("an operator's pick", () => {
   it("lets the first one in and keeps the copy refused, over its restarts and ours", async () => {
     const { first, copy } = await foundOut();
-    await server.agents.pick(ORG, "c1", INSTANCE);
+    await link.server.agents.pick(ORG, "c1", INSTANCE);
     await first.register();
     await expect(copy.register(copied)).rejects.toThrow("picked another agent");
-    await restart();
-    server.nowMs += 60_000;
+    await link.restart();
+    link.server.nowMs += 60_000;
     const again = {
       agentIncarnation: 3n,
       agentInstanceId: instance(11),
       formerInstanceIds: [INSTANCE, COPY, instance(11)],
     };
-    await expect(newAgent().register(again)).rejects.toThrow("picked another agent");
+    await expect(link.newAgent().register(again)).rejects.toThrow("picked another agent");
     const restarted = { ...again, agentInstanceId: instance(12), formerInstanceIds: [INSTANCE] };
-    await newAgent().register(restarted);
+    await link.newAgent().register(restarted);
     expect(instances()).toEqual([instance(12)]);
     await vi.waitFor(async () => {
-      expect((await kinds()).filter((kind) => kind === "agent_refused")).toHaveLength(2);
+      expect((await link.eventKinds()).filter((kind) => kind === "agent_refused")).toHaveLength(2);
     });
   });
 
   it("takes a picked copy as restored: what the first one may have carried out is refused", async () => {
     const { first, copy } = await foundOut();
-    const sent = server.commands.send("c1", ECHO, { timeoutMs: 60_000 });
+    const sent = link.server.commands.send("c1", ECHO, { timeoutMs: 60_000 });
     await vi.waitFor(async () => {
-      expect(await server.commands.list({ state: "pending", limit: 1 })).toHaveLength(1);
+      expect(await link.server.commands.list({ state: "pending", limit: 1 })).toHaveLength(1);
     });
-    await server.agents.pick(ORG, "c1", COPY);
+    await link.server.agents.pick(ORG, "c1", COPY);
     await expect(first.register()).rejects.toThrow("picked another agent");
     expect(await copy.register(copied)).toMatchObject({ snapshotWanted: true });
     expect(await sent).toMatchObject({ kind: "refused", reason: "CONFLICT" });
@@ -187,7 +153,7 @@ describe("an operator's pick", () => {
       logger: silentLogger,
     });
     rest.setValidatorCompiler(() => () => true);
-    duplicateRoutes(rest, server.agents);
+    duplicateRoutes(rest, link.server.agents);
     const ask = async (method: "GET" | "POST", url: string, payload?: object) => {
       const headers = { host: "127.0.0.1" };
       const answer = await rest.inject({ method, url, headers, ...(payload ? { payload } : {}) });
@@ -195,14 +161,14 @@ describe("an operator's pick", () => {
     };
     const missing = await ask("GET", "/clusters/c1/duplicates");
     expect(missing).toMatchObject({ status: 404, body: { reason: "NOT_FOUND" } });
-    await newAgent().register({ agentInstanceId: instance(13) });
+    await link.newAgent().register({ agentInstanceId: instance(13) });
     const clear = await ask("GET", "/clusters/c1/duplicates");
     expect(clear.body.data).toEqual({
       ...{ cluster_id: "c1", state: "clear", since: null, candidates: [] },
     });
     const early = await ask("POST", "/clusters/c1/pick", { agent_instance_id: INSTANCE });
     expect(early).toMatchObject({ body: { reason: "PRECONDITION_FAILED" } });
-    await server.agents.forget(ORG, "c1", { force: true });
+    await link.server.agents.forget(ORG, "c1", { force: true });
     await foundOut();
     const { body } = await ask("GET", "/clusters/c1/duplicates");
     expect(body.data).toMatchObject({ state: "duplicate", since: expect.any(String) });
@@ -229,8 +195,8 @@ describe("an operator's pick", () => {
 
   it("is not needed when the cluster is removed: the next agent is the only one", async () => {
     await foundOut();
-    await server.agents.forget(ORG, "c1");
-    await newAgent().register({ agentInstanceId: instance(14) });
+    await link.server.agents.forget(ORG, "c1");
+    await link.newAgent().register({ agentInstanceId: instance(14) });
     expect(instances()).toEqual([instance(14)]);
     expect(await state()).toBe("clear");
   });

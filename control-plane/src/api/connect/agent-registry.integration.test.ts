@@ -1,28 +1,8 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import path from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { ClusterRegistry } from "../../fleet/cluster-registry.ts";
-import { TestAgent } from "../../testing/agents.ts";
-import { LinkServer, ORG } from "../../testing/link-server.ts";
+import { describe, expect, it } from "vitest";
+import { useLinkServer } from "../../testing/link-fixture.ts";
+import { ORG } from "../../testing/link-server.ts";
 
-let directory: string;
-let server: LinkServer;
-let registry: ClusterRegistry;
-let agent: TestAgent;
-
-beforeEach(async () => {
-  directory = mkdtempSync(path.join(tmpdir(), "berth-agent-registry-"));
-  server = new LinkServer(directory);
-  await server.start();
-  registry = server.registry();
-  agent = new TestAgent(server.url);
-});
-afterEach(async () => {
-  agent.close();
-  await server.stop();
-  rmSync(directory, { recursive: true });
-});
+const link = useLinkServer();
 
 describe("ClusterRegistry", () => {
   const document = {
@@ -34,28 +14,30 @@ describe("ClusterRegistry", () => {
   };
 
   it("registers, updates, queries and removes a cluster without an agent", async () => {
-    await registry.create(ORG, document);
-    const view = await registry.get(ORG, "by-hand");
+    await link.registry.create(ORG, document);
+    const view = await link.registry.get(ORG, "by-hand");
     expect(view.health).toBe("unknown");
     expect(view.document).toMatchObject({ ...document, nodes: { count: 0, nodeData: [] } });
-    await registry.update(ORG, "by-hand", { $set: { reputation: 97 } });
-    const found = await registry.query(ORG, { reputation: { $gt: 95 }, tags: "gpu" });
+    await link.registry.update(ORG, "by-hand", { $set: { reputation: 97 } });
+    const found = await link.registry.query(ORG, { reputation: { $gt: 95 }, tags: "gpu" });
     expect(found.map(({ id }) => id)).toEqual(["by-hand"]);
-    await registry.remove(ORG, "by-hand");
+    await link.registry.remove(ORG, "by-hand");
   });
 
   it("refuses a taken id, a changed id, and a change of an agent's cluster", async () => {
-    await registry.create(ORG, document);
-    await expect(registry.create(ORG, document)).rejects.toThrow("exists already");
-    await expect(registry.update(ORG, "by-hand", { id: "x" })).rejects.toThrow("cannot be changed");
-    await agent.join();
-    await expect(registry.create(ORG, { id: "c1" })).rejects.toThrow("exists already");
-    await expect(registry.update(ORG, "c1", { tags: [] })).rejects.toThrow("by its agent");
+    await link.registry.create(ORG, document);
+    await expect(link.registry.create(ORG, document)).rejects.toThrow("exists already");
+    await expect(link.registry.update(ORG, "by-hand", { id: "x" })).rejects.toThrow(
+      "cannot be changed",
+    );
+    await link.agent.join();
+    await expect(link.registry.create(ORG, { id: "c1" })).rejects.toThrow("exists already");
+    await expect(link.registry.update(ORG, "c1", { tags: [] })).rejects.toThrow("by its agent");
   });
 
   it("keeps orgs apart", async () => {
-    await registry.create(ORG, document);
-    expect((await registry.snapshot("other_org")).clusters.size).toBe(0);
+    await link.registry.create(ORG, document);
+    expect((await link.registry.snapshot("other_org")).clusters.size).toBe(0);
   });
 
   it.each([
@@ -64,6 +46,6 @@ describe("ClusterRegistry", () => {
     [{ id: "a", tags: "x" }, "tags: expected array, got string"],
     [{ id: "a", nodes: { nodeData: [{}] } }, "nodes.nodeData.0.id: required field is missing"],
   ])("names the bad field of %j", async (body, message) => {
-    await expect(registry.create(ORG, body)).rejects.toThrow(message);
+    await expect(link.registry.create(ORG, body)).rejects.toThrow(message);
   });
 });

@@ -5,6 +5,7 @@ import {
   authorizationOf,
   BerthError,
   type Principal,
+  toBerthError,
   toConnectError,
 } from "@berth/service-kit";
 import type { ConnectRouter, HandlerContext } from "@connectrpc/connect";
@@ -14,11 +15,14 @@ import type { CommandAnswer, OfferedOrder } from "../../fleet/command-record.ts"
 import type { Commands } from "../../fleet/commands.ts";
 import type { FleetEvents } from "../../fleet/fleet-events.ts";
 import type { FleetStores } from "../../fleet/fleet-stores.ts";
+import type { RegisteringAgent } from "../../fleet/registration-judge.ts";
 import { takeReports } from "./report-intake.ts";
 import { takeState } from "./state-intake.ts";
 
 /** Largest message of a stream of state or telemetry: a cluster document of 10,000 nodes fits. */
 const MAX_AGENT_MESSAGE_BYTES = 16 * 1024 * 1024;
+/** Largest registration, which anybody may send: 256 former starts and the longest fields fit several times. */
+const MAX_REGISTER_BYTES = 64 * 1024;
 /** Largest message of a call that takes one: the longest result fits several times. */
 const MAX_SINGLE_MESSAGE_BYTES = 4 * 1024 * 1024;
 
@@ -57,6 +61,7 @@ export function agentRoutes(router: ConnectRouter, deps: AgentServiceDeps): void
     method.register,
     async (request, context) => {
       const caller = { principal: () => principalOf(context), address: addressOf(context) };
+      requireKnown(caller, () => agents.keyUnknown(request.clusterId));
       const registered = await agents.register(caller, request);
       const { session, reportIntervalMs, ttlMs, snapshotWanted, observeReason } = registered;
       return {
@@ -66,7 +71,7 @@ export function agentRoutes(router: ConnectRouter, deps: AgentServiceDeps): void
         adoptedStoreIds: [...stores.adoptedStoreIds],
       };
     },
-    single,
+    { readMaxBytes: MAX_REGISTER_BYTES },
   );
   router.rpc(method.report, (messages, context) => takeReports(intake(context), messages), stream);
   router.rpc(method.state, (messages, context) => takeState(intake(context), messages), stream);
@@ -88,6 +93,16 @@ export function agentRoutes(router: ConnectRouter, deps: AgentServiceDeps): void
     },
     single,
   );
+}
+
+/** Throws UNAUTHENTICATED when the caller's key is not known, which is told before. */
+function requireKnown(caller: RegisteringAgent, onUnknown: () => void): void {
+  try {
+    caller.principal();
+  } catch (thrown) {
+    if (toBerthError(thrown).reason === "UNAUTHENTICATED") onUnknown();
+    throw thrown;
+  }
 }
 
 async function* giveCommands(given: {

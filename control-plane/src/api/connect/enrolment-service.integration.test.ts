@@ -33,10 +33,15 @@ let directory: string;
 let server: Http2Server;
 let enrolment: Enrolment;
 let heard: string[];
+/** Ids whose agents may still be there, and those whose enrolment was refused beside them. */
+let held: Set<string>;
+let refusedBeside: string[];
 let failures: string[];
 
 beforeEach(() => {
   heard = [];
+  held = new Set();
+  refusedBeside = [];
   failures = [];
   directory = mkdtempSync(path.join(tmpdir(), "berth-enrolment-"));
 });
@@ -62,7 +67,13 @@ async function start(tls: boolean): Promise<string> {
       requestGate: enrolmentGate(enrolment, EnrolmentService.typeName),
       interceptors: [errorMapping({ ...silentLogger, error: (message) => failures.push(message) })],
       routes(router) {
-        enrolmentRoutes(router, enrolment);
+        enrolmentRoutes(router, {
+          enrolment,
+          agents: {
+            isHeld: async (id, identity) => held.has(id) && identity === BERLIN.identity,
+            enrolmentRefused: (id) => refusedBeside.push(id),
+          },
+        });
         router.service(AgentService, {
           register: (_request, { requestHeader }) => {
             const authorization = requestHeader.get("authorization") ?? undefined;
@@ -157,6 +168,23 @@ describe("the agent port", () => {
     expect(await reasonOf(enrolments.enrol(request, bearer(token)))).toBe("answered");
     const second = enrolments.enrol({ ...request, identity: "i2" }, bearer(token));
     expect(await reasonOf(second)).toBe("ALREADY_EXISTS");
+  });
+
+  it("gives nobody of the same identity a key while the first one is there, but by a token for the id", async () => {
+    const { enrolments } = await clients();
+    const { token } = await enrolment.createToken({ maxUses: 0 });
+    const { token: forBerlin } = await enrolment.createToken({ subjectId: "berlin" });
+    const request = { ...BERLIN, keySha256: sha256("first") };
+    await enrolments.enrol(request, bearer(token));
+    held.add("berlin");
+    const second = { ...BERLIN, keySha256: sha256("second") };
+    expect(await reasonOf(enrolments.enrol(second, bearer(token)))).toBe("UNAVAILABLE");
+    expect(refusedBeside).toEqual(["berlin"]);
+    const other = { ...second, identity: "i2" };
+    expect(await reasonOf(enrolments.enrol(other, bearer(token)))).toBe("ALREADY_EXISTS");
+    expect(await reasonOf(enrolments.enrol(second, bearer(forBerlin)))).toBe("answered");
+    held.clear();
+    expect(await reasonOf(enrolments.enrol(request, bearer(token)))).toBe("answered");
   });
 
   it("refuses everything else without an enrolled key", async () => {

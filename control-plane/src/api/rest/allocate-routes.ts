@@ -1,10 +1,20 @@
-import { BerthError } from "@berth/service-kit";
+import { BerthError, type Logger, toBerthError, toErrorBody } from "@berth/service-kit";
 import type { FastifyInstance } from "fastify";
-import { AllocationBody, readParsedFrame } from "../../allocation/allocation-request.ts";
+import {
+  AllocationBody,
+  type AllocationFrame,
+  readParsedFrame,
+} from "../../allocation/allocation-request.ts";
 import type { Allocator } from "../../allocation/allocator.ts";
 
+/** What {@link allocateRoutes} needs. */
+export interface AllocateRoutesDeps {
+  readonly allocator: Pick<Allocator, "allocate">;
+  readonly logger: Logger;
+}
+
 /** `POST /allocate`: the HTTP twin of the allocator's WebSocket. */
-export function allocateRoutes(server: FastifyInstance, allocator: Allocator): void {
+export function allocateRoutes(server: FastifyInstance, deps: AllocateRoutesDeps): void {
   const schema = {
     tags: ["allocation"],
     body: AllocationBody,
@@ -18,10 +28,23 @@ export function allocateRoutes(server: FastifyInstance, allocator: Allocator): v
       throw new BerthError("INVALID_ARGUMENT", message);
     }
     const frame = readParsedFrame(request.bodyText, request.body);
-    const answer = await allocator.allocate(request.principal, frame, gone.signal);
-    const { requestId } = frame;
-    const body = requestId === undefined ? answer : { ...answer, request_id: requestId };
+    const answer = await deps.allocator
+      .allocate(request.principal, frame, gone.signal)
+      .then((body) => ({ status: 200, body }))
+      .catch((thrown: unknown) => failed(thrown, deps.logger));
+    reply.status(answer.status).type("application/json");
     // fastify's serializer does not know raw numbers; JSON.stringify writes them as they came.
-    return reply.type("application/json").send(JSON.stringify(body));
+    return reply.send(JSON.stringify(withRequestId(answer.body, frame)));
   });
+}
+
+/** Failures echo the request's id like answers do, which the server's own error handler does not know. */
+function failed(thrown: unknown, logger: Logger): { status: number; body: object } {
+  const status = toBerthError(thrown).httpStatus;
+  if (status >= 500) logger.error("allocation failed", { err: thrown });
+  return { status, body: toErrorBody(thrown) };
+}
+
+function withRequestId(body: object, { requestId }: AllocationFrame): object {
+  return requestId === undefined ? body : { ...body, request_id: requestId };
 }

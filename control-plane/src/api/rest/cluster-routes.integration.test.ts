@@ -76,4 +76,35 @@ describe("POST and PUT /clusters", () => {
     expect(JSON.parse(answer.text).message).toContain(message);
     expect((await ask("GET", "/clusters")).text).toBe(`[${text}]`);
   });
+
+  const withGpu = (gpu: string) =>
+    `{"id":"g","nodes":{"nodeData":[{"id":"n","gpus":{"gpus":[{},${gpu}]}}]}}`;
+  const place = "nodes.nodeData.0.gpus.gpus.1";
+
+  it.each(['{"id":1}', '{"id":"1","uuid":"GPU-1","state":"cordoned"}', '{"free":{"x":1.0}}'])(
+    "take the GPU %s",
+    async (gpu) => {
+      const { status, text } = await ask("POST", "/clusters", withGpu(gpu));
+      expect(text).toContain(gpu);
+      expect(status).toBe(200);
+    },
+  );
+
+  it.each([
+    ['{"id":1.5}', `${place}.id: expected string or integer, got number`],
+    ['{"id":null}', `${place}.id: expected string or integer, got null`],
+    ['{"id":""}', `${place}.id: `],
+    ['{"uuid":5}', `${place}.uuid: expected string, got number`],
+    ['{"state":"idle"}', `${place}.state: expected one of ["free","leased",`],
+    ['{"state":1}', `${place}.state: `],
+    ["5", `${place}: expected object, got number`],
+  ])("refuse the GPU %s and name the field", async (gpu, message) => {
+    const posted = await ask("POST", "/clusters", withGpu(gpu));
+    expect(posted.status).toBe(400);
+    expect(JSON.parse(posted.text).message).toContain(message);
+    await ask("POST", "/clusters", withGpu("{}"));
+    const put = await ask("PUT", "/clusters/g", withGpu(gpu).replace('"id":"g",', ""));
+    expect(put.status).toBe(400);
+    expect(JSON.parse(put.text).message).toContain(message);
+  });
 });

@@ -59,6 +59,10 @@ function statusToWire(status: FleetStatus): Record<string, unknown> {
           },
     snapshots: status.snapshots,
     agents: status.agents.map(agentToWire),
+    unknown: status.unknown.map(({ clusterId, seenAt }) => ({
+      cluster_id: clusterId,
+      seen_at: seenAt,
+    })),
   };
 }
 

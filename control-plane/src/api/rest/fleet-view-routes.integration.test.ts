@@ -4,12 +4,12 @@ import { type AddressInfo, connect, type Socket } from "node:net";
 import {
   createHttpServer,
   loopbackAuthenticator,
+  Pacer,
   silentLogger,
   systemClock,
 } from "@berth/service-kit";
 import type { FastifyInstance } from "fastify";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { Pacer } from "../../allocation/pacer.ts";
 import type { ClusterView } from "../../fleet/cluster-view.ts";
 import { WatchHub, type WatchLimits } from "../../metrics/watch-hub.ts";
 import { fleetOf, someGpus, testNode, viewOf } from "../../testing/fleet-views.ts";

@@ -1,10 +1,10 @@
 import { Readable } from "node:stream";
+import type { Pacer } from "@berth/service-kit";
 import { BerthError, type Clock, parse } from "@berth/service-kit";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { Type } from "typebox";
 import type { ClusterRegistry } from "../../fleet/cluster-registry.ts";
 import { GPU_STATES } from "../../metrics/cluster-totals.ts";
-import type { Pace } from "../../metrics/pace.ts";
 import { ROW_KINDS, type RowFilter, type RowKind } from "../../metrics/rows.ts";
 import { rowPage } from "../../metrics/rows-page.ts";
 import type { WatchHub } from "../../metrics/watch-hub.ts";
@@ -53,7 +53,7 @@ const WATCH_PARAMETERS = {
 export interface FleetViewDeps {
   readonly clusters: Pick<ClusterRegistry, "snapshot">;
   readonly watches: WatchHub;
-  readonly pace: Pace;
+  readonly pace: Pacer;
   readonly clock: Pick<Clock, "nowMs">;
 }
 

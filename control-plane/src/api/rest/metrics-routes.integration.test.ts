@@ -5,13 +5,13 @@ import { EntrySchema, type NodeMetrics } from "@berth/proto";
 import {
   createHttpServer,
   loopbackAuthenticator,
+  Pacer,
   silentLogger,
   systemClock,
 } from "@berth/service-kit";
 import { create } from "@bufbuild/protobuf";
 import type { FastifyInstance } from "fastify";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { Pacer } from "../../allocation/pacer.ts";
 import { GlobalMetrics } from "../../metrics/global-metrics.ts";
 import { HISTORY_INTERVAL_MS, History } from "../../metrics/history.ts";
 import { entry, TestAgent } from "../../testing/agents.ts";

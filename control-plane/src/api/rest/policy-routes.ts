@@ -1,8 +1,9 @@
 import { bodyObject, parse } from "@berth/service-kit";
-import type { FastifyInstance } from "fastify";
+import type { FastifyInstance, FastifyReply } from "fastify";
 import { Type } from "typebox";
 import { PolicyChange, PublishBody } from "../../policies/policy-record.ts";
 import type { PolicyRegistry } from "../../policies/policy-registry.ts";
+import { pacedJson } from "./paced-json.ts";
 
 const UnpackBody = Type.Object({
   /** A zip or tar archive (any compression) in base64. */
@@ -33,16 +34,14 @@ export function policyRoutes(server: FastifyInstance, policies: PolicyRegistry):
       return { success: true, data: { files: await policies.unpack(archive) } };
     },
   );
-  server.get("/policies", { schema: { tags, summary: "All policies" } }, async (request) => {
-    return { success: true, data: await policies.list(request.principal.orgId) };
-  });
+  server.get("/policies", { schema: { tags, summary: "All policies" } }, async (request, reply) =>
+    sendList(reply, await policies.list(request.principal.orgId)),
+  );
   server.post(
     "/policy/query",
     { schema: { tags, summary: "Policies that match a MongoDB-style filter" } },
-    async (request) => {
-      const data = await policies.query(request.principal.orgId, bodyObject(request));
-      return { success: true, data };
-    },
+    async (request, reply) =>
+      sendList(reply, await policies.query(request.principal.orgId, bodyObject(request))),
   );
   server.get<{ Params: UriParams }>(
     "/policy/:uri",
@@ -77,4 +76,10 @@ export function policyRoutes(server: FastifyInstance, policies: PolicyRegistry):
       return { success: true, data: "Policy deleted successfully." };
     },
   );
+}
+
+/** Answers with the envelope around a list that may be long. */
+async function sendList(reply: FastifyReply, list: readonly unknown[]): Promise<FastifyReply> {
+  const data = await pacedJson(list);
+  return reply.type("application/json").send(`{"success":true,"data":${data}}`);
 }

@@ -66,7 +66,7 @@ export function createRestServer(deps: RestDeps): FastifyInstance {
   });
   server.register(async (routes) => {
     healthRoutes(routes, deps.ready);
-    allocateRoutes(routes, deps.allocator);
+    allocateRoutes(routes, deps);
     decisionRoutes(routes, deps.decisions);
     clusterRoutes(routes, deps.clusters);
     duplicateRoutes(routes, deps.agents);

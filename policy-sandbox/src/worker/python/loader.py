@@ -1,6 +1,7 @@
 """Loads policies. Every loaded instance has modules, environment and logging set-up of its own."""
 
 import collections
+import gc
 import importlib
 import importlib.machinery
 import linecache
@@ -101,10 +102,12 @@ def policy_files(files):
 
 
 class Loader:
-    def __init__(self):
+    def __init__(self, uses_more_than):
+        self._uses_more_than = uses_more_than  # whether more bytes of the heap are in use
         self._instances = collections.OrderedDict()
         self._finder = BundleFinder()
         self._active = None
+        self.is_fresh = True  # nothing was loaded yet, or all of it was dropped
         sys.meta_path.insert(0, self._finder)
 
     def keys(self):
@@ -119,6 +122,7 @@ class Loader:
 
     def load(self, key, source):
         """`source` holds files, settings, parameters, the description of the clients and the environment."""
+        self.is_fresh = False
         instance = Instance(source["files"], source["environment"])
         self._activate(instance)
         settings = source["settings"]
@@ -136,6 +140,33 @@ class Loader:
 
     def drop(self, key):
         self._instances.pop(key, None)
+
+    def make_room(self, key, shared_bytes):
+        """Drops all instances but this one when more than these bytes are in use.
+
+        Not only the oldest: several that do not fit beside each other would take turns in dropping each other.
+        """
+        others = self._instances.keys() - {key}
+        if (others or key not in self._instances) and self._uses_more_than(shared_bytes):
+            for other in others:
+                self._instances.pop(other)
+            self._leave(key)
+            gc.collect()
+
+    def drop_all(self):
+        """Drops every instance and what an attempt that failed has left behind."""
+        self._instances.clear()
+        self._leave(None)
+        self.is_fresh = True
+        gc.collect()
+
+    def _leave(self, key):
+        """Takes the active instance out of its place unless it is this one."""
+        if self._active is None or self._active is self._instances.get(key):
+            return
+        _take_modules(self._active)
+        self._active = None
+        logging.root.handlers[:] = []
 
     def active_files(self):
         return self._finder.files

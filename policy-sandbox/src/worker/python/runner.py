@@ -34,10 +34,12 @@ _STATE_IN_DOUBT = (KeyboardInterrupt, MemoryError, SystemExit)
 class Run:
     """What one evaluation has come to know of itself."""
 
-    __slots__ = ("cold", "view")
+    __slots__ = ("cold", "crowded", "exhausted", "view")
 
     def __init__(self):
         self.cold = False
+        self.crowded = False  # loading for the second time
+        self.exhausted = False
         self.view = None
 
 
@@ -52,7 +54,7 @@ class IntakeFailed(Exception):
 class Runner:
     def __init__(self, bridge):
         self._bridge = bridge
-        self._loader = loader.Loader()
+        self._loader = loader.Loader(bridge["uses_more_than"])
         self._capture = output.Capture()
         self._residents = residents.Residents()
         self._operations = {
@@ -89,6 +91,7 @@ class Runner:
         except BaseException as error:
             if isinstance(error, _STATE_IN_DOUBT):
                 run.view = None
+                run.exhausted = isinstance(error, MemoryError)
                 self._loader.drop(header["instance"])
             described = failures.describe(error, self._loader.active_files())
             head, payloads = {"kind": "raised", "error": described}, ()
@@ -98,6 +101,8 @@ class Runner:
             log=text,
             logTruncated=truncated,
             cold=run.cold,
+            exhausted=run.exhausted,
+            crowded=run.exhausted and run.crowded,
             instances=self._loader.keys(),
             revision=self._residents.revision(),
             input=_check_input(run.view),
@@ -105,10 +110,11 @@ class Runner:
         return _NUL.join((_ENCODER.encode(head), *payloads))
 
     def _call(self, header, parts, run):
+        limits = header["limits"]
+        self._loader.make_room(header["instance"], limits["sharedBytes"])
         if "intake" in parts:
             self._take_in(parts)
         instance = self._instance(header, parts, run)
-        limits = header["limits"]
         call = header["call"]
         context = _parse(header, parts, "context")
         # Nearly every context is empty and stays so.
@@ -135,10 +141,29 @@ class Runner:
         instance = self._loader.get(header["instance"])
         if instance is None:
             run.cold = True
-            source = {name: _parse(header, parts, name) for name in ("files", "settings", "parameters")}
-            source.update(clients=header["clients"], environment=header["environment"])
-            instance = self._loader.load(header["instance"], source)
+            instance = self._load(header, parts, run)
+            self._loader.make_room(header["instance"], header["limits"]["sharedBytes"])
         return instance
+
+    def _load(self, header, parts, run):
+        alone = self._loader.is_fresh
+        try:
+            return self._load_once(header, parts)
+        except MemoryError:
+            if alone:
+                raise
+        # Only out here: the error held all that the attempt had made.
+        self._loader.drop_all()
+        run.crowded = True
+        instance = self._load_once(header, parts)
+        run.crowded = False
+        return instance
+
+    def _load_once(self, header, parts):
+        # Anew for each attempt, because a policy may change what it gets.
+        source = {name: _parse(header, parts, name) for name in ("files", "settings", "parameters")}
+        source.update(clients=header["clients"], environment=header["environment"])
+        return self._loader.load(header["instance"], source)
 
     def _input(self, header, parts, run):
         data = _parse(header, parts, "input")
@@ -216,7 +241,7 @@ _STRICT_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=
 _ENCODER = json.JSONEncoder()
 
 
-def connect(call_host, pause, unxz):
+def connect(call_host, pause, unxz, uses_more_than):
     """Seals the interpreter and gives the dispatcher to the realm."""
     capabilities.connect(call_host)
     requests_shim.install()
@@ -232,4 +257,4 @@ def connect(call_host, pause, unxz):
             raise KeyboardInterrupt
 
     time.sleep = sleep
-    return Runner({"unxz": unxz}).dispatch
+    return Runner({"unxz": unxz, "uses_more_than": uses_more_than}).dispatch

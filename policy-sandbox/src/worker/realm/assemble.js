@@ -13,6 +13,7 @@
     capFiles: scripts["file-cap"](caps),
     startPyodide: scripts.start(host),
     describe: scripts.describe(),
+    heap: scripts.heap,
     freezeBuiltIns: scripts.freeze(),
     unxz: scripts.xz(new Uint8Array(readBuffer("/xz.wasm"))),
   });

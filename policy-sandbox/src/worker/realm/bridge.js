@@ -7,6 +7,7 @@
   const text = String;
   const number = Number;
   const interpreter = { pyodide: null, dispatch: null };
+  const heap = parts.heap(interpreter);
 
   const start = async (makeSnapshot, lockFile) => {
     interpreter.pyodide = await startPyodide(makeSnapshot, lockFile);
@@ -20,6 +21,7 @@
       (request) => host.callHost(text(request)),
       (lengthMs) => deadline.pause(number(lengthMs)),
       (data, limit) => unxz(data, number(limit)),
+      (bytes) => heap.usesMoreThan(number(bytes)),
     );
     pyodide.setInterruptBuffer(deadline.interrupts);
     freezeBuiltIns();
@@ -60,6 +62,6 @@
     runPython: (source) => void interpreter.pyodide.runPython(source),
     fired: deadline.fired,
     snapshot: () => host.snapshotEmit(interpreter.pyodide.makeMemorySnapshot()),
-    heapBytes: () => interpreter.pyodide._module.HEAPU8.byteLength,
+    heapBytes: heap.size,
   };
 };

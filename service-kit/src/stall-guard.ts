@@ -1,4 +1,4 @@
-import type { Clock } from "@berth/service-kit";
+import type { Clock } from "./clock.ts";
 
 /** Tells whether the process was kept from its work since it was asked last. */
 export class StallGuard {

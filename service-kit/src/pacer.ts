@@ -2,17 +2,12 @@
 const STRETCH_MS = 8;
 
 /**
- * Does long works over many items piece by piece. Between two pieces of 8 ms everything else that waits has
+ * Does long works piece by piece. Between two pieces of 8 ms everything else that waits has
  * its turn, and of several long works one goes on per turn, so that they cannot hold up others together. A
  * work that is done within its first piece never waits.
  */
 export class Pacer {
   readonly #waiting: (() => void)[] = [];
-
-  /** Visits every item in order. Rejects with the signal's reason as soon as it is aborted. */
-  each<T>(items: Iterable<T>, visit: (item: T) => void, signal: AbortSignal): Promise<void> {
-    return this.run(visits(items, visit), signal);
-  }
 
   /**
    * Does a work that pauses where others could have their turn, a fraction of a millisecond apart. Rejects with
@@ -39,12 +34,5 @@ export class Pacer {
   #next(): void {
     this.#waiting.shift()?.();
     if (this.#waiting.length > 0) setImmediate(() => this.#next());
-  }
-}
-
-function* visits<T>(items: Iterable<T>, visit: (item: T) => void): Generator<void, void> {
-  for (const item of items) {
-    visit(item);
-    yield;
   }
 }

@@ -27,28 +27,40 @@ async function turnsDuring(work: Promise<unknown>): Promise<{ turns: number; lon
   return { turns, longestMs };
 }
 
+function* visits<T>(items: Iterable<T>, visit: (item: T) => void): Generator<void, void> {
+  for (const item of items) {
+    visit(item);
+    yield;
+  }
+}
+
+/** Visits every item in order as one work. */
+function each<T>(pacer: Pacer, items: Iterable<T>, visit: (item: T) => void, signal: AbortSignal) {
+  return pacer.run(visits(items, visit), signal);
+}
+
 describe("Pacer", () => {
   it("visits every item in its order", async () => {
     const seen: number[] = [];
-    await new Pacer().each([1, 2, 3], (item) => seen.push(item), never);
+    await each(new Pacer(), [1, 2, 3], (item) => seen.push(item), never);
     expect(seen).toEqual([1, 2, 3]);
   });
 
   it("does a short work at once", () => {
     const seen: number[] = [];
-    void new Pacer().each([1, 2, 3], (item) => seen.push(item), never);
+    void each(new Pacer(), [1, 2, 3], (item) => seen.push(item), never);
     expect(seen).toEqual([1, 2, 3]);
   });
 
   it("lets others have their turn while a work takes long", async () => {
     const items = Array.from({ length: 60 }, (_, n) => n);
-    const work = new Pacer().each(items, () => busy(2), never);
+    const work = each(new Pacer(), items, () => busy(2), never);
     expect((await turnsDuring(work)).turns).toBeGreaterThan(8);
   });
 
   it("goes on with one of several long works per turn", async () => {
     const pacer = new Pacer();
-    const works = Array.from({ length: 10 }, () => pacer.each([1, 2, 3], () => busy(8), never));
+    const works = Array.from({ length: 10 }, () => each(pacer, [1, 2, 3], () => busy(8), never));
     const { turns } = await turnsDuring(Promise.all(works));
     expect(turns).toBeGreaterThanOrEqual(20);
   });
@@ -73,7 +85,7 @@ describe("Pacer", () => {
       visited += 1;
       busy(9);
     };
-    const work = new Pacer().each([1, 2, 3, 4], visit, gone.signal);
+    const work = each(new Pacer(), [1, 2, 3, 4], visit, gone.signal);
     gone.abort();
     await expect(work).rejects.toThrow("aborted");
     expect(visited).toBe(1);
