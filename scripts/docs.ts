@@ -5,6 +5,7 @@ import { Code } from "@connectrpc/connect";
 import { settings as clusterAgent } from "../cluster-agent/src/settings.ts";
 import { settings as controlPlane } from "../control-plane/src/settings.ts";
 import { NODE_AGENT_SETTINGS as nodeAgent } from "../node-agent/src/settings.ts";
+import { settings as simulator } from "../simulator/src/settings.ts";
 
 /**
  * `npm run docs` writes the tables of the documentation that follow from code, between their markers;
@@ -15,6 +16,7 @@ const TABLES: readonly (readonly [file: string, marker: string, table: string])[
   ["docs/settings.md", "control-plane", settingsTable(controlPlane)],
   ["docs/settings.md", "cluster-agent", settingsTable(clusterAgent)],
   ["docs/settings.md", "node-agent", settingsTable(nodeAgent)],
+  ["docs/settings.md", "simulator", settingsTable(simulator)],
 ];
 
 const check = process.argv.includes("--check");

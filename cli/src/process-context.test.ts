@@ -46,6 +46,19 @@ describe("processContext", () => {
     expect(stdin?.calls).toEqual(["raw true", "resume", "pause", "raw false"]);
   });
 
+  it("takes a terminal that is gone for the end of what is typed", () => {
+    for (const event of ["end", "error"]) {
+      const { context, stdin } = contextOf(true);
+      const typed: string[] = [];
+      const release = context.onKeys((text) => typed.push(text));
+      stdin?.emit(event, new Error("read EIO"));
+      expect(typed).toEqual(["\u0004"]);
+      Object.assign(stdin ?? {}, { destroyed: true });
+      release();
+      expect(stdin?.calls).toEqual(["raw true", "resume", "pause"]);
+    }
+  });
+
   it("leaves an input alone that is no terminal", () => {
     const { context, stdin } = contextOf(false);
     context.onKeys(() => undefined)();

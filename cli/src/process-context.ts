@@ -1,6 +1,8 @@
 import type { CliContext } from "./context.ts";
 
 const LAUNCHER_CHECK_MS = 500;
+/** What Ctrl-D types. */
+const END_OF_INPUT = "\u0004";
 
 /** The parts of `node:process` that the command line uses. */
 export type ProcessLike = Pick<
@@ -57,11 +59,14 @@ export function processContext(process: ProcessLike): CliContext {
 function listenToKeys(stdin: ProcessLike["stdin"], listener: (text: string) => void): () => void {
   if (!stdin.isTTY) return () => undefined;
   const onData = (chunk: Buffer) => listener(chunk.toString());
+  // A terminal that is gone types no more: an error that nobody hears would end the process.
+  const onGone = () => listener(END_OF_INPUT);
   stdin.setRawMode(true);
-  stdin.on("data", onData).resume();
+  stdin.on("data", onData).on("end", onGone).on("error", onGone).resume();
   return () => {
-    stdin.off("data", onData).pause();
-    stdin.setRawMode(false);
+    stdin.off("data", onData).off("end", onGone).pause();
+    // Of a terminal that is gone the mode cannot be set, and need not be.
+    if (!stdin.destroyed) stdin.setRawMode(false);
   };
 }
 

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
+import { type AddressInfo, createServer } from "node:net";
 import os from "node:os";
 import path from "node:path";
 import process from "node:process";
@@ -71,6 +72,22 @@ it("leaves no nvidia-smi behind when it is killed with SIGKILL", async () => {
   expect(await fake.alive()).toHaveLength(1);
   child.kill("SIGKILL");
   await vi.waitFor(async () => expect(await fake.alive()).toEqual([]), WAIT);
+});
+
+it("works without metrics when another program has their port, and names the setting", async () => {
+  const other = createServer();
+  other.listen(0, "127.0.0.1");
+  await once(other, "listening");
+  try {
+    const { port } = other.address() as AddressInfo;
+    begin({ BERTH_METRICS_PORT: String(port) });
+    await sampling();
+    expect(output).toContain('"level":"warn"');
+    expect(output).toContain(`port ${port} on 127.0.0.1 is taken by another program`);
+    expect(output).toContain("set BERTH_METRICS_PORT to another port");
+  } finally {
+    other.close();
+  }
 });
 
 it("stops in order on SIGTERM: exit code 0, no process left", async () => {

@@ -216,7 +216,10 @@ export interface NodeMetrics {
   readonly free_gpus: number;
   /** What is wrong with the node itself, or with a GPU that has no slot, at most 8; absent when nothing is. */
   readonly healthFacts?: readonly HealthFactEntry[];
-  /** "measured", or "unavailable" when XIDs cannot be seen; absent before the first word of it. */
+  /**
+   * "measured", "simulated" of a simulated node, or "unavailable" when XIDs cannot be seen; absent before the first
+   * word of it.
+   */
   readonly kernelLog?: string;
   /** Why it is unhealthy, for people; absent otherwise. */
   readonly reason?: string;

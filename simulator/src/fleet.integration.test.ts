@@ -164,6 +164,27 @@ it("loses the telemetry of a node that is cut off after its TTL, and hears it ag
   await vi.waitFor(async () => expect((await nodeStatus(0, 0)).status).toBe("healthy"), WAIT);
 });
 
+it("keeps a GPU that has fallen off its bus (XID 79) lost until the node boots, whatever else ends", async () => {
+  await order("gpu-xid sim-0/node-1/2 79");
+  await vi.waitFor(async () => {
+    const { gpus } = await nodeStatus(0, 1);
+    expect(gpus[2]).toMatchObject({ state: "unhealthy", utilization: null, health: "hardware" });
+    expect(gpus[2].reason).toBe("XID 79: GPU has fallen off the bus");
+  }, SOON);
+  await order("gpu-fail sim-0/node-1/2 500ms");
+  await vi.waitFor(async () => {
+    const { body } = simulatorStatus(await simulator.http.inject({ url: "/sim", headers: HOST }));
+    expect(body.faults).toEqual([]);
+  }, SOON);
+  expect((await nodeStatus(0, 1)).gpus[2]).toMatchObject({ state: "unhealthy", utilization: null });
+  await order("node-reboot sim-0/node-1 1s");
+  await vi.waitFor(async () => {
+    const [gpu] = (await nodeStatus(0, 1)).gpus.slice(2);
+    expect(gpu).toMatchObject({ state: "free", utilization: expect.any(Number) });
+    expect(gpu).not.toHaveProperty("health");
+  }, WAIT);
+});
+
 it("boots a node anew with another boot id, and its GPUs are whole again", async () => {
   await order("gpu-fail sim-1/node-0/1");
   await vi.waitFor(async () => expect(await gpuState(1, 0, 1)).toBe("unhealthy"), SOON);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { parseServer, readAnswer } from "./http.ts";
+import { DEFAULT_AGENT, parseServer, readAnswer } from "./http.ts";
 
 const read = (text: string, status = 200) => readAnswer({ status, text }, { url: "http://s" });
 
@@ -18,7 +18,7 @@ describe("parseServer", () => {
   });
 
   it("names the option of another program", () => {
-    expect(() => parseServer("ftp://x", "--agent")).toThrow(
+    expect(() => parseServer("ftp://x", "--agent", DEFAULT_AGENT)).toThrow(
       '--agent "ftp://x": expected an address such as http://127.0.0.1:32000',
     );
   });

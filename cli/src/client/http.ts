@@ -32,10 +32,13 @@ export interface ApiServer {
   readonly noun?: string;
   /** How another address is chosen, in messages: "--server or BERTH_SERVER" by default. */
   readonly chosenBy?: string;
+  /** What runs it, in messages: "npm start" by default. */
+  readonly startedBy?: string;
 }
 
 const CHOSEN_BY = "--server or BERTH_SERVER";
 const NOUN = "control-plane";
+const STARTED_BY = "npm start";
 
 const STREAM_TYPE = "application/x-ndjson";
 
@@ -65,13 +68,14 @@ export interface ApiData {
   readonly next?: string;
 }
 
-/** Reads a server address; a missing "http://" is added. Throws a usage error for anything else. */
-export function parseServer(text: string, option = "--server"): string {
+/**
+ * Reads a server address; a missing "http://" is added. Throws a usage error, with an example, for anything
+ * else.
+ */
+export function parseServer(text: string, option = "--server", example = DEFAULT_SERVER): string {
   const url = URL.parse(text.includes("://") ? text : `http://${text}`);
   if (url === null || !["http:", "https:"].includes(url.protocol)) {
-    throw usageError(
-      `${option} ${JSON.stringify(text)}: expected an address such as ${option === "--server" ? DEFAULT_SERVER : DEFAULT_AGENT}`,
-    );
+    throw usageError(`${option} ${JSON.stringify(text)}: expected an address such as ${example}`);
   }
   return url.href.replace(/\/+$/, "");
 }
@@ -193,7 +197,7 @@ async function send(server: ApiServer, request: ApiRequest): Promise<ApiAnswer> 
 }
 
 function unreachable(server: ApiServer, cause: unknown): CliError {
-  const { url, noun = NOUN, chosenBy = CHOSEN_BY } = server;
+  const { url, noun = NOUN, chosenBy = CHOSEN_BY, startedBy = STARTED_BY } = server;
   if (cause instanceof Error && cause.name === "TimeoutError") {
     const seconds = server.timeoutMs / 1000;
     return new CliError(
@@ -204,7 +208,7 @@ function unreachable(server: ApiServer, cause: unknown): CliError {
   const inner = cause instanceof Error ? cause.cause : undefined;
   const why = errorCodeOf(inner) ?? messageOf(inner ?? cause);
   return new CliError(
-    `${url} cannot be reached (${why}): is \`npm start\` running? ${chosenBy} choose another address`,
+    `${url} cannot be reached (${why}): is \`${startedBy}\` running? ${chosenBy} choose another address`,
     { cause },
   );
 }

@@ -61,7 +61,7 @@ export function agentOf(
 ): ApiServer {
   const address = options.agent ?? (context.env.BERTH_AGENT_SERVER || DEFAULT_AGENT);
   return {
-    url: parseServer(address, "--agent"),
+    url: parseServer(address, "--agent", DEFAULT_AGENT),
     timeoutMs: timeoutMs(options),
     noun: "cluster-agent",
     chosenBy: "--agent or BERTH_AGENT_SERVER",

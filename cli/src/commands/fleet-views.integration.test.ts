@@ -199,6 +199,20 @@ describe("views of the fleet", () => {
   });
 
   describe("berth top", () => {
+    it("gives the terminal back when a picture fails, and says why", async () => {
+      const run = berth(["top"], screen());
+      await waitFor("the picture", () => run.resize !== undefined && run.picture().includes("n2"));
+      Object.defineProperty(run.terminal, "columns", {
+        get: () => {
+          throw new Error("this terminal has no size");
+        },
+      });
+      run.resize?.();
+      expect(await run.code).toBe(1);
+      expect(run.stdout.endsWith(LEAVE)).toBe(true);
+      expect(run.stderr).toBe("error: this terminal has no size\n");
+    });
+
     it("prints the fleet once where there is no terminal", async () => {
       const run = berth(["top"]);
       expect(await run.code).toBe(0);

@@ -1,8 +1,12 @@
+import { resolve } from "node:path";
 import type { Command } from "commander";
 import { CliError, usageError } from "../cli-error.ts";
+import { requestRows } from "../client/fleet-rows.ts";
 import { type ApiServer, parseServer, requestData } from "../client/http.ts";
+import { printable } from "../client/table.ts";
 import { at, listAt, textAt } from "../cluster-view.ts";
-import { DEFAULT_SIM_PORT, type SimOptions, simSettings } from "../sim/sim-options.ts";
+import { DEFAULT_SIM_PORT } from "../sim/free-sim-port.ts";
+import { type SimOptions, type SimSettings, simDataDir, simSettings } from "../sim/sim-options.ts";
 import { upSettings } from "../up/options.ts";
 import { runUp } from "../up/up.ts";
 import {
@@ -13,7 +17,7 @@ import {
   withOutput,
   withServer,
 } from "./command-parts.ts";
-import { withSimOptions } from "./sim-flags.ts";
+import { withOwnSimPort, withSimOptions } from "./sim-flags.ts";
 import { cellText } from "./views.ts";
 
 const HELP = `
@@ -22,6 +26,7 @@ Faults: [<after>] gpu-fail|gpu-xid|node-reboot|node-partition|smi-hang|link-cut
 
 Examples:
   berth sim 3x4x8
+  berth sim 2x4x4 --profile t4 --name edge    (clusters edge-0 and edge-1, beside those of another fleet)
   berth sim 100x100x8 --load busy --server http://127.0.0.1:8000
   berth sim fault gpu-fail sim-0/node-1/3
   berth sim fault link-cut sim-2 20s`;
@@ -52,7 +57,7 @@ export function simCommand(program: Command, parts: CommandParts): void {
   withSimOptions(withServer(sim))
     .option("--token <token>", "enrolment token for all clusters (default: one is made)")
     .option("--agent-port <port>", "control-plane: agents, with --token (default: 7443)")
-    .option("--data-dir <path>", "where the fleet's state lives (default: .berth/sim-<server>)")
+    .option("--data-dir <path>", "where its state lives (default: .berth/sim-<server>[_<name>])")
     .option("--verbose", "show the simulator's log lines too")
     .action(async (fleet: string | undefined, options: RunOptions) => {
       if (fleet === undefined) throw usageError("sim: expected a fleet such as 3x4x8");
@@ -78,28 +83,38 @@ export function simCommand(program: Command, parts: CommandParts): void {
 async function run(fleet: string, options: RunOptions, parts: CommandParts): Promise<number> {
   const { context, files } = parts;
   const { env, cwd } = context;
-  const sim = simSettings(fleet, options, context);
+  const base = upSettings({}, { BERTH_HOST: env.BERTH_HOST }, cwd);
+  const own = await withOwnSimPort(options, env, base.host);
+  const sim = simSettings(fleet, own, context);
   const server = serverOf(options, context);
   const { hostname, host } = new URL(server.url);
-  const made = options.token === undefined ? await newToken(server, sim.clusters) : undefined;
+  const made = options.token === undefined ? await newToken(server, sim) : undefined;
   const token = made?.token ?? options.token ?? "";
   const port = made?.agentPort ?? options.agentPort ?? "7443";
   // A pin in the token says that the port has TLS.
   const scheme = token.split(".").length > 2 ? "https" : "http";
-  const dataDir = options.dataDir ?? `.berth/sim-${host.replace(/[^a-zA-Z0-9.-]/g, "-")}`;
-  const base = { dataDir, ...(options.verbose ? { verbose: true } : {}) };
+  const ofServer = `.berth/sim-${host.replace(/[^a-zA-Z0-9.-]/g, "-")}`;
+  const dataDir = resolve(cwd, options.dataDir ?? simDataDir(ofServer, sim));
   const joins = { agentUrl: `${scheme}://${hostname}:${port}`, token };
-  const settings = {
-    ...upSettings(base, { BERTH_HOST: env.BERTH_HOST }, cwd),
-    sim: { ...sim, joins },
-  };
-  return runUp(settings, files, context);
+  const verbose = options.verbose ?? false;
+  return runUp({ ...base, dataDir, verbose, sim: { ...sim, joins } }, files, context);
 }
 
-async function newToken(server: ApiServer, clusters: number) {
+/** Throws a CliError when clusters of another fleet have the ids of this one's. */
+async function refuseTakenName(server: ApiServer, { name }: SimSettings): Promise<void> {
+  const cluster = `${name}-0`;
+  const rows = await requestRows(server, "clusters", { cluster });
+  if (!rows.some((row) => row.id === cluster && row.status === "live")) return;
+  throw new CliError(
+    `${server.url} has a live cluster ${cluster} already: choose another name for this fleet with --name, or stop that one`,
+  );
+}
+
+async function newToken(server: ApiServer, sim: SimSettings) {
+  await refuseTakenName(server, sim);
   const body = {
     label: "simulated fleet",
-    max_uses: Math.min(clusters, MAX_TOKEN_USES),
+    max_uses: Math.min(sim.clusters, MAX_TOKEN_USES),
     ttl_s: TOKEN_TTL_S,
   };
   const data = await requestData(server, { method: "POST", path: "/tokens", body });
@@ -123,16 +138,18 @@ function simServer(options: SimServerOptions, { context }: CommandParts): ApiSer
   const port = context.env.BERTH_SIM_PORT || DEFAULT_SIM_PORT;
   const address = options.simServer ?? (context.env.BERTH_SIM_SERVER || `127.0.0.1:${port}`);
   return {
-    url: parseServer(address, "--sim-server"),
+    url: parseServer(address, "--sim-server", `http://127.0.0.1:${DEFAULT_SIM_PORT}`),
     timeoutMs: REQUEST_LIMIT_MS,
     noun: "simulator",
     chosenBy: "--sim-server or BERTH_SIM_SERVER",
+    startedBy: "berth up --sim",
   };
 }
 
 function faultText(data: unknown): string {
   const text = (key: string) => cellText(at(data, key));
-  return `fault ${text("id")}: ${text("kind")} ${text("target")} ${text("state")}\n`;
+  const line = `fault ${text("id")}: ${text("kind")} ${text("target")} ${text("state")}`;
+  return `${printable(line)}\n`;
 }
 
 function statusView(data: unknown) {

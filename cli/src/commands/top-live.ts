@@ -46,6 +46,7 @@ export async function runLiveTop(top: LiveTop): Promise<void> {
     end.abort();
     stage.close();
   }
+  stage.throwIfFailed();
   throwIfBroken(asked);
 }
 
@@ -90,6 +91,8 @@ class Stage {
   readonly #view: TopView;
   readonly #quit: () => void;
   #from = 0;
+  #room = 1;
+  #failure: { readonly thrown: unknown } | undefined;
   #isClosed = false;
   #timer: NodeJS.Timeout | undefined;
   #release: (() => void)[] = [];
@@ -114,11 +117,11 @@ class Stage {
     const { context } = this.#top;
     this.#release = [
       () => clearTimeout(this.#timer),
-      context.onResize(() => this.#draw()),
-      context.onKeys((text) => this.#obey(text)),
+      context.onResize(() => this.#safely(() => this.#draw())),
+      context.onKeys((text) => this.#safely(() => this.#obey(text))),
     ];
     this.#screen.open();
-    this.#draw();
+    this.#safely(() => this.#draw());
   }
 
   /** Gives the terminal back for good: news may come late. */
@@ -129,13 +132,28 @@ class Stage {
     this.#screen.close();
   }
 
+  /** Throws what went wrong between pictures. */
+  throwIfFailed(): void {
+    if (this.#failure !== undefined) throw this.#failure.thrown;
+  }
+
+  /** An error in a callback would end the process with the terminal still taken: it ends the command. */
+  #safely(act: () => void): void {
+    try {
+      act();
+    } catch (thrown) {
+      this.#failure ??= { thrown };
+      this.#quit();
+    }
+  }
+
   #obey(text: string): void {
     for (const key of readKeys(text)) {
       if (key.kind === "quit") {
         this.#quit();
         return;
       }
-      this.#from = scrolled(key, this.#from, this.#screen.size.height - 8);
+      this.#from = scrolled(key, this.#from, this.#room);
     }
     this.#draw();
   }
@@ -146,15 +164,16 @@ class Stage {
     clearTimeout(this.#timer);
     const rows = this.sources.get(table)?.store.rows(nowMs) ?? [];
     const headRows = head === table ? rows : (this.sources.get(head)?.store.rows(nowMs) ?? []);
-    const { lines, from } = this.#view.paint(
+    const { lines, from, room } = this.#view.paint(
       { summary: summaryOf(head, headRows), rows, notices: this.#notices(nowMs) },
       { ...this.#screen.size, bars: true, from: this.#from },
     );
     this.#from = from;
+    this.#room = room;
     this.#screen.show(lines);
     // A hundred thousand rows take a good part of a second: they are drawn less often.
     const pauseMs = Math.max(this.#top.everyMs, (performance.now() - nowMs) * PAUSE_PER_WORK);
-    this.#timer = setTimeout(() => this.#draw(), pauseMs);
+    this.#timer = setTimeout(() => this.#safely(() => this.#draw()), pauseMs);
   }
 
   #notices(nowMs: number): readonly string[] {

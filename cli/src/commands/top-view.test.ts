@@ -46,6 +46,24 @@ describe("TopView", () => {
     expect(painted("gpus", rows, { ...WIDE, height: 2 }).text.at(-1)).toMatch(/^1-1 of 9 /);
   });
 
+  it("keeps the table on a low terminal, and of the head what comes first", () => {
+    const rows = Array.from({ length: 9 }, (_none, i) => gpuRow({ id: String(i) }));
+    const low = painted("gpus", rows, { ...WIDE, height: 6 }).text;
+    expect(low).toHaveLength(6);
+    expect(low.slice(0, 3)).toEqual([
+      "berth top gpus",
+      "a notice",
+      expect.stringMatching(/^CLUSTER/),
+    ]);
+    expect(low.at(-1)).toMatch(/^1-2 of 9 /);
+    expect(painted("gpus", rows, { ...WIDE, height: 4 }).text).toEqual([
+      "berth top gpus",
+      expect.stringMatching(/^CLUSTER/),
+      expect.stringMatching(/^c1 +n1 +0 /),
+      expect.stringMatching(/^1-1 of 9 /),
+    ]);
+  });
+
   it("makes bars shorter where there is little room, and leaves them out where none are wanted", () => {
     const barOf = (width: number, bars = true) =>
       /\[.*?\]/.exec(painted("clusters", [clusterRow()], { width, bars }).text.at(-1) ?? "")?.[0];

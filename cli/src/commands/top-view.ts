@@ -25,6 +25,8 @@ export interface TopSurface {
 }
 
 const METER_WIDTH = 20;
+/** What the table has of a low terminal before the head has more than its title: heading, two rows, foot. */
+const TABLE_HEIGHT = 4;
 
 /** Paints one picture after the other: the fleet altogether, below it a table of the busiest rows. */
 export class TopView {
@@ -39,13 +41,14 @@ export class TopView {
     this.#table = new TopTable(resource);
   }
 
-  /** The lines of a picture, and the row that it begins with. */
+  /** The lines of a picture, the row that it begins with, and how many rows there is room for. */
   paint(
     picture: TopPicture,
     surface: TopSurface,
-  ): { readonly lines: readonly Line[]; readonly from: number } {
-    const head = [...this.#head(picture, surface), []];
+  ): { readonly lines: readonly Line[]; readonly from: number; readonly room: number } {
     const { height, width, bars } = surface;
+    const whole = [...this.#head(picture, surface), []];
+    const head = height === undefined ? whole : whole.slice(0, Math.max(1, height - TABLE_HEIGHT));
     const sorted = byUse(this.#resource, picture.rows);
     // The heading of the table and the line at the foot.
     const room = height === undefined ? sorted.length : Math.max(1, height - head.length - 2);
@@ -53,9 +56,9 @@ export class TopView {
     const shown = sorted.slice(from, from + room);
     const { heading, lines } = this.#table.render(shown, { bars, width });
     const body = [...head, heading, ...lines];
-    if (height === undefined) return { lines: body, from };
+    if (height === undefined) return { lines: body, from, room };
     const blank = Array.from({ length: room - shown.length }, (): Line => []);
-    return { lines: [...body, ...blank, foot(from, shown.length, sorted.length)], from };
+    return { lines: [...body, ...blank, foot(from, shown.length, sorted.length)], from, room };
   }
 
   #head({ summary, notices = [] }: TopPicture, { bars, width }: TopSurface): readonly Line[] {

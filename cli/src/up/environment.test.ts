@@ -23,6 +23,7 @@ describe("programEnvironment", () => {
       TZ: "UTC",
       BERTH_NVIDIA_SMI: "smi",
       FAKE_SMI_PROFILE: "t4",
+      MALLOC_TRIM_THRESHOLD_: "65536",
       NODE_COMPILE_CACHE: "/d/compile-cache",
       BERTH_SUPERVISED: "1",
       BERTH_DATA_DIR: "/d/node-agent",
@@ -87,6 +88,19 @@ describe("programEnvironment", () => {
     expect(choices).toEqual(["off", undefined, undefined]);
     const sources = { settings, tokens, callerEnv: {} };
     expect(programEnvironment("control-plane", sources)).not.toHaveProperty("BERTH_ALIAS_PORTS");
+  });
+
+  it.each([
+    ["nothing, so that it takes its own, on the default ports", {}, {}, undefined],
+    ["0, for none, in a fleet with an HTTP port of its own", { httpPort: "8100" }, {}, "0"],
+    ["what the caller says", { httpPort: "8100" }, { BERTH_METRICS_PORT: "9501" }, "9501"],
+    ["0 where the caller says nothing", { httpPort: "8100" }, { BERTH_METRICS_PORT: "" }, "0"],
+  ])("gives the node-agent as its metrics port %s", (_what, options, callerEnv, expected) => {
+    const chosen = upSettings({ dataDir: "/d", ...options }, callerEnv, "/");
+    const ofPrograms = PROGRAM_NAMES.map((name) => {
+      return programEnvironment(name, { settings: chosen, tokens, callerEnv });
+    });
+    expect(ofPrograms[2]?.BERTH_METRICS_PORT).toBe(expected);
   });
 
   it("stays without TLS on another loopback address", () => {

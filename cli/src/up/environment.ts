@@ -29,6 +29,8 @@ export interface UpSettings {
    * port, when absent.
    */
   readonly aliasPorts?: "on" | "off";
+  /** Port of the node-agent's metrics, 0 for none; what the caller's environment says, else the agent, when absent. */
+  readonly metricsPort?: number;
   /** Address of the port that cluster-agents dial, when it is not `host`. */
   readonly agentHost?: string;
   /** Address of the port that node-agents dial, when it is not `host`. */
@@ -125,8 +127,13 @@ const OWN_SETTINGS: Record<ProgramName, (sources: EnvironmentSources) => Record<
     }),
   }),
   "node-agent": ({ settings, tokens }) => ({
+    // glibc keeps what the start needed and freed, 2 MiB in the bundle and 14 from source, unless it is told a limit.
+    MALLOC_TRIM_THRESHOLD_: "65536",
     BERTH_ENROLMENT_TOKEN: tokenText(tokens.node),
     ...(settings.nodeId === undefined ? {} : { BERTH_NODE_ID: settings.nodeId }),
+    ...(settings.metricsPort === undefined
+      ? {}
+      : { BERTH_METRICS_PORT: String(settings.metricsPort) }),
     ...dialled("BERTH_CLUSTER_AGENT_URL", {
       host: settings.nodeHost ?? settings.host,
       port: settings.nodePort,

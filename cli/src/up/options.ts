@@ -67,6 +67,7 @@ export function upSettings(
     host: from(undefined, "BERTH_HOST") ?? "127.0.0.1",
     ...ports,
     ...aliasChoice(options, ports, env),
+    ...metricsChoice(ports, env),
     ...(agentHost === undefined ? {} : { agentHost }),
     ...(nodeHost === undefined ? {} : { nodeHost }),
     clusterId: from(options.clusterId, "BERTH_CLUSTER_ID") ?? "local",
@@ -88,6 +89,17 @@ function aliasChoice(
   const taken = Object.values(ports);
   const aliases = ALIAS_PORTS.map(([name, fallback]) => Number(env[name] || fallback));
   return aliases.some((port) => taken.includes(port)) ? { aliasPorts: "off" } : {};
+}
+
+/**
+ * The node-agent's metrics have one port by default. A fleet that is not on the default HTTP port is the second of
+ * its machine, as the control-plane judges too before it opens alias ports, and leaves it to the first.
+ */
+function metricsChoice(
+  { httpPort }: Readonly<Record<PortName, number>>,
+  env: Readonly<Record<string, string | undefined>>,
+): Pick<UpSettings, "metricsPort"> {
+  return httpPort === PORTS.httpPort[2] || env.BERTH_METRICS_PORT ? {} : { metricsPort: 0 };
 }
 
 function parsePort(flag: string, text: string): number {

@@ -22,6 +22,13 @@ const OF_PROGRAM: Readonly<Record<ProgramName, OwnSettings>> = {
     BERTH_NODE_ID: "--node-id (BERTH_NODE_ID)",
   },
   simulator: {
+    BERTH_ENROLMENT_TOKEN: "--token of `berth sim`",
+    BERTH_SIM_NAME: "--name (BERTH_SIM_NAME)",
+    BERTH_SIM_PROFILE: "--profile (BERTH_SIM_PROFILE)",
+    BERTH_SIM_LOAD: "--load (BERTH_SIM_LOAD)",
+    BERTH_SIM_SEED: "--seed (BERTH_SIM_SEED)",
+    BERTH_SIM_INTERVAL_MS: "--interval (BERTH_SIM_INTERVAL_MS)",
+    BERTH_SIM_FAULTS: "--fault (BERTH_SIM_FAULTS)",
     BERTH_SIM_PORT: "--sim-port (BERTH_SIM_PORT)",
   },
 };

@@ -80,7 +80,8 @@ export class ProgramVoices implements SupervisorListener {
 function errorText(line: string): string {
   try {
     const entry: unknown = JSON.parse(line);
-    const detail = textAt(entry, "message") ?? textAt(at(entry, "err"), "message");
+    const detail =
+      textAt(entry, "message") ?? textAt(at(entry, "err"), "message") ?? textAt(entry, "why");
     const what = textAt(entry, "msg") ?? line;
     return detail === undefined ? what : `${what}: ${detail}`;
   } catch {

@@ -163,7 +163,7 @@ async function hinted<T>(run: Run, terminal: Terminal, wait: () => Promise<T>): 
 async function readyFacts({ host, sim }: UpSettings, watch: ReadinessWatch) {
   if (sim !== undefined) {
     const url = portUrl(host, sim.port);
-    const fleet = await waitUntilSimReady({ ...watch, url });
+    const fleet = await waitUntilSimReady({ ...watch, url, name: sim.name });
     return fleet && ({ kind: "sim", fleet } as const);
   }
   const cluster = await waitUntilReady(watch);

@@ -1,4 +1,3 @@
-import { setImmediate as nextTurn } from "node:timers/promises";
 import {
   BerthError,
   bodyObject,
@@ -7,6 +6,7 @@ import {
   type DocumentFilter,
   isJsonObject,
   parseClientJson,
+  QueryRunner,
   toBerthError,
 } from "@berth/service-kit";
 import type { Cluster } from "../cluster/cluster.ts";
@@ -25,23 +25,22 @@ export interface MetricsRoutesOptions {
 /** Where the routes answer: at the root as the metrics writer had them, and below `urlMap.metricsService`. */
 const METRICS_PREFIXES = ["", "/metrics", "/metrics/metrics"];
 
-/** Nodes that are looked at before others have their turn. */
-const NODES_PER_TURN = 100;
-
 /**
  * Metrics of the cluster and its nodes in the shapes of the existing deployment: `/metrics/cluster`,
  * `/metrics/node/<id>` (a list), and `/metrics/node/query` with a Mongo filter as body or, of a GET, as
  * `filter`.
  */
 export function addMetricsRoutes(server: HttpServer, options: MetricsRoutesOptions): void {
-  for (const prefix of METRICS_PREFIXES) addRoutes(server, prefix, options);
+  const queries = new QueryRunner();
+  for (const prefix of METRICS_PREFIXES) addRoutes(server, prefix, { ...options, queries });
 }
 
 function addRoutes(
   server: HttpServer,
   prefix: string,
-  { cluster, nodes }: MetricsRoutesOptions,
+  { cluster, nodes, queries }: MetricsRoutesOptions & { readonly queries: QueryRunner },
 ): void {
+  const documentOf = (node: NodeView) => metricsDocument(cluster.id, node);
   server.get(`${prefix}/cluster`, async () => {
     const metrics = cluster.metrics();
     return {
@@ -52,17 +51,17 @@ function addRoutes(
   server.get<{ Params: { id: string } }>(`${prefix}/node/:id`, async (request) => {
     const node = nodes.view(request.params.id);
     // A list, empty for an unknown node: existing clients read it so.
-    return { success: true, data: node === undefined ? [] : [metricsDocument(cluster.id, node)] };
+    return { success: true, data: node === undefined ? [] : [documentOf(node)] };
   });
-  const matching = async (filter: DocumentFilter) => ({
-    success: true,
-    data: await matchingDocuments(cluster.id, nodes.views(), filter),
-  });
+  const matching = async (matches: DocumentFilter, field: string) => {
+    const found = await queries.select({ items: nodes.views(), matches, documentOf, field });
+    return { success: true, data: found.map(documentOf) };
+  };
   server.get<{ Querystring: { filter?: unknown } }>(`${prefix}/node/query`, async (request) =>
-    matching(filterOfText(request.query.filter)),
+    matching(filterOfText(request.query.filter), "filter"),
   );
   server.post(`${prefix}/node/query`, async (request) =>
-    matching(filterOfBody(bodyObject(request))),
+    matching(filterOfBody(bodyObject(request)), "filter"),
   );
 }
 
@@ -74,20 +73,6 @@ function metricsDocument(clusterId: string, node: NodeView) {
     type: "hardware",
     metrics: { resource: { node: nodeMetrics(node) } },
   };
-}
-
-async function matchingDocuments(
-  clusterId: string,
-  views: readonly NodeView[],
-  filter: DocumentFilter,
-): Promise<object[]> {
-  const found: object[] = [];
-  for (const [index, view] of views.entries()) {
-    if (index > 0 && index % NODES_PER_TURN === 0) await nextTurn();
-    const document = metricsDocument(clusterId, view);
-    if (filter(document)) found.push(document);
-  }
-  return found;
 }
 
 /** The body is the filter, or holds nothing but `query`, which is. */

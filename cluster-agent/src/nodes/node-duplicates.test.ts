@@ -1,5 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { fingerprint, hostSample, registerRequest } from "../testing/fixtures.ts";
+import {
+  fingerprint,
+  gpuSample,
+  healthReport,
+  hostSample,
+  registerRequest,
+} from "../testing/fixtures.ts";
 import { registered, registering, testRegistry } from "../testing/registry.ts";
 
 describe("NodeRegistry and duplicates", () => {
@@ -60,6 +66,41 @@ describe("NodeRegistry and duplicates", () => {
       state: "picked",
       candidates: [{ verdict: "refused" }, { verdict: "picked" }],
     });
+  });
+
+  it("says why nothing is placed there, before and after the pick, in documents too", async () => {
+    const { nodes } = await twoAgents();
+    const reason = () => nodes.view("node-a")?.reason;
+    expect(reason()).toBe("telemetry lost: two agents run as this node");
+    const before = { structure: nodes.structureVersion, node: nodes.view("node-a")?.version ?? 0 };
+    await nodes.pick("node-a", { bootId: "boot-1" });
+    expect(reason()).toBe("telemetry lost: silent for more than 15 s");
+    expect(nodes.structureVersion).toBeGreaterThan(before.structure);
+    expect(nodes.view("node-a")?.version).toBeGreaterThan(before.node);
+  });
+
+  it("forgets the GPUs' health of the boot that was not picked, and tells none of its own reboot", async () => {
+    const { nodes, clock, events } = await testRegistry();
+    const withGpu = (bootId: string) => fingerprint({ bootId, gpus: ["GPU-1"] });
+    const own = registerRequest({ nodeIncarnation: 5n, fingerprint: withGpu("boot-1") });
+    const other = registerRequest({ ...copy, fingerprint: withGpu("boot-2") });
+    await registered(nodes, own);
+    clock.advance(1_000);
+    const held = await registered(nodes, other);
+    clock.advance(11_000);
+    await nodes.report(held, { gpus: [gpuSample("GPU-1")], health: healthReport({}) });
+    await registering(nodes, own);
+    await nodes.pick("node-a", { bootId: "boot-1" });
+    const picked = await registered(nodes, own);
+    expect(nodes.view("node-a")?.gpus.size).toBe(0);
+    await nodes.report(picked, { gpus: [gpuSample("GPU-1")], health: healthReport() });
+    expect(nodes.view("node-a")?.verdicts).toMatchObject([{ state: "free", facts: [] }]);
+    clock.advance(10_000);
+    nodes.sweep();
+    const kinds = events.map(({ kind }) => kind);
+    expect(kinds.filter((kind) => kind === "gpu_recovered")).toHaveLength(1);
+    // The second machine seemed to be the first one's next boot, before both were heard.
+    expect(kinds.filter((kind) => kind === "node_rebooted")).toHaveLength(1);
   });
 
   it("keeps both out over a restart of the cluster-agent, until one is picked", async () => {

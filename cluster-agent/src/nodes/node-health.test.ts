@@ -2,6 +2,7 @@ import { HealthClass, Quality } from "@berth/proto";
 import { describe, expect, it } from "vitest";
 import { fingerprint, gpuSample, healthReport, registerRequest } from "../testing/fixtures.ts";
 import { registered, testRegistry } from "../testing/registry.ts";
+import { checkFingerprint } from "./check-fingerprint.ts";
 import type { NodeRegistry } from "./node-registry.ts";
 
 const withGpus = (bootId = "boot-1") =>
@@ -106,6 +107,25 @@ describe("the health of a node's GPUs", () => {
     clock.advance(10_000);
     nodes.sweep();
     expect(kinds(events)).toEqual(["gpu_unhealthy", "gpu_health_fact", "gpu_recovered"]);
+  });
+
+  it("keeps XID 79 for the whole boot, though the driver lists and reads the GPU again", async () => {
+    const { nodes, clock } = await testRegistry();
+    const registration = await registered(nodes, withGpus());
+    const fallen = { factId: "fallen_off_bus/GPU-1", kind: "fallen_off_bus", code: 0, holds: true };
+    const lost = checkFingerprint(fingerprint({ gpus: ["GPU-2"] }));
+    const both = healthReport({}, fallen);
+    await nodes.report(registration, { fingerprint: lost, gpus: [], health: both });
+    expect(states(nodes)).toEqual([XID, "free"]);
+    const again = checkFingerprint(fingerprint({ gpus: ["GPU-1", "GPU-2"] }));
+    const gpus = [gpuSample("GPU-1"), gpuSample("GPU-2")];
+    await nodes.report(registration, { fingerprint: again, gpus, health: healthReport({}) });
+    clock.advance(10_000);
+    nodes.sweep();
+    expect(states(nodes)).toEqual([XID, "free"]);
+    const rebooted = await registered(nodes, registerRequest({ ...withGpus("boot-2"), ...later }));
+    await nodes.report(rebooted, { gpus, health: healthReport() });
+    expect(states(nodes)).toEqual(["free", "free"]);
   });
 
   it("tells nothing of single GPUs when the node falls silent", async () => {

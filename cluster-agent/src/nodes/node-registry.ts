@@ -282,11 +282,12 @@ export class NodeRegistry {
   #tellVerdict(id: string, node: NodeState): void {
     const from = node.told;
     const to = this.#lens.liveness(id, node);
-    if (to === from) return;
-    node.told = to;
+    const duplicate = this.#watch.isDuplicate(id);
+    if (to === from && duplicate === node.toldDuplicate) return;
+    Object.assign(node, { told: to, toldDuplicate: duplicate });
     this.#changed(node);
     this.#structureVersion += 1;
-    this.#news.verdict(id, { from, to, duplicate: this.#watch.isDuplicate(id) });
+    if (to !== from) this.#news.verdict(id, { from, to, duplicate });
   }
 
   #changed(node: NodeState): void {
@@ -301,6 +302,8 @@ export class NodeRegistry {
   /** At worst it is told again after a restart: a store that does not take it stops no report. */
   #keepTold(id: string, node: NodeState): void {
     const kept = this.#serial.run(async () => {
+      // It may have been removed while this waited for its turn.
+      if (this.#nodes.get(id) !== node) return;
       const record = toldRecord(node.record, node.watch.told);
       await this.#save(id, node.record, record);
       node.record = record;

@@ -30,6 +30,8 @@ export interface NodeState {
   shownGpus: string;
   /** Verdict that was told last. */
   told: Liveness;
+  /** Whether it was told as lost because two agents speak for it, which documents say. */
+  toldDuplicate: boolean;
   version: number;
   /** Fields of this registration whose problem was logged. */
   readonly problems: Set<string>;
@@ -54,6 +56,7 @@ export function newNodeState(record: NodeRecord, told: Liveness): NodeState {
     watch: new HealthWatch(record.told),
     shownGpus: "",
     told,
+    toldDuplicate: false,
     version: 0,
     problems: new Set(),
   };

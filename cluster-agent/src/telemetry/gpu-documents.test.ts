@@ -1,5 +1,5 @@
 import {
-  type GpuSampleSchema,
+  GpuSampleSchema,
   GpuTopologySchema,
   HealthClass,
   MigDeviceInfoSchema,
@@ -144,6 +144,19 @@ describe("metrics of a GPU", () => {
       gpus: [gpuSample("GPU-2", { throttleReasons: ["sw_power_cap"] })],
     });
     expect(nodeMetrics(view()).gpus[0]).not.toHaveProperty("throttleReasons");
+  });
+
+  it("have no values of the details as of now while the GPU cannot be read", async () => {
+    const details = { quality: Quality.MEASURED, powerW: 71, throttleReasons: ["gpu_idle"] };
+    const { nodes, registration, view } = await opened();
+    await nodes.report(registration, { gpus: [gpuSample("GPU-1", { details })] });
+    const unreadable = create(GpuSampleSchema, { uuid: "GPU-1", quality: Quality.UNAVAILABLE });
+    await nodes.report(registration, { gpus: [unreadable] });
+    const [gpu] = nodeMetrics(view()).gpus;
+    expect(gpu).toMatchObject({ state: "unhealthy", quality: "unavailable" });
+    expect(gpu).not.toHaveProperty("powerUtilization");
+    expect(gpu).not.toHaveProperty("throttleReasons");
+    expect(nodeMetrics(view()).gpu).not.toHaveProperty("avgPowerUtilization");
   });
 
   it("tell at most 8 facts, the gravest first, and those about no slot with the node", async () => {

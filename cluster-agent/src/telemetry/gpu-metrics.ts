@@ -18,14 +18,15 @@ export function gpuMetrics(node: NodeView, position: number): GpuMetrics {
   const sample = node.gpus.get(uuid);
   const details = node.details.get(uuid);
   const device = node.inventory.gpus.find((gpu) => gpu.uuid === uuid);
-  const reasons = throttleReasons(node, sample?.reading, details);
+  const current = isReadable(sample) ? fresh(details) : undefined;
+  const reasons = throttleReasons(node, sample?.reading, current);
   const facts = verdict?.facts ?? [];
   return {
     gpu_id: position,
     id: String(position),
     uuid,
     ...verdictFields(verdict),
-    ...numbers(sample?.reading, details, device),
+    ...numbers({ reading: sample?.reading, current, details: details?.reading }, device),
     ...(reasons.length === 0 ? {} : { throttleReasons: reasons }),
     ...detailFields(details?.reading),
     ...(facts.length === 0 ? {} : { healthFacts: factEntries(facts) }),
@@ -34,9 +35,15 @@ export function gpuMetrics(node: NodeView, position: number): GpuMetrics {
   };
 }
 
+/** What was read of a GPU; `current` are details that can stand for a value of now. */
+interface GpuReadings {
+  readonly reading: GpuReading | undefined;
+  readonly current: GpuDetailsReading | undefined;
+  readonly details: GpuDetailsReading | undefined;
+}
+
 function numbers(
-  reading: GpuReading | undefined,
-  details: Sampled<GpuDetailsReading> | undefined,
+  { reading, current, details }: GpuReadings,
   device: GpuInventory | undefined,
 ): Record<string, number> {
   const totalMem = device?.memoryMiB ?? addKnown(reading?.memoryUsedMiB, reading?.memoryFreeMiB);
@@ -46,14 +53,14 @@ function numbers(
     totalMem,
     memUtilization: percent(reading?.memoryUsedMiB, totalMem),
     cudaUtilization: reading?.utilizationPercent,
-    powerUtilization: reading?.powerW ?? fresh(details)?.powerW,
+    powerUtilization: reading?.powerW ?? current?.powerW,
     temperature: reading?.temperatureC,
     powerLimit: reading?.powerLimitW ?? device?.powerLimitW,
     smClock: reading?.smClockMhz,
     memClock: reading?.memoryClockMhz,
     memBandwidthUtilization: reading?.memoryUtilizationPercent,
     eccUncorrected: reading?.eccUncorrectedTotal,
-    eccCorrected: details?.reading.eccCorrectedTotal,
+    eccCorrected: details?.eccCorrectedTotal,
   });
 }
 
@@ -61,10 +68,10 @@ function numbers(
 function throttleReasons(
   { samplesTellReasons }: NodeView,
   reading: GpuReading | undefined,
-  details: Sampled<GpuDetailsReading> | undefined,
+  current: GpuDetailsReading | undefined,
 ): readonly string[] {
   if (samplesTellReasons) return reading?.throttleReasons ?? [];
-  return fresh(details)?.throttleReasons ?? [];
+  return current?.throttleReasons ?? [];
 }
 
 function detailFields(details: GpuDetailsReading | undefined) {
@@ -96,6 +103,11 @@ function partEntry({ uuid, memoryUsedMiB, memoryFreeMiB }: MigReading) {
     ...(memoryUsedMiB === undefined ? {} : { usedMem: memoryUsedMiB }),
     ...(memoryFreeMiB === undefined ? {} : { freeMem: memoryFreeMiB }),
   };
+}
+
+/** Of a GPU that cannot be read now, as its driver hangs, older details say nothing of now. */
+function isReadable(sample: Sampled<GpuReading> | undefined): boolean {
+  return sample !== undefined && sample.quality !== "unavailable";
 }
 
 /** Details that can stand for a value of now. */

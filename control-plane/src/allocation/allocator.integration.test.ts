@@ -174,6 +174,33 @@ return {"cluster_id": None, "ok": [ok, document["id"]], "missing": [missing, why
     });
   });
 
+  it("shows the totals in the input and through the client, the same in both, and finds by them", async () => {
+    const uri = await harness.publish(
+      "totals",
+      `metrics = self.settings["cluster_metrics_client"]
+given = input_data["cluster_data"]["c1"]["cluster_metrics"]
+found = metrics.query_clusters({"used_memory": {"$gte": 16000}, "clusterId": "c1"})
+nested = metrics.query_clusters({"nodes.memory.usedMem": {"$gt": 16000}})
+totals = {key: given[key] for key in ("total_cpu", "used_cpu", "total_memory", "used_memory",
+                                      "total_gpus", "gpu_utilization", "health")}
+return {"cluster_id": None, "same": [given == metrics.get_cluster("c1"), [given] == found],
+        "nested": nested, "totals": totals}`,
+    );
+    const filter = {
+      clusterMetricsQuery: { variable: "used_memory", operator: ">=", value: 16e3 },
+    };
+    expect(await harness.allocate(uri, { filter })).toMatchObject({
+      data: {
+        same: [true, true],
+        nested: [],
+        totals: {
+          ...{ total_cpu: null, used_cpu: null, total_memory: 32_000, used_memory: 16_000 },
+          ...{ total_gpus: 0, gpu_utilization: null, health: "live" },
+        },
+      },
+    });
+  });
+
   it("checks what the policy returns", async () => {
     const uri = await harness.publish(
       "wrong-gpu",

@@ -1,6 +1,9 @@
 import type { HostClient, HostReply } from "@berth/policy-sandbox";
 import { compileFilter, isBerthError, type QueryRunner, type Selection } from "@berth/service-kit";
 import type { ClusterView } from "../fleet/cluster-view.ts";
+import type { MetricsDocument } from "../metrics/global-metrics-document.ts";
+import { compileMetricsQuery } from "../metrics/metrics-query.ts";
+import { policyMetrics } from "./policy-metrics.ts";
 import type { Sight } from "./sight.ts";
 
 /** What the decision at hand sees; there before the policy can ask. */
@@ -101,10 +104,13 @@ function clusterMetricsClient(sight: SightOf, select: Select): HostClient {
       },
       query_clusters: async (args, kwargs, signal) => {
         try {
-          const matches = compileFilter(args[0] ?? kwargs.query_params ?? {}, "query_params");
-          const documentOf = (view: ClusterView) => view.metrics;
+          const field = "query_params";
+          const query = compileMetricsQuery(args[0] ?? kwargs.query_params ?? {}, field);
+          const matches = (document: object) =>
+            query.mayMatch(document as MetricsDocument) &&
+            query.matches(document as MetricsDocument);
           const items = sight().all();
-          const found = await select({ items, matches, documentOf, field: "query_params", signal });
+          const found = await select({ items, matches, documentOf: policyMetrics, field, signal });
           return { kind: "value", json: `[${found.map((view) => view.metricsJson).join(",")}]` };
         } catch (thrown) {
           return raise("ValueError", messageOf(thrown));

@@ -43,13 +43,12 @@ class OverlaidView implements ClusterView {
   readonly health: ClusterView["health"];
   readonly document: ClusterDocument;
   readonly metrics: ClusterView["metrics"];
-  readonly nodes: ClusterView["nodes"];
-  readonly nodesAtMs: ClusterView["nodesAtMs"];
   readonly reportedAtMs: number | null;
   readonly revision: number;
   readonly #base: ClusterView;
   #documentJson: string | undefined;
   #metricsJson: string | undefined;
+  #nodes: ClusterView["nodes"] | undefined;
 
   constructor(
     base: ClusterView,
@@ -60,7 +59,6 @@ class OverlaidView implements ClusterView {
     this.id = base.id;
     this.orgId = base.orgId;
     this.health = base.health;
-    this.nodesAtMs = base.nodesAtMs;
     this.reportedAtMs = base.reportedAtMs;
     this.revision = base.revision;
     this.document =
@@ -69,7 +67,17 @@ class OverlaidView implements ClusterView {
         : { ...base.document, nodes: { ...base.document.nodes, nodeData } };
     const isSame = nodes === undefined || base.metrics === null;
     this.metrics = isSame ? base.metrics : { ...base.metrics, nodes };
-    this.nodes = isSame ? base.nodes : new Map(nodes.map((node) => [node.id, node]));
+  }
+
+  get nodes(): ClusterView["nodes"] {
+    const { metrics } = this;
+    if (metrics === null || metrics === this.#base.metrics) return this.#base.nodes;
+    this.#nodes ??= new Map(metrics.nodes.map((node) => [node.id, node]));
+    return this.#nodes;
+  }
+
+  get nodesAtMs(): ClusterView["nodesAtMs"] {
+    return this.#base.nodesAtMs;
   }
 
   get documentJson(): string {

@@ -1,6 +1,7 @@
 import type { ResidentPart } from "@berth/policy-sandbox";
 import type { GpuMetrics } from "@berth/proto";
 import { describe, expect, it } from "vitest";
+import { reportedMetrics } from "../fleet/reported-metrics.ts";
 import { aGpu, aView, someMetrics } from "../testing/documents.ts";
 import { withLeased } from "./overlay.ts";
 import { ResidentCatalog } from "./resident-catalog.ts";
@@ -31,6 +32,24 @@ describe("ResidentCatalog", () => {
     const [a, b] = catalog.members([ours, theirs]).documents;
     expect(a?.parts.metrics?.json).toBe("null");
     expect(a?.parts.data?.version).not.toBe(b?.parts.data?.version);
+  });
+
+  it("gives the totals beside the nested metrics, also while GPUs count as leased", () => {
+    const gpu = { gpu_id: 0, id: "0", uuid: "GPU-0", state: "free", quality: "measured" } as const;
+    const node = someMetrics({
+      ...{ vcpu: { count: 8, utilization: 25 }, free_gpus: 1 },
+      gpus: [{ ...gpu, cudaUtilization: 40 }],
+    });
+    const view = aView("c1", { gpus: [aGpu("0")], node });
+    const leased = withLeased(view, new Map([["node-1", new Set(["0"])]]));
+    for (const seen of [view, leased]) {
+      const [document] = new ResidentCatalog().members([seen]).documents;
+      expect(JSON.parse(document?.parts.metrics?.json ?? "")).toMatchObject({
+        ...{ clusterId: "c1", nodes: [{ gpus: [{ state: seen === view ? "free" : "leased" }] }] },
+        ...{ total_cpu: 8, used_cpu: 2, total_memory: 32_000, used_memory: 16_000 },
+        ...{ total_gpus: 1, gpu_utilization: 40, health: "live" },
+      });
+    }
   });
 
   it("tells the leased GPUs whose ids are numbers as edits", () => {
@@ -94,7 +113,7 @@ describe("edits between overlays of one text", () => {
     const [one] = catalog.members([withLeased(view, leased)]).documents;
     const newer = {
       ...view,
-      metrics: { clusterId: "c1", cluster: {}, nodes: [] },
+      metrics: reportedMetrics({ clusterId: "c1", cluster: {}, nodes: [] }, "live"),
       metricsJson: "{}",
     };
     const [other] = catalog.members([withLeased(newer, leased)]).documents;

@@ -72,6 +72,8 @@ describe("AgentCluster", () => {
       clusterId: "c1",
       cluster: {},
       nodes: [someMetrics()],
+      ...{ total_cpu: null, used_cpu: null, total_memory: 32_000, used_memory: 16_000 },
+      ...{ total_gpus: 0, gpu_utilization: null, health: "live" },
     });
     expect(view?.nodes.get("node-1")?.status).toBe("healthy");
   });

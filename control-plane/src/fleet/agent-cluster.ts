@@ -1,4 +1,4 @@
-import type { AggregateMetrics, ClusterDocument, Entry, NodeMetrics } from "@berth/proto";
+import type { ClusterDocument, Entry } from "@berth/proto";
 import { BerthError, withMember } from "@berth/service-kit";
 import {
   CLUSTER_KEY,
@@ -11,6 +11,7 @@ import {
   parseEntry,
   stateDigest,
 } from "./agent-entries.ts";
+import { agentView, type ToldAggregate, type ToldNode } from "./agent-view.ts";
 import type { ClusterHealth, ClusterView } from "./cluster-view.ts";
 
 /** Most that is kept of one cluster: 10,000 nodes of eight GPUs fit. */
@@ -27,15 +28,8 @@ interface HeldDocument extends Held {
   readonly document: ClusterDocument;
 }
 
-interface HeldMetrics extends Held {
-  readonly aggregate: AggregateMetrics;
-}
-
-interface HeldNode extends Held {
-  readonly metrics: NodeMetrics;
-  /** When it came. */
-  readonly atMs: number;
-}
+type HeldMetrics = Held & ToldAggregate;
+type HeldNode = Held & ToldNode;
 
 /** The text of a document with the cluster's health as its status, as long as both stay. */
 interface Restated {
@@ -201,18 +195,16 @@ export class AgentCluster {
   #buildView(held: HeldDocument): ClusterView {
     const health = this.#health;
     const isLive = health === "live";
-    const nodes = this.#nodesInOrder();
-    return withMetrics(this.#metrics, nodes, {
+    const view = {
       id: this.id,
       orgId: this.orgId,
       health,
       document: isLive ? held.document : { ...held.document, status: health },
       documentJson: isLive ? held.json : this.#textWith(held, health),
-      nodes: new Map(nodes.map(({ metrics }) => [metrics.id, metrics])),
-      nodesAtMs: new Map(nodes.map(({ metrics, atMs }) => [metrics.id, atMs])),
       reportedAtMs: this.#reportedAtMs,
       revision: this.#revision,
-    });
+    };
+    return agentView(view, this.#nodesInOrder(), this.#metrics);
   }
 
   #nodesInOrder(): readonly HeldNode[] {
@@ -254,26 +246,6 @@ export class AgentCluster {
     this.#view = undefined;
     this.#onChange();
   }
-}
-
-/** A view with its metrics. Of a large cluster the text is long, and few look at it: it is made when one does. */
-function withMetrics(
-  aggregate: HeldMetrics | undefined,
-  nodes: readonly HeldNode[],
-  view: Omit<ClusterView, "metrics" | "metricsJson">,
-): ClusterView {
-  if (aggregate === undefined) return { ...view, metrics: null, metricsJson: null };
-  const metrics = nodes.map((node) => node.metrics);
-  let text: string | undefined;
-  return {
-    ...view,
-    metrics: { clusterId: view.id, cluster: aggregate.aggregate, nodes: metrics },
-    get metricsJson() {
-      const texts = () => nodes.map((node) => node.json).join(",");
-      text ??= `{"clusterId":${JSON.stringify(view.id)},"cluster":${aggregate.json},"nodes":[${texts()}]}`;
-      return text;
-    },
-  };
 }
 
 function lengthOf(held: Held | undefined): number {

@@ -1,27 +1,31 @@
 import type { AggregateMetrics, ClusterTotals } from "@berth/proto";
 import { type Clock, isJsonObject } from "@berth/service-kit";
+import { clusterTotals } from "../fleet/cluster-totals.ts";
 import type { ClusterView } from "../fleet/cluster-view.ts";
-import { clusterTotals } from "./cluster-totals.ts";
+import { MetricsColumns } from "./metrics-columns.ts";
 
 /** Most parts of a flattened key that are taken apart: "disks.memory.freeMem" has three. */
 const MAX_KEY_PARTS = 8;
 
 /**
  * The global metrics of one cluster at one moment: the nested document that its agent sends, and beside it the
- * totals, the health and the age. What is made from the view is made when it is asked for, once.
+ * totals, the health and, with a clock, the age. What is made from the view is made when it is asked for, once.
  */
 export class MetricsDocument {
   readonly view: ClusterView;
   /** The document as queries see it; its members are read when a condition asks for them. */
   readonly fields: object;
-  readonly #clock: Clock;
+  /** Values of the document by path, but for the age. */
+  readonly columns: MetricsColumns;
+  readonly #clock: Pick<Clock, "nowMs"> | undefined;
   #totals: ClusterTotals | undefined;
   #groups: Readonly<Record<string, unknown>> | undefined;
 
-  constructor(view: ClusterView, clock: Clock) {
+  constructor(view: ClusterView, clock?: Pick<Clock, "nowMs">) {
     this.view = view;
     this.#clock = clock;
     this.fields = this.#asFields();
+    this.columns = new MetricsColumns(this.fields);
   }
 
   /** Totals of the cluster. */
@@ -30,10 +34,10 @@ export class MetricsDocument {
     return this.#totals;
   }
 
-  /** Age of the newest telemetry, ms; null when there never was any. */
+  /** Age of the newest telemetry, ms; null when there never was any, or without a clock. */
   get ageMs(): number | null {
     const { reportedAtMs } = this.view;
-    if (reportedAtMs === null) return null;
+    if (reportedAtMs === null || this.#clock === undefined) return null;
     return Math.max(0, Math.round(this.#clock.nowMs() - reportedAtMs));
   }
 
@@ -43,14 +47,10 @@ export class MetricsDocument {
    */
   json(): string {
     const { id, health, metricsJson } = this.view;
-    const nested = metricsJson ?? `{"clusterId":${JSON.stringify(id)},"cluster":{},"nodes":[]}`;
-    const more = JSON.stringify({ ...this.totals, health, age_ms: this.ageMs });
-    return `${nested.slice(0, -1)},${more.slice(1)}`;
-  }
-
-  /** Characters of the text, which say how much there is to look at. */
-  get characters(): number {
-    return this.view.metricsJson?.length ?? 0;
+    const reported =
+      metricsJson ??
+      JSON.stringify({ clusterId: id, cluster: {}, nodes: [], ...this.totals, health });
+    return `${reported.slice(0, -1)},"age_ms":${this.ageMs}}`;
   }
 
   #asFields(): object {

@@ -1,5 +1,4 @@
 import type { ClusterTotals } from "@berth/proto";
-import type { ClusterHealth, ClusterView } from "../fleet/cluster-view.ts";
 import {
   GPU_STATES,
   type GpuCounts,
@@ -9,7 +8,8 @@ import {
   raise,
   sum,
   utilizationOf,
-} from "./cluster-totals.ts";
+} from "../fleet/cluster-totals.ts";
+import type { ClusterHealth, ClusterView } from "../fleet/cluster-view.ts";
 import type { MetricsDocument } from "./global-metrics-document.ts";
 
 /** Most models that are told one by one; the rarest beyond are "other". */

@@ -1,11 +1,12 @@
-import type { Pacer } from "@berth/service-kit";
-import { BerthError, type Clock } from "@berth/service-kit";
+import { BerthError, type Clock, type Pacer, QueryRunner } from "@berth/service-kit";
 import type { ClusterRegistry } from "../fleet/cluster-registry.ts";
 import type { ClusterView } from "../fleet/cluster-view.ts";
 import { MetricsDocument } from "./global-metrics-document.ts";
 import { type MetricsSum, MetricsSummer } from "./global-metrics-sum.ts";
 import { compileMetricsQuery, type MetricsQuery } from "./metrics-query.ts";
-import { QueryBudget } from "./metrics-query-cost.ts";
+
+/** What a client calls the filter, in messages. */
+const FIELD = "query";
 
 /** What {@link GlobalMetrics} needs. */
 export interface GlobalMetricsDeps {
@@ -30,11 +31,13 @@ export interface MetricsRequest {
  */
 export class GlobalMetrics {
   readonly #deps: GlobalMetricsDeps;
+  readonly #queries: QueryRunner;
   /** What was made of views that are still there. */
   readonly #documents = new WeakMap<ClusterView, MetricsDocument>();
 
   constructor(deps: GlobalMetricsDeps) {
     this.#deps = deps;
+    this.#queries = new QueryRunner(deps.pace);
   }
 
   /** Metrics of one cluster; NOT_FOUND when there is none. */
@@ -49,43 +52,37 @@ export class GlobalMetrics {
    * Metrics of the clusters that match, in the order of their ids. INVALID_ARGUMENT for a bad filter, and for
    * one that would take too long.
    */
-  async query(request: MetricsRequest): Promise<readonly MetricsDocument[]> {
-    const found: MetricsDocument[] = [];
-    await this.#eachMatch(request, (document) => found.push(document));
-    return found;
+  async query({ orgId, filter, signal }: MetricsRequest): Promise<readonly MetricsDocument[]> {
+    const { mayMatch, matches } = compileMetricsQuery(filter, FIELD);
+    const { clusters } = await this.#deps.clusters.snapshot(orgId);
+    const looked = this.#looked([...clusters.values()], mayMatch);
+    return await this.#queries.select({
+      items: await this.#deps.pace.run(looked, signal),
+      matches: (document) => matches(document as MetricsDocument),
+      documentOf: (document) => document,
+      field: FIELD,
+      signal,
+    });
+  }
+
+  /** The documents of clusters that a quick look leaves. */
+  *#looked(
+    views: readonly ClusterView[],
+    mayMatch: MetricsQuery["mayMatch"],
+  ): Generator<void, readonly MetricsDocument[]> {
+    const left: MetricsDocument[] = [];
+    for (const view of views) {
+      const document = this.#documentOf(view);
+      if (mayMatch(document)) left.push(document);
+      yield;
+    }
+    return left;
   }
 
   /** Sums over the clusters that match; refuses as {@link query} does. */
   async aggregate(request: MetricsRequest): Promise<MetricsSum> {
-    const summer = new MetricsSummer();
-    await this.#eachMatch(request, (document) => summer.add(document));
-    return summer.result();
-  }
-
-  async #eachMatch(
-    { orgId, filter, signal }: MetricsRequest,
-    visit: (document: MetricsDocument) => void,
-  ): Promise<void> {
-    const query = compileMetricsQuery(filter);
-    const { clusters } = await this.#deps.clusters.snapshot(orgId);
-    await this.#deps.pace.run(this.#matching([...clusters.values()], query, visit), signal);
-  }
-
-  *#matching(
-    views: readonly ClusterView[],
-    { first, firstSteps, rest, restWeight }: MetricsQuery,
-    visit: (document: MetricsDocument) => void,
-  ): Generator<void, void> {
-    const budget = new QueryBudget();
-    for (const view of views) {
-      const document = this.#documentOf(view);
-      budget.take(firstSteps, view.id);
-      if (first(document.fields)) {
-        if (rest !== undefined) budget.take(restWeight * document.characters, view.id);
-        if (rest === undefined || rest(document.fields)) visit(document);
-      }
-      yield;
-    }
+    const found = await this.query(request);
+    return await this.#deps.pace.run(summed(found), request.signal);
   }
 
   #documentOf(view: ClusterView): MetricsDocument {
@@ -95,4 +92,13 @@ export class GlobalMetrics {
     this.#documents.set(view, document);
     return document;
   }
+}
+
+function* summed(documents: readonly MetricsDocument[]): Generator<void, MetricsSum> {
+  const summer = new MetricsSummer();
+  for (const document of documents) {
+    summer.add(document);
+    yield;
+  }
+  return summer.result();
 }

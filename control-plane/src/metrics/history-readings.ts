@@ -1,5 +1,4 @@
 import type { NodeMetrics } from "@berth/proto";
-import type { ClusterView } from "../fleet/cluster-view.ts";
 import {
   clusterTotals,
   finiteNumber,
@@ -9,7 +8,8 @@ import {
   numberIn,
   sum,
   usedMemory,
-} from "./cluster-totals.ts";
+} from "../fleet/cluster-totals.ts";
+import type { ClusterView } from "../fleet/cluster-view.ts";
 
 /** Series of a cluster: cores, MB, GPUs, percent, MB and W. */
 export const CLUSTER_SERIES = [

@@ -1,52 +1,34 @@
 import {
   BerthError,
   compileFilter,
-  type DocumentFilter,
   isJsonObject,
   parseClientJson,
   typeName,
 } from "@berth/service-kit";
-import { patternWeight, weightOf } from "./metrics-query-cost.ts";
+import type { MetricsDocument } from "./global-metrics-document.ts";
+import { neededValues } from "./metrics-needs.ts";
 
-/** A compiled filter over metrics documents: what is cheap to look at first, and the rest. */
+/** A compiled filter over the metrics of clusters. */
 export interface MetricsQuery {
-  readonly first: DocumentFilter;
-  /** Steps of `first` on any cluster. */
-  readonly firstSteps: number;
-  /** Undefined when `first` is all. */
-  readonly rest: DocumentFilter | undefined;
-  /** Steps of `rest` for each character of a cluster's metrics. */
-  readonly restWeight: number;
+  /** A quick look: false only for documents that do not match. */
+  readonly mayMatch: (document: MetricsDocument) => boolean;
+  readonly matches: (document: MetricsDocument) => boolean;
 }
 
-/** What a client calls the filter, in messages. */
-const FIELD = "query";
-/** Members of a metrics document that are one value each. */
-const SINGLE_VALUES = new Set([
-  ...["clusterId", "health", "age_ms", "total_cpu", "used_cpu", "total_memory", "used_memory"],
-  ...["total_gpus", "gpu_utilization"],
-]);
-/** The longest of these values is an id. */
-const MAX_SINGLE_CHARACTERS = 256;
-const LEAST_STEPS = 1_000;
-
 /**
- * Compiles a MongoDB-style filter over metrics documents (`MetricsDocument.fields`). INVALID_ARGUMENT names
- * the operator or limit.
+ * Compiles a MongoDB-style filter over metrics documents (`MetricsDocument.fields`). INVALID_ARGUMENT names the
+ * field that the filter is from, and the operator or limit.
  */
-export function compileMetricsQuery(filter: unknown): MetricsQuery {
+export function compileMetricsQuery(filter: unknown, field: string): MetricsQuery {
   if (!isJsonObject(filter)) {
-    const message = `${FIELD}: expected a filter as a JSON object, got ${typeName(filter)}`;
+    const message = `${field}: expected a filter as a JSON object, got ${typeName(filter)}`;
     throw new BerthError("INVALID_ARGUMENT", message);
   }
-  // Checks the limits of the whole before it is parted.
-  compileFilter(filter, FIELD);
-  const [cheap, costly] = parted(filter);
+  const matches = compileFilter(filter, field);
+  const needs = neededValues(filter);
   return {
-    first: compileFilter(cheap, FIELD),
-    firstSteps: LEAST_STEPS + patternWeight(cheap) * MAX_SINGLE_CHARACTERS,
-    rest: Object.keys(costly).length === 0 ? undefined : compileFilter(costly, FIELD),
-    restWeight: weightOf(costly),
+    mayMatch: ({ columns }) => needs.every((need) => columns.mayHold(need)),
+    matches: ({ fields }) => matches(fields),
   };
 }
 
@@ -71,15 +53,8 @@ export function filterOfParameters(parameters: Readonly<Record<string, unknown>>
     }
     return { [path]: { $in: [value].flat().flatMap(readings) } };
   });
-  if (filter !== undefined) conditions.unshift(parseFilter(filter));
-  return merged(conditions);
-}
-
-/** Conditions of different fields stand side by side, so that cheap ones are looked at first. */
-function merged(conditions: readonly Record<string, unknown>[]): Record<string, unknown> {
-  const members = conditions.flatMap((condition) => Object.entries(condition));
-  const paths = new Set(members.map(([path]) => path));
-  return paths.size === members.length ? Object.fromEntries(members) : { $and: conditions };
+  if (filter !== undefined) conditions.push(parseFilter(filter));
+  return conditions.length === 0 ? {} : { $and: conditions };
 }
 
 function parseFilter(text: unknown): Record<string, unknown> {
@@ -105,19 +80,4 @@ function readings(text: unknown): readonly unknown[] {
   if (text === "null") return [text, null];
   const number = typeof text === "string" && text.trim() !== "" ? Number(text) : Number.NaN;
   return Number.isFinite(number) ? [text, number] : [text];
-}
-
-/** The conditions on single values, and all others. */
-function parted(
-  filter: Readonly<Record<string, unknown>>,
-): readonly [Record<string, unknown>, Record<string, unknown>] {
-  const cheap = Object.entries(filter).filter(isCheap);
-  const costly = Object.entries(filter).filter((entry) => !isCheap(entry));
-  return [Object.fromEntries(cheap), Object.fromEntries(costly)];
-}
-
-function isCheap([path, condition]: readonly [string, unknown]): boolean {
-  if (SINGLE_VALUES.has(path)) return true;
-  // The cluster's groups hold numbers; what is weighed by their characters is not cheap even there.
-  return path.startsWith("cluster.") && weightOf(condition) === 0;
 }

@@ -1,5 +1,5 @@
+import { clusterTotals, gpuCounts } from "../fleet/cluster-totals.ts";
 import type { ClusterView } from "../fleet/cluster-view.ts";
-import { clusterTotals, gpuCounts } from "./cluster-totals.ts";
 import type { AgedRow, ClusterRow } from "./rows.ts";
 import { gpusOf, isSimulated, nodesOf } from "./rows-gpu.ts";
 import { gpuSums } from "./rows-node.ts";

@@ -1,6 +1,6 @@
 import type { GpuEntry, GpuMetrics, NodeEntry, NodeMetrics } from "@berth/proto";
+import { GPU_STATES } from "../fleet/cluster-totals.ts";
 import type { ClusterView } from "../fleet/cluster-view.ts";
-import { GPU_STATES } from "./cluster-totals.ts";
 import type { AgedRow, GpuRow, MigDeviceRow } from "./rows.ts";
 import { itemsOf, numberOf, textOf, textsOf } from "./rows-read.ts";
 

@@ -1,5 +1,5 @@
+import { gpuCounts, type KnownGpuState } from "../fleet/cluster-totals.ts";
 import type { ClusterHealth, ClusterView, FleetSnapshot } from "../fleet/cluster-view.ts";
-import { gpuCounts, type KnownGpuState } from "./cluster-totals.ts";
 
 /** What is told of one cluster when Prometheus asks. */
 export interface ScrapedCluster {

@@ -1,5 +1,5 @@
 import type { MetricFamily, Observation } from "@berth/service-kit";
-import { GPU_STATES } from "./cluster-totals.ts";
+import { GPU_STATES } from "../fleet/cluster-totals.ts";
 import type { AllocationCounter } from "./scrape-allocations.ts";
 import type { FleetCounts } from "./scrape-counts.ts";
 

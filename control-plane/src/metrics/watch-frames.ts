@@ -90,6 +90,8 @@ export interface FrameShelfOptions {
   readonly maxBytes: number;
   /** Resolves when the next piece may be made, so that pieces do not hold up everything else. */
   readonly turn: () => Promise<void>;
+  /** Resolves when the next of several readers may have a piece: writing it to all at once takes long. */
+  readonly handOver: () => Promise<void>;
 }
 
 /**
@@ -112,14 +114,18 @@ export class FrameShelf {
 
   /** A frame: the one that others read under the key, or a new one. */
   open(key: string, make: () => Generator<string, void>): Frame {
-    const { maxBytes, turn } = this.#options;
+    const { maxBytes, turn, handOver } = this.#options;
     const known = this.#shared.get(key);
     if (known === undefined && this.#bytes >= maxBytes) return new OwnFrame(make(), turn);
     const frame = known ?? new SharedFrame(make(), turn, (bytes) => this.#keep(bytes));
     this.#shared.set(key, frame);
     frame.readers += 1;
     return {
-      piece: (index) => frame.piece(index),
+      async piece(index) {
+        const piece = await frame.piece(index);
+        if (frame.readers > 1) await handOver();
+        return piece;
+      },
       release: () => {
         frame.readers -= 1;
         if (frame.readers > 0) return;

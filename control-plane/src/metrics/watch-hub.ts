@@ -26,6 +26,11 @@ export const WATCH_LIMITS: WatchLimits = {
   maxFrameBytes: 64 * 1024 * 1024,
 };
 
+/** A piece goes out to so many readers at once: it takes some 0.1 ms for each. */
+const READERS_PER_TURN = 25;
+/** So many watches begin at once, when many clients come together. */
+const OPENINGS_PER_TURN = 4;
+
 /** What {@link WatchHub} needs. */
 export interface WatchHubDeps {
   readonly clusters: Pick<ClusterRegistry, "snapshot">;
@@ -58,15 +63,18 @@ export class WatchHub {
   readonly #watchers = new Set<Watcher>();
   readonly #tables = new Map<string, LiveTable>();
   readonly #shelf: FrameShelf;
+  readonly #openings = new WatchTurns(OPENINGS_PER_TURN);
   #isClosed = false;
 
   constructor(deps: WatchHubDeps) {
-    const turns = new WatchTurns();
+    const pieces = new WatchTurns(1);
+    const readers = new WatchTurns(READERS_PER_TURN);
     this.#deps = deps;
     this.#limits = { ...WATCH_LIMITS, ...deps.limits };
     this.#shelf = new FrameShelf({
       maxBytes: this.#limits.maxFrameBytes,
-      turn: () => turns.take(),
+      turn: () => pieces.take(),
+      handOver: () => readers.take(),
     });
   }
 
@@ -78,6 +86,11 @@ export class WatchHub {
   /** Number of tables that are kept for them. */
   get tables(): number {
     return this.#tables.size;
+  }
+
+  /** Resolves when the next watch may begin: a crowd that comes at once does not hold up everything else. */
+  opening(): Promise<void> {
+    return this.#openings.take();
   }
 
   /** Takes a watch on, until it is closed. OVERLOADED when there are too many, UNAVAILABLE at shutdown. */

@@ -1,6 +1,11 @@
-/** Lets who asks go on in the order of asking, each in a turn of the event loop of its own. */
+/** Lets who asks go on in the order of asking, a few in each turn of the event loop. */
 export class WatchTurns {
+  readonly #perTurn: number;
   readonly #waiting: (() => void)[] = [];
+
+  constructor(perTurn: number) {
+    this.#perTurn = perTurn;
+  }
 
   /** Resolves in the asker's turn. */
   take(): Promise<void> {
@@ -11,7 +16,7 @@ export class WatchTurns {
   }
 
   #next(): void {
-    this.#waiting.shift()?.();
+    for (const resolve of this.#waiting.splice(0, this.#perTurn)) resolve();
     if (this.#waiting.length > 0) setImmediate(() => this.#next());
   }
 }

@@ -1,5 +1,6 @@
 import type { ClusterDocument, GpuEntry, NodeMetrics } from "@berth/proto";
 import type { ClusterHealth, ClusterView } from "../fleet/cluster-view.ts";
+import { reportedMetrics } from "../fleet/reported-metrics.ts";
 
 /** A GPU for tests: slot `id`, free unless said otherwise. */
 export function aGpu(id: string, overrides: Partial<GpuEntry> = {}): GpuEntry {
@@ -74,7 +75,8 @@ export function aView(
 ): ClusterView {
   const document = aDocument(id, options.gpus);
   const node = options.node ?? someMetrics();
-  const metrics = { clusterId: id, cluster: {}, nodes: [node] };
+  const nested = { clusterId: id, cluster: {}, nodes: [node] };
+  const metrics = reportedMetrics(nested, options.health ?? "live");
   return {
     id,
     orgId: "default_org",

@@ -1,5 +1,6 @@
 import type { GpuEntry, GpuMetrics, NodeEntry, NodeMetrics } from "@berth/proto";
 import type { ClusterHealth, ClusterView, FleetSnapshot } from "../fleet/cluster-view.ts";
+import { reportedMetrics } from "../fleet/reported-metrics.ts";
 import { aDocument, aGpu, someMetrics } from "./documents.ts";
 
 /** A node of {@link viewOf}: its part of the document and what it tells. */
@@ -36,7 +37,7 @@ export function viewOf(
   const gpus = nodeData.flatMap((entry) => entry.gpus.gpus);
   const document = { ...aDocument(id, gpus), nodes: { count: nodeData.length, nodeData } };
   const told = nodes.map(({ metrics }) => metrics).filter((metrics) => metrics !== undefined);
-  const metrics = { clusterId: id, cluster: {}, nodes: told };
+  const metrics = reportedMetrics({ clusterId: id, cluster: {}, nodes: told }, health);
   return {
     ...{ id, orgId: "default_org", health, document, metrics, revision: 1 },
     documentJson: JSON.stringify(document),

@@ -1,5 +1,6 @@
 import type { AggregateMetrics, GpuMetrics, NodeMetrics } from "@berth/proto";
 import type { ClusterHealth, ClusterView } from "../fleet/cluster-view.ts";
+import { reportedMetrics } from "../fleet/reported-metrics.ts";
 import { aView, someMetrics } from "./documents.ts";
 
 /** Metrics of one GPU for tests: what is not said is not known. */
@@ -35,7 +36,7 @@ export function metricsView(
   } = {},
 ): ClusterView {
   const { health = "live", cluster = {}, reportedAtMs = 0 } = options;
-  const metrics = { clusterId: id, cluster, nodes };
+  const metrics = reportedMetrics({ clusterId: id, cluster, nodes }, health);
   return {
     ...aView(id, { health }),
     metrics,

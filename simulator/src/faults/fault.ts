@@ -27,7 +27,7 @@ export interface Fault {
    * a gpu-fail too (XID 79).
    */
   readonly lastsMs?: number;
-  /** XID that is logged, of a gpu-xid. */
+  /** XID that is logged, of a gpu-xid; 79 takes the GPU off its bus until the node is rebooted. */
   readonly xid?: number;
 }
 

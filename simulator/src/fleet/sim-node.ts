@@ -43,6 +43,8 @@ interface Boot {
   readonly parts: readonly Part[];
   readonly gpu: SimGpuSource;
   readonly kernelLog: SimKernelLog;
+  /** Slots of GPUs whose XID 79 was logged: only another boot brings them back. */
+  readonly fallen: Set<number>;
 }
 
 /** How long the start waits for the registration before it leaves the agent to its own tries. */
@@ -121,23 +123,27 @@ export class SimNode {
   }
 
   /**
-   * Lets a GPU fall off its bus. With `logged` the kernel log says so (XID 79), which counts for the rest of
-   * the boot: a GPU that is to come back within it is lost without a word.
+   * Takes a GPU from its driver. With `logged` it has fallen off its bus: the kernel log says so (XID 79), and it
+   * is gone for the rest of the boot. A GPU that is to come back within it is lost without a word.
    */
   failGpu(slot: number, { logged }: { readonly logged: boolean }): void {
     if (logged) this.xid(slot, FALLEN_OFF_BUS);
-    this.#boot?.gpu.fail(slot);
+    else this.#boot?.gpu.fail(slot);
   }
 
-  /** Puts a GPU back. */
+  /** Puts a GPU back; one that has fallen off its bus does not come back before the next boot. */
   restoreGpu(slot: number): void {
-    this.#boot?.gpu.restore(slot);
+    if (this.#boot?.fallen.has(slot) === false) this.#boot.gpu.restore(slot);
   }
 
-  /** Makes the driver report an XID of a GPU. */
+  /** Makes the driver report an XID of a GPU; XID 79 takes the GPU along, as on a real machine. */
   xid(slot: number, code: number): void {
-    const gpu = this.#gpus[slot];
-    if (gpu !== undefined) this.#boot?.kernelLog.xid(gpu.info.pciBusId, code);
+    const [gpu, boot] = [this.#gpus[slot], this.#boot];
+    if (gpu === undefined || boot === undefined) return;
+    boot.kernelLog.xid(gpu.info.pciBusId, code);
+    if (code !== FALLEN_OFF_BUS) return;
+    boot.fallen.add(slot);
+    boot.gpu.fail(slot);
   }
 
   async #up(): Promise<void> {
@@ -184,7 +190,7 @@ export class SimNode {
       kept,
       dial: (own) => this.#dial(own),
     });
-    return { parts, gpu, kernelLog };
+    return { parts, gpu, kernelLog, fallen: new Set() };
   }
 
   async #dial(own: DialCredentials): Promise<NodeServiceClient> {

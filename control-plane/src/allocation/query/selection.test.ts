@@ -50,6 +50,17 @@ describe("parseFilter", () => {
     expect(selected(parseFilter(both))).toEqual(["c1"]);
   });
 
+  it.each<[Record<string, unknown>, readonly string[]]>([
+    [{ variable: "used_memory", operator: ">=", value: 16_000 }, ["c1", "c2"]],
+    [{ variable: "used_memory", operator: ">", value: 16_000 }, []],
+    [{ variable: "total_memory", operator: "==", value: 32_000 }, ["c1", "c2"]],
+    [{ variable: "total_gpus", operator: "==", value: 0 }, ["c1", "c2"]],
+    [{ variable: "health", operator: "==", value: "live" }, ["c1", "c2"]],
+    [{ variable: "nodes.memory.usedMem", operator: "<=", value: 16_000 }, ["c1", "c2"]],
+  ])("finds totals in a metrics query: %j", (clusterMetricsQuery, expected) => {
+    expect(selected(parseFilter({ clusterMetricsQuery }))).toEqual(expected);
+  });
+
   it.each<[Record<string, unknown>, string]>([
     [
       { matchType: "block", filter: {} },

@@ -1,5 +1,6 @@
 import { BerthError, isJsonObject, toNumber, typeName } from "@berth/service-kit";
 import type { ClusterView } from "../../fleet/cluster-view.ts";
+import { policyMetrics } from "../policy-metrics.ts";
 import { compileQuery, type Query } from "./cluster-query.ts";
 import { DocumentLook } from "./document-look.ts";
 import type { QuerySteps, Verdict } from "./query-steps.ts";
@@ -22,7 +23,8 @@ export function* isSelected(
     if (verdict !== true) return verdict;
   }
   if (metrics === undefined) return true;
-  return view.metrics !== null && (yield* metrics(new DocumentLook(view.metrics, steps)));
+  const reported = policyMetrics(view);
+  return reported !== null && (yield* metrics(new DocumentLook(reported.fields, steps)));
 }
 
 const EVERY_CLUSTER: ClusterFilter = { document: undefined, metrics: undefined };

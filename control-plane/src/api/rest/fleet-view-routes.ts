@@ -4,15 +4,14 @@ import { BerthError, type Clock, parse } from "@berth/service-kit";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { Type } from "typebox";
 import type { ClusterRegistry } from "../../fleet/cluster-registry.ts";
-import { GPU_STATES } from "../../metrics/cluster-totals.ts";
+import { GPU_STATES } from "../../fleet/cluster-totals.ts";
 import { ROW_KINDS, type RowFilter, type RowKind } from "../../metrics/rows.ts";
 import { rowPage } from "../../metrics/rows-page.ts";
 import type { WatchHub } from "../../metrics/watch-hub.ts";
+import { readWhole } from "./query-parameters.ts";
 
-const MAX_LIMIT = 10_000;
-const DEFAULT_INTERVAL_MS = 1_000;
-const MIN_INTERVAL_MS = 200;
-const MAX_INTERVAL_MS = 60_000;
+const LIMITS = { least: 1, most: 10_000, byDefault: 10_000 } as const;
+const INTERVALS_MS = { least: 200, most: 60_000, byDefault: 1_000 } as const;
 
 const LIST_PATHS: Readonly<Record<RowKind, string>> = {
   clusters: "/metrics/clusters",
@@ -35,15 +34,12 @@ const FILTERS = {
   },
 };
 const PAGE_PARAMETERS = {
-  limit: Type.Optional(
-    Type.String({ pattern: "^[0-9]{1,5}$", description: "1 to 10000, 10000 by default" }),
-  ),
+  limit: Type.Optional(Type.String({ description: "1 to 10000, 10000 by default" })),
   after: Type.Optional(Type.String({ description: "`next` of the page before" })),
 };
 const WATCH_PARAMETERS = {
   interval_ms: Type.Optional(
     Type.String({
-      pattern: "^[0-9]{1,5}$",
       description: "least time between two lines of changes, 200 to 60000, 1000 by default",
     }),
   ),
@@ -83,7 +79,7 @@ function listRoute(server: FastifyInstance, kind: RowKind, deps: FleetViewDeps):
     reply.raw.once("close", () => gone.abort(new BerthError("CANCELED", "the client has gone")));
     const fleet = await deps.clusters.snapshot(request.principal.orgId);
     const nowMs = deps.clock.nowMs();
-    const query = { kind, filter, limit: limitOf(limit), after, nowMs };
+    const query = { kind, filter, limit: readWhole("limit", limit, LIMITS), after, nowMs };
     const { rows, next } = await deps.pace.run(rowPage(fleet, query), gone.signal);
     const more = next === undefined ? "" : `,"next":${JSON.stringify(next)}`;
     const json = `{"success":true,"data":[${rows.join(",")}]${more}}`;
@@ -102,7 +98,8 @@ function watchRoute(server: FastifyInstance, kind: RowKind, deps: FleetViewDeps)
   const options = { schema, exposeHeadRoute: false };
   server.get(`/watch/${kind}`, options, async (request, reply) => {
     const { interval_ms: interval, ...filter } = parse(parameters, request.query);
-    const intervalMs = intervalOf(interval);
+    const intervalMs = readWhole("interval_ms", interval, INTERVALS_MS);
+    await deps.watches.opening();
     return follow({ request, reply, watches: deps.watches }, { kind, filter, intervalMs });
   });
 }
@@ -126,17 +123,4 @@ function follow(
     .header("cache-control", "no-store")
     .header("x-accel-buffering", "no")
     .send(lines);
-}
-
-function limitOf(text: string | undefined): number {
-  const limit = text === undefined ? MAX_LIMIT : Number(text);
-  if (limit >= 1 && limit <= MAX_LIMIT) return limit;
-  throw new BerthError("INVALID_ARGUMENT", `limit: expected a whole number from 1 to ${MAX_LIMIT}`);
-}
-
-function intervalOf(text: string | undefined): number {
-  const intervalMs = text === undefined ? DEFAULT_INTERVAL_MS : Number(text);
-  if (intervalMs >= MIN_INTERVAL_MS && intervalMs <= MAX_INTERVAL_MS) return intervalMs;
-  const message = `interval_ms: expected a whole number from ${MIN_INTERVAL_MS} to ${MAX_INTERVAL_MS}`;
-  throw new BerthError("INVALID_ARGUMENT", message);
 }

@@ -239,7 +239,7 @@ describe("GET /cluster/<id>/history", () => {
     ["/cluster/c1/history/n9", 404, "node not found: n9"],
     ["/cluster/c1/history?seconds=14", 400, "seconds: expected"],
     ["/cluster/c1/history?seconds=3601", 400, "seconds: expected"],
-    ["/cluster/c1/history?seconds=x", 400, "seconds: "],
+    ["/cluster/c1/history?seconds=x", 400, "seconds: expected a whole number from 15 to 3600"],
     ["/cluster/c1/history?second=60", 400, "second: unknown field"],
   ])("answers %s with %d and the reason", async (route, status, wanted) => {
     await report("c1", [busy]);

@@ -3,6 +3,7 @@ import { BerthError, parse } from "@berth/service-kit";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { Type } from "typebox";
 import type { GlobalMetrics, MetricsRequest } from "../../metrics/global-metrics.ts";
+import type { MetricsDocument } from "../../metrics/global-metrics-document.ts";
 import {
   HISTORY_INTERVAL_MS,
   HISTORY_POINTS,
@@ -11,18 +12,18 @@ import {
   type HistorySubject,
 } from "../../metrics/history.ts";
 import { filterOfBody, filterOfParameters } from "../../metrics/metrics-query.ts";
-import { sendData } from "./query-parameters.ts";
+import { readWhole, sendData } from "./query-parameters.ts";
 
 /** Answers that are longer go out piece by piece, as fast as the client reads. */
 const STREAMED_CHARACTERS = 1024 * 1024;
 const INTERVAL_SECONDS = HISTORY_INTERVAL_MS / 1_000;
 const MAX_SECONDS = HISTORY_POINTS * INTERVAL_SECONDS;
+const SECONDS = { least: INTERVAL_SECONDS, most: MAX_SECONDS, byDefault: MAX_SECONDS } as const;
 
 const HistoryParameters = Type.Object(
   {
     seconds: Type.Optional(
       Type.String({
-        pattern: "^[0-9]{1,4}$",
         description: `how far back, ${INTERVAL_SECONDS} to ${MAX_SECONDS}, which is the default`,
       }),
     ),
@@ -88,10 +89,7 @@ function queryRoutes(server: FastifyInstance, metrics: GlobalMetrics): void {
     );
   };
   both("/cluster/query", "Metrics of the clusters that match a filter", async (request, reply) =>
-    sendList(
-      reply,
-      (await metrics.query(request)).map((document) => document.json()),
-    ),
+    sendList(reply, await metrics.query(request)),
   );
   both("/cluster/aggregate", "Sums over the clusters that match a filter", async (request, reply) =>
     sendData(reply, await metrics.aggregate(request)),
@@ -141,12 +139,7 @@ function sendHistory(
 }
 
 function pointsOf(text: string | undefined): number {
-  const seconds = text === undefined ? MAX_SECONDS : Number(text);
-  if (seconds >= INTERVAL_SECONDS && seconds <= MAX_SECONDS) {
-    return Math.ceil(seconds / INTERVAL_SECONDS);
-  }
-  const expected = `expected a whole number from ${INTERVAL_SECONDS} to ${MAX_SECONDS}`;
-  throw new BerthError("INVALID_ARGUMENT", `seconds: ${expected}`);
+  return Math.ceil(readWhole("seconds", text, SECONDS) / INTERVAL_SECONDS);
 }
 
 function requestOf(request: FastifyRequest, reply: FastifyReply, filter: unknown): MetricsRequest {
@@ -156,16 +149,32 @@ function requestOf(request: FastifyRequest, reply: FastifyReply, filter: unknown
   return { orgId: request.principal.orgId, filter, signal: gone.signal };
 }
 
-/** Sends JSON texts as a list in the envelope, numbers as they were written. */
-function sendList(reply: FastifyReply, texts: readonly string[]): FastifyReply {
-  const characters = texts.reduce((total, text) => total + text.length, 0);
+/**
+ * Sends documents as a list in the envelope, numbers as they were written. A long list goes out piece by piece, as
+ * fast as the client reads, and its texts are made one by one: thousands of nodes have tens of megabytes.
+ */
+function sendList(reply: FastifyReply, documents: readonly MetricsDocument[]): FastifyReply {
   const json = reply.type("application/json");
-  if (characters < STREAMED_CHARACTERS) return json.send([...pieces(texts)].join(""));
-  return json.send(Readable.from(pieces(texts)));
+  let begun = '{"success":true,"data":[';
+  let at = 0;
+  for (; at < documents.length && begun.length < STREAMED_CHARACTERS; at += 1) {
+    begun += itemText(documents, at);
+  }
+  if (at === documents.length) return json.send(`${begun}]}`);
+  return json.send(Readable.from(pieces(begun, documents, at), { highWaterMark: 1 }));
 }
 
-function* pieces(texts: readonly string[]): Generator<string> {
-  yield '{"success":true,"data":[';
-  for (const [index, text] of texts.entries()) yield index === 0 ? text : `,${text}`;
+function* pieces(
+  begun: string,
+  documents: readonly MetricsDocument[],
+  from: number,
+): Generator<string> {
+  yield begun;
+  for (let at = from; at < documents.length; at += 1) yield itemText(documents, at);
   yield "]}";
+}
+
+function itemText(documents: readonly MetricsDocument[], at: number): string {
+  const text = documents[at]?.json() ?? "";
+  return at === 0 ? text : `,${text}`;
 }

@@ -10,6 +10,19 @@ export const LimitParameter = Type.Optional(
   Type.String({ pattern: "^[0-9]{1,4}$", description: "1 to 1000, 100 by default" }),
 );
 
+/** Reads a number of a URL's parameter that has one by default. INVALID_ARGUMENT names the parameter and the range. */
+export function readWhole(
+  name: string,
+  text: string | undefined,
+  { least, most, byDefault }: { least: number; most: number; byDefault: number },
+): number {
+  if (text === undefined) return byDefault;
+  const value = /^[0-9]{1,9}$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= least && value <= most) return value;
+  const message = `${name}: expected a whole number from ${least} to ${most}`;
+  throw new BerthError("INVALID_ARGUMENT", message);
+}
+
 /** Reads `limit`: 100 by default, 1 to 1,000. */
 export function readLimit(text: string | undefined): number {
   if (text === undefined) return DEFAULT_LIMIT;

@@ -1,6 +1,6 @@
 import type { ClusterTotals, GpuState, NodeMetrics } from "@berth/proto";
 import { isJsonObject } from "@berth/service-kit";
-import type { ClusterView } from "../fleet/cluster-view.ts";
+import type { ClusterView } from "./cluster-view.ts";
 
 /** What is known of a GPU: its state, or that nothing tells it. */
 export type KnownGpuState = GpuState | "unknown";
@@ -45,10 +45,11 @@ export function clusterTotals({ metrics, document }: ClusterView): ClusterTotals
       gpu_utilization: null,
     };
   }
-  return totalsOfNodes(metrics.nodes);
+  const { total_cpu, used_cpu, total_memory, used_memory, total_gpus, gpu_utilization } = metrics;
+  return { total_cpu, used_cpu, total_memory, used_memory, total_gpus, gpu_utilization };
 }
 
-/** {@link clusterTotals} of a cluster with these nodes, whatever their order. */
+/** The totals of a cluster with these nodes, whatever their order. */
 export function totalsOfNodes(nodes: readonly NodeMetrics[]): ClusterTotals {
   // Sorted, because a sum of floating-point numbers depends on their order.
   const live = nodes.filter(isLive).toSorted((a, b) => (a.id < b.id ? -1 : 1));
