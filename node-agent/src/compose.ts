@@ -96,5 +96,5 @@ async function openAgent(
     const ca = await own.serverCa(signal);
     return dialNodeService({ url, ca, authorization, enrolmentAuthorization });
   };
-  return { card, dial: dial ?? dialOwn };
+  return { card, wasAnswered: state.wasAnswered, dial: dial ?? dialOwn };
 }

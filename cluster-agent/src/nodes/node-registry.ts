@@ -1,5 +1,4 @@
 import {
-  BerthError,
   type DuplicatesView,
   type DuplicateWatch,
   type PickRequest,
@@ -9,18 +8,23 @@ import type { CheckedRegistration } from "./check-fingerprint.ts";
 import type { NodeInventory } from "./inventory.ts";
 import { type Liveness, livenessOf } from "./liveness.ts";
 import type { NodeNews } from "./node-events.ts";
+import { NodeKeys } from "./node-keys.ts";
 import { askingInstance, changedRecord, hasRebooted, registeredRecord } from "./node-record.ts";
 import {
+  connectedNode,
   duplicateRefusal,
   placeRefusal,
   type RegisterOutcome,
   type Registration,
+  unknownNode,
 } from "./node-registration.ts";
 import type { NodeRegistryOptions } from "./node-registry-options.ts";
 import { type NodeSpeaker, speakerRefusal } from "./node-speaker.ts";
 import {
+  excuseSilence,
   forgetLostGpus,
   forgetSamples,
+  heardNode,
   type NodeReport,
   type NodeState,
   newNodeState,
@@ -31,10 +35,11 @@ import type { NodeRecord, NodeView } from "./node-view.ts";
 import { RegistrationBook } from "./registration-book.ts";
 
 const TWO_AGENTS = "two agents run as this node";
-const CONNECTED = "the agent of the node is connected: stop it, or cut it off with ?force=true";
 
 /** The nodes of a cluster: who they are, what they last said, and whether they are still there. */
 export class NodeRegistry {
+  /** What becomes of the keys of nodes. */
+  readonly keys: NodeKeys;
   readonly #options: NodeRegistryOptions;
   readonly #watch: DuplicateWatch;
   readonly #news: NodeNews;
@@ -56,6 +61,7 @@ export class NodeRegistry {
     this.#options = options;
     this.#watch = opened.watch;
     this.#news = opened.news;
+    this.keys = new NodeKeys({ ...opened, registrations: this.#registrations });
     this.#startedAtMs = options.clock.nowMs();
     for (const [id, record] of opened.records) {
       const told = this.#watch.isDuplicate(id) ? "telemetry_lost" : "unknown";
@@ -98,21 +104,6 @@ export class NodeRegistry {
     return this.#registrations.openStream(registration);
   }
 
-  /** Whether the agent of a node may still be there, as it was just heard: nobody else may take its key meanwhile. */
-  isHeld(id: string): boolean {
-    return this.#watch.isHeld(id);
-  }
-
-  /** The key of a node has ended, and at once what was registered by it. */
-  keyEnded(id: string): void {
-    this.#registrations.end(id, "the key of the node has ended", "UNAUTHENTICATED");
-  }
-
-  /** Another machine has asked to enrol as a node, and was refused. */
-  secondRefused(id: string, why: string): void {
-    this.#news.secondRefused(id, why);
-  }
-
   /** The agents that claimed to be one node at the same time; undefined for an unknown node. */
   duplicates(id: string): DuplicatesView | undefined {
     return this.#nodes.has(id) ? this.#watch.view(id) : undefined;
@@ -129,8 +120,7 @@ export class NodeRegistry {
       await this.#watch.pick(id, request);
       // Whoever holds the node now may be the one that was not picked.
       this.#registrations.end(id, "an operator has picked the agent of the node");
-      delete node.excusedAtMs;
-      node.heardAtMs = this.#options.clock.nowMs() - this.#options.intervals.ttlMs - 1;
+      heardNode(node, this.#options.clock.nowMs() - this.#options.intervals.ttlMs - 1);
       this.#tellVerdict(id, node);
     });
   }
@@ -145,7 +135,7 @@ export class NodeRegistry {
   ): Promise<void> {
     return this.#serial.run(async () => {
       const connected = this.#registrations.isPresent(id);
-      if (connected && !force) throw new BerthError("PRECONDITION_FAILED", CONNECTED);
+      if (connected && !force) throw connectedNode(id);
       if (!((await forgetKey()) || this.#nodes.has(id))) throw unknownNode(id);
       await this.#watch.forget(id);
       await this.#options.records.remove(id);
@@ -175,7 +165,7 @@ export class NodeRegistry {
       this.#registrations.end(nodeId, TWO_AGENTS);
     } else {
       const atMs = this.#options.clock.nowMs();
-      node.heardAtMs = atMs;
+      heardNode(node, atMs);
       const { problems, changedGpus } = takeSamples(node, report, atMs);
       this.#structureVersion += changedGpus;
       this.#news.dropped(nodeId, node.problems, problems);
@@ -185,11 +175,11 @@ export class NodeRegistry {
     await judged;
   }
 
-  /** Tells whose verdict has changed by silence. `hasStalled`: we could not listen, silence until now counts for nothing. */
-  sweep(hasStalled = false): void {
-    const nowMs = this.#options.clock.nowMs();
+  /** Tells whose verdict has changed by silence. `stalledMs`: we could not listen for so long until now. */
+  sweep(stalledMs = 0): void {
+    const stall = { ...this.#now(), stalledMs };
     for (const [id, node] of this.#nodes) {
-      if (hasStalled && node.told !== "telemetry_lost") node.excusedAtMs = nowMs;
+      if (node.told !== "telemetry_lost") excuseSilence(node, stall);
       this.#tellVerdict(id, node);
     }
   }
@@ -235,7 +225,7 @@ export class NodeRegistry {
     const node = known ?? newNodeState(record, "live");
     const before = node.record;
     this.#nodes.set(id, node);
-    node.heardAtMs = this.#options.clock.nowMs();
+    heardNode(node, this.#options.clock.nowMs());
     node.problems.clear();
     if (before.inventory.bootId !== record.inventory.bootId) forgetSamples(node);
     this.#setRecord(node, record);
@@ -283,18 +273,18 @@ export class NodeRegistry {
     node.version = this.#version;
   }
 
-  #liveness(id: string, { heardAtMs, excusedAtMs }: NodeState): Liveness {
-    const { clock, intervals } = this.#options;
-    const heard = { startedAtMs: this.#startedAtMs, heardAtMs, excusedAtMs };
+  #liveness(id: string, { heardAtMs, excusedMs }: NodeState): Liveness {
+    const { ttlMs } = this.#options.intervals;
     const duplicate = this.#watch.isDuplicate(id);
-    return livenessOf({ ...heard, duplicate, nowMs: clock.nowMs(), ttlMs: intervals.ttlMs });
+    return livenessOf({ ...this.#now(), heardAtMs, excusedMs, duplicate, ttlMs });
   }
 
   #toView(id: string, node: NodeState): NodeView {
-    const { clock, intervals } = this.#options;
-    const moment = { nowMs: clock.nowMs(), startedAtMs: this.#startedAtMs, intervals };
+    const moment = { ...this.#now(), intervals: this.#options.intervals };
     return { id, liveness: this.#liveness(id, node), ...shownNode(node, moment) };
   }
-}
 
-const unknownNode = (id: string) => new BerthError("NOT_FOUND", `no node ${JSON.stringify(id)}`);
+  #now() {
+    return { nowMs: this.#options.clock.nowMs(), startedAtMs: this.#startedAtMs };
+  }
+}

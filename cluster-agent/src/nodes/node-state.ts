@@ -15,8 +15,8 @@ import {
 export interface NodeState {
   record: NodeRecord;
   heardAtMs?: number;
-  /** Silence before this moment counts for nothing, as we could not listen; absent when we always could. */
-  excusedAtMs?: number;
+  /** Time since it was heard, or since our own start, in which we could not listen, ms. */
+  excusedMs: number;
   host?: Received<HostReading>;
   readonly gpus: Map<string, Received<GpuReading>>;
   /** Verdict that was told last. */
@@ -43,7 +43,23 @@ export interface TakenSamples {
 
 /** A node that has said nothing yet. */
 export function newNodeState(record: NodeRecord, told: Liveness): NodeState {
-  return { record, gpus: new Map(), told, version: 0, problems: new Set() };
+  return { record, gpus: new Map(), told, version: 0, problems: new Set(), excusedMs: 0 };
+}
+
+/** The node was heard. */
+export function heardNode(node: NodeState, atMs: number): void {
+  node.heardAtMs = atMs;
+  node.excusedMs = 0;
+}
+
+/** We could not listen to the node for the last `stalledMs`: as far as it was silent then, that does not count. */
+export function excuseSilence(
+  node: NodeState,
+  stall: { readonly nowMs: number; readonly startedAtMs: number; readonly stalledMs: number },
+): void {
+  const { nowMs, startedAtMs, stalledMs } = stall;
+  const silentMs = nowMs - (node.heardAtMs ?? startedAtMs);
+  node.excusedMs = Math.min(node.excusedMs + stalledMs, silentMs);
 }
 
 /** The node as its view shows it, but for its id and the verdict. */

@@ -39,6 +39,8 @@ export interface NodeCard {
 /** An agent that knows who it is. */
 export interface OpenedAgent {
   readonly card: NodeCard;
+  /** Keeps that the cluster-agent has answered this start. */
+  readonly wasAnswered: () => Promise<void>;
   /** Makes a client, a new one per session; rejects when the server cannot be trusted. */
   readonly dial: (signal: AbortSignal) => Promise<NodeServiceClient>;
 }
@@ -121,12 +123,14 @@ export class NodeLink implements Part {
     let client: NodeServiceClient | undefined;
     try {
       client = await agent.dial(signal);
-      const reason = await this.#registerAndReport(agent.card, client, signal);
+      const reason = await this.#registerAndReport(agent, client, signal);
       this.#options.logger.info("the cluster-agent asks to register again", { reason });
       return undefined;
     } catch (thrown) {
       if (signal.aborted) return undefined;
       const failure = linkFailure(thrown);
+      // Also who is refused beside another agent is known by its start from then on.
+      if (failure.code === "ALREADY_EXISTS") await this.#keepAnswered(agent);
       this.#tell(failure);
       return failure;
     } finally {
@@ -135,11 +139,12 @@ export class NodeLink implements Part {
   }
 
   async #registerAndReport(
-    card: NodeCard,
+    agent: OpenedAgent,
     client: NodeServiceClient,
     signal: AbortSignal,
   ): Promise<string> {
     const { gpu, host } = this.#options;
+    const { card } = agent;
     const registered = this.#fingerprint(card);
     const response = await join(client, {
       register: registerRequest(card, registered),
@@ -150,6 +155,7 @@ export class NodeLink implements Part {
     const registration = readRegistration(response);
     if (registration === undefined) throw new Error("the cluster-agent gave no registration_id");
     this.#tellRegistered(registration);
+    await this.#keepAnswered(agent);
     const call = client.report();
     const sender = new ReportSender({
       registrationId: registration.registrationId,
@@ -187,6 +193,15 @@ export class NodeLink implements Part {
       gpus: [...gpus],
       gpuError: error,
     });
+  }
+
+  /** A full disk must not cut the link: the next session tries again. */
+  async #keepAnswered({ wasAnswered }: OpenedAgent): Promise<void> {
+    try {
+      await wasAnswered();
+    } catch (err) {
+      this.#options.logger.warn("that this start was answered is not kept", { err });
+    }
   }
 
   #tellEnrolled({ nodeId }: NodeCard): void {
