@@ -2,14 +2,13 @@ import path from "node:path";
 import { createSandbox } from "@berth/policy-sandbox";
 import {
   type Config,
-  type DocumentStore,
+  HttpTraffic,
   type Logger,
   listening,
   loopbackAuthenticator,
   openSqliteDocumentStore,
   type Part,
   systemClock,
-  toBerthError,
 } from "@berth/service-kit";
 import { Allocator } from "./allocation/allocator.ts";
 import { Assumptions } from "./allocation/assumptions.ts";
@@ -19,7 +18,8 @@ import { createRestServer } from "./api/rest/rest-server.ts";
 import { WsEndpoints } from "./api/ws/ws-server.ts";
 import { agentPort, fleetParts, openFleet } from "./compose/compose-fleet.ts";
 import { freeSpaceCheck } from "./compose/free-space.ts";
-import { SandboxHealth, type SandboxReadiness } from "./compose/sandbox-health.ts";
+import { readiness } from "./compose/readiness.ts";
+import { SandboxHealth } from "./compose/sandbox-health.ts";
 import { ClusterRegistry } from "./fleet/cluster-registry.ts";
 import { PolicyContexts } from "./policies/policy-contexts.ts";
 import { PolicyRegistry } from "./policies/policy-registry.ts";
@@ -53,8 +53,11 @@ export async function composeControlPlane(
     assumptions: new Assumptions(systemClock),
     decisions: decisions.log,
   });
-  const origins = { allowedHosts: config.allowedHosts, allowedOrigins: config.allowedOrigins };
-  const authenticate = loopbackAuthenticator(config.orgId);
+  const edge = {
+    origins: { allowedHosts: config.allowedHosts, allowedOrigins: config.allowedOrigins },
+    authenticate: loopbackAuthenticator(config.orgId),
+    traffic: new HttpTraffic(),
+  };
   const rest = createRestServer({
     allocator,
     decisions: decisions.log,
@@ -65,16 +68,18 @@ export async function composeControlPlane(
     commands: fleet.commands,
     events: fleet.events,
     adoption: fleet.adoption,
-    ready: () => readiness(store, health.readiness(sandbox.stats())),
-    authenticate,
-    origins,
+    ready: () =>
+      readiness({
+        ...{ store, decisions: decisions.log, version: VERSION },
+        sandbox: health.readiness(sandbox.stats()),
+      }),
+    ...edge,
     logger: logger.child({ component: "rest" }),
     version: VERSION,
   });
   const sockets = new WsEndpoints({
     allocator,
-    authenticate,
-    origins,
+    ...edge,
     logger: logger.child({ component: "websocket" }),
   });
   sockets.attach(rest.server, "/ws/allocate");
@@ -107,17 +112,6 @@ function openDecisionLog(config: Config<typeof settings>, logger: Logger) {
 }
 
 type Sandbox = ReturnType<typeof createSandbox>;
-
-async function readiness(store: DocumentStore, sandbox: SandboxReadiness) {
-  const state = await store.storeId().then(
-    () => "ready",
-    (err: unknown) => toBerthError(err).message,
-  );
-  return {
-    ready: sandbox.snapshot === "ready" && state === "ready",
-    parts: { version: VERSION, store: state, sandbox },
-  };
-}
 
 /** A part that is there when the program is composed and only needs to be closed. */
 function holding(name: string, close: () => Promise<void>): Part {

@@ -223,8 +223,8 @@ describe("a context that cannot be had", () => {
     const silent = { read: () => new Promise<string>(() => undefined), write: () => undefined };
     const limits = { ...LIMITS_BY_KIND.precheck, wallMs: 50 };
     expect(await common.evaluate(counting(silent, { limits }))).toEqual({
-      kind: "invalid_input",
-      message: "context: not told within 50 ms",
+      kind: "overloaded",
+      message: "reading the policy's context took longer than 50 ms",
     });
     const stop = new AbortController();
     const waiting = common.evaluate(counting(silent, { signal: stop.signal }));

@@ -1,6 +1,7 @@
 import { CliError, errorCodeOf, messageOf, usageError } from "../cli-error.ts";
 import { at, listAt, textAt } from "../cluster-view.ts";
 import { parseLossless } from "../json.ts";
+import { printable } from "./table.ts";
 
 /** Where requests go when neither `--server` nor BERTH_SERVER says. */
 export const DEFAULT_SERVER = "http://127.0.0.1:8000";
@@ -75,7 +76,9 @@ export function readAnswer(answer: ApiAnswer, server: Omit<ApiServer, "timeoutMs
   // The registry's lists come bare, as its clients have always read them.
   if (answer.status === 200 && Array.isArray(body)) return { data: body, warnings: [] };
   if (at(body, "success") === true) {
-    const warnings = listAt(body, "warnings").filter((line) => typeof line === "string");
+    const warnings = listAt(body, "warnings")
+      .filter((line) => typeof line === "string")
+      .map(oneLine);
     return { data: at(body, "data") ?? null, warnings };
   }
   const message = textAt(body, "message") ?? textAt(body, "error");
@@ -85,7 +88,12 @@ export function readAnswer(answer: ApiAnswer, server: Omit<ApiServer, "timeoutMs
   }
   if (message === undefined) throw notBerth(answer, server);
   const reason = textAt(body, "reason");
-  throw new CliError(reason === undefined ? message : `${message} (${reason})`);
+  throw new CliError(oneLine(reason === undefined ? message : `${message} (${reason})`));
+}
+
+/** Texts of a server may be a policy's own words: nothing in them is to reach the terminal as a command. */
+function oneLine(text: string): string {
+  return printable(text.replace(/\s*[\r\n]\s*/g, " "));
 }
 
 function parseBody(answer: ApiAnswer, server: Omit<ApiServer, "timeoutMs">): unknown {
