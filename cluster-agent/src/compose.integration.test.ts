@@ -1,30 +1,14 @@
-import { type Clock, type LogFields, type Logger, silentLogger } from "@berth/service-kit";
+import { type LogFields, type Logger, silentLogger } from "@berth/service-kit";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { afterEach, describe, expect, it } from "vitest";
 import { AUTHORIZED, Cleanup, enrolNode, nodeClient, startAgent } from "./testing/agent.ts";
 import { registerRequest, until } from "./testing/fixtures.ts";
+import { LeapingClock } from "./testing/leaping-clock.ts";
 
 const cleanup = new Cleanup();
 afterEach(() => cleanup.run());
 
 const TTL_MS = 2_000;
-
-/** The machine's clock, which a test may set forward. */
-class LeapingClock implements Clock {
-  #leapMs = 0;
-
-  nowMs(): number {
-    return performance.now() + this.#leapMs;
-  }
-
-  timestamp(): string {
-    return new Date().toISOString();
-  }
-
-  leap(ms: number): void {
-    this.#leapMs += ms;
-  }
-}
 
 /** Warnings about nodes, with the time at which each came. */
 function hearing() {

@@ -22,7 +22,6 @@ import {
   type PortSecurity,
   type ScrapedProgram,
   ScrapeRegistry,
-  StallGuard,
 } from "@berth/service-kit";
 import type { ConnectRouter } from "@connectrpc/connect";
 import { agentFamilies, NO_USAGE } from "./api/agent-families.ts";
@@ -129,8 +128,10 @@ async function composeOn(
   const enrolment = await openEnrolment({
     ...keep,
     ...{ subject: "node", localToken, caPin },
-    onKeyEnded: (nodeId) => nodes.keyEnded(nodeId),
-    onSecondRefused: (nodeId, why) => nodes.secondRefused(nodeId, why),
+    onKeyEnded: (nodeId) => nodes.keys.ended(nodeId),
+    onSecondRefused: (nodeId, why) => nodes.keys.secondRefused(nodeId, why),
+    refuseReplacement: (nodeId) => nodes.keys.refuseReplacement(nodeId),
+    onKeyGiven: (nodeId) => nodes.keys.given(nodeId),
   });
   const own = { store, memory, agentIncarnation, intervals, enrolment, nodePortSecurity };
   const core: Core = { ...options, ...own, nodes };
@@ -206,7 +207,7 @@ function composeNodePort(core: Core) {
   const { authenticate } = enrolment;
   const about = { clusterId, nodes, authenticate, logger, intervals };
   const addNodes = nodeRoutes({ ...about, stopping: stopping.signal });
-  const addEnrolment = enrolmentRoutes({ enrolment, nodes });
+  const addEnrolment = enrolmentRoutes(enrolment);
   const routes = (router: ConnectRouter) => {
     addNodes(router);
     addEnrolment(router);
@@ -261,10 +262,12 @@ function composeScrape(core: Core, link: ControlPlaneLink): ScrapeRegistry {
 
 /** Looks for nodes that fell silent and tells the cluster document when it may have changed. */
 function sweepTask({ nodes, clock }: Core, cluster: Cluster, teller: ClusterTeller): () => void {
-  const stall = new StallGuard(clock, STALL_MS);
+  let sweptAtMs = clock.nowMs();
   let told = "";
   return () => {
-    nodes.sweep(stall.hasStalled());
+    const passedMs = clock.nowMs() - sweptAtMs;
+    sweptAtMs += passedMs;
+    nodes.sweep(passedMs > STALL_MS ? passedMs : 0);
     const version = cluster.documentVersion;
     if (version === told) return;
     told = version;

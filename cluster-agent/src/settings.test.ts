@@ -27,11 +27,25 @@ describe("settings", () => {
   );
 
   it.each([
+    ["https://10.0.0.1:7443", "https://10.0.0.1:7443"],
+    ["https://10.0.0.1:7443/", "https://10.0.0.1:7443"],
+    ["https://control.example.org", "https://control.example.org"],
+    ["http://[::1]:7443", "http://[::1]:7443"],
+  ])("take %s for the control-plane", (text, controlPlaneUrl) => {
+    const loaded = loadConfig(settings, { BERTH_CONTROL_PLANE_URL: text });
+    expect(loaded).toMatchObject({ kind: "loaded", config: { controlPlaneUrl } });
+  });
+
+  it.each([
     ["BERTH_HOST", "0.0.0.0", "loopback"],
     ["BERTH_CLUSTER_ID", "a/b", "characters of"],
     ["BERTH_CONTROL_PLANE_URL", "localhost:7443", "expected a URL"],
     ["BERTH_CONTROL_PLANE_URL", "nonsense", "expected a URL"],
     ["BERTH_CONTROL_PLANE_URL", "http://10.0.0.1:7443", "not loopback"],
+    ["BERTH_CONTROL_PLANE_URL", "http://127.0.0.1:7443/agents", 'without "/agents"'],
+    ["BERTH_CONTROL_PLANE_URL", "https://10.0.0.1:7443/?fleet=1", 'without "/?fleet=1"'],
+    ["BERTH_CONTROL_PLANE_URL", "https://10.0.0.1:7443/#fleet", 'without "/#fleet"'],
+    ["BERTH_CONTROL_PLANE_URL", "https://me:secret@10.0.0.1:7443", "without a user name"],
     ["BERTH_NODE_HOST", "10.0.0.7:32001", "address of this machine"],
     ["BERTH_NODE_HOST", "http://x", "address of this machine"],
     ["BERTH_HTTP_PORT", "70000", "0 to 65535"],

@@ -124,7 +124,15 @@ function urlSetting(described: Pick<Setting<string>, "env" | "doc" | "fallback">
       if (url.protocol === "http:" && !isLoopback(url.hostname.replace(/^\[|\]$/g, ""))) {
         throw new Error("expected https:// for an address that is not loopback");
       }
-      return text.replace(/\/+$/, "");
+      // Calls go to paths of the port itself: anything else would be answered with 404 for ever.
+      const more = `${url.pathname}${url.search}${url.hash}`;
+      if (more !== "/") {
+        throw new Error(`expected <scheme>://<host>:<port> only, without ${JSON.stringify(more)}`);
+      }
+      if (url.username !== "" || url.password !== "") {
+        throw new Error("expected <scheme>://<host>:<port> only, without a user name or password");
+      }
+      return url.origin;
     },
   };
 }

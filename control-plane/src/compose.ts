@@ -2,7 +2,7 @@ import path from "node:path";
 import { createSandbox } from "@berth/policy-sandbox";
 import {
   type Config,
-  type DocumentStore,
+  HttpTraffic,
   type Logger,
   listening,
   loopbackAuthenticator,
@@ -10,7 +10,6 @@ import {
   type Part,
   type ScrapedProgram,
   systemClock,
-  toBerthError,
 } from "@berth/service-kit";
 import { Allocator, type AllocatorDeps } from "./allocation/allocator.ts";
 import { Assumptions } from "./allocation/assumptions.ts";
@@ -21,7 +20,8 @@ import { WsEndpoints } from "./api/ws/ws-server.ts";
 import { agentPort, fleetParts, openFleet } from "./compose/compose-fleet.ts";
 import { openAliasPorts, openMetrics } from "./compose/compose-metrics.ts";
 import { freeSpaceCheck } from "./compose/free-space.ts";
-import { SandboxHealth, type SandboxReadiness } from "./compose/sandbox-health.ts";
+import { readiness } from "./compose/readiness.ts";
+import { SandboxHealth } from "./compose/sandbox-health.ts";
 import { ClusterRegistry } from "./fleet/cluster-registry.ts";
 import { PolicyContexts } from "./policies/policy-contexts.ts";
 import { PolicyRegistry } from "./policies/policy-registry.ts";
@@ -39,9 +39,7 @@ export async function composeControlPlane(
   usage: ScrapedProgram["usage"],
 ): Promise<readonly Part[]> {
   const store = openSqliteDocumentStore(path.join(config.dataDir, "control-plane.db"), systemClock);
-  const health = new SandboxHealth(logger);
-  const stateDir = path.join(config.dataDir, "sandbox");
-  const sandbox = createSandbox({ stateDir, onEvent: (event) => health.onEvent(event) });
+  const { sandbox, health, stateDir } = openSandbox(config, logger);
   const fleet = await openFleet(config, store, logger);
   const { agents, enrolment } = fleet;
   const clusters = new ClusterRegistry({
@@ -62,8 +60,7 @@ export async function composeControlPlane(
   };
   const placing = { clusters, policies, contexts, sandbox, decisions: { record } };
   const allocator = openAllocator(config, placing);
-  const origins = { allowedHosts: config.allowedHosts, allowedOrigins: config.allowedOrigins };
-  const authenticate = loopbackAuthenticator(config.orgId);
+  const edge = openEdge(config);
   const rest = createRestServer({
     allocator,
     decisions: decisions.log,
@@ -74,16 +71,18 @@ export async function composeControlPlane(
     ...{ commands: fleet.commands, events: fleet.events, adoption: fleet.adoption },
     metrics: metrics.routes,
     ...{ fleetView: metrics.fleetView, scrape: metrics.scrape },
-    ready: () => readiness(store, health.readiness(sandbox.stats())),
-    authenticate,
-    origins,
+    ready: () =>
+      readiness({
+        ...{ store, decisions: decisions.log, version: VERSION },
+        sandbox: health.readiness(sandbox.stats()),
+      }),
+    ...edge,
     logger: logger.child({ component: "rest" }),
     version: VERSION,
   });
   const sockets = new WsEndpoints({
     allocator,
-    authenticate,
-    origins,
+    ...edge,
     logger: logger.child({ component: "websocket" }),
   });
   sockets.attach(rest.server, "/ws/allocate");
@@ -103,6 +102,22 @@ export async function composeControlPlane(
     ...openAliasPorts(config, rest, logger.child({ component: "rest" })),
     warmUp(sandbox, logger),
   ];
+}
+
+function openSandbox({ dataDir }: Config<typeof settings>, logger: Logger) {
+  const health = new SandboxHealth(logger);
+  const stateDir = path.join(dataDir, "sandbox");
+  const sandbox = createSandbox({ stateDir, onEvent: (event) => health.onEvent(event) });
+  return { sandbox, health, stateDir };
+}
+
+/** What REST and WebSocket have in common towards their clients. */
+function openEdge({ allowedHosts, allowedOrigins, orgId }: Config<typeof settings>) {
+  return {
+    origins: { allowedHosts, allowedOrigins },
+    authenticate: loopbackAuthenticator(orgId),
+    traffic: new HttpTraffic(),
+  };
 }
 
 function openAllocator(
@@ -129,17 +144,6 @@ function openDecisionLog(config: Config<typeof settings>, logger: Logger) {
 }
 
 type Sandbox = ReturnType<typeof createSandbox>;
-
-async function readiness(store: DocumentStore, sandbox: SandboxReadiness) {
-  const state = await store.storeId().then(
-    () => "ready",
-    (err: unknown) => toBerthError(err).message,
-  );
-  return {
-    ready: sandbox.snapshot === "ready" && state === "ready",
-    parts: { version: VERSION, store: state, sandbox },
-  };
-}
 
 /** A part that is there when the program is composed and only needs to be closed. */
 function holding(name: string, close: () => Promise<void>): Part {

@@ -101,6 +101,14 @@ it("registers with its fingerprint and streams host and GPU samples, numbered", 
   expect(server.reports.slice(1).every((report) => report.fingerprint === undefined)).toBe(true);
 });
 
+it("keeps that its start was answered, for the starts after it", async () => {
+  await begin();
+  await vi.waitFor(() => expect(server.reports.length).toBeGreaterThan(0), WAIT);
+  const state = JSON.parse(await readFile(path.join(dataDir, "node-agent.json"), "utf8"));
+  expect(state.answeredId).toBe(server.registrations[0]?.agentInstanceId);
+  expect(state).toMatchObject({ incarnation: 1, instanceIds: [state.answeredId] });
+});
+
 it("registers again, without a new incarnation, when the server ends the stream", async () => {
   await begin();
   await vi.waitFor(() => expect(server.reports.length).toBeGreaterThan(1), WAIT);

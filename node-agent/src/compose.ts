@@ -148,9 +148,7 @@ async function openAgent(
 ): Promise<OpenedAgent> {
   const instanceId = randomUUID();
   const state =
-    kept === undefined
-      ? await countStart(config.dataDir, { instanceId, logger })
-      : { incarnation: kept.incarnation, fallbackMachineId: "", formerInstanceIds: [] };
+    kept === undefined ? await countStart(config.dataDir, { instanceId, logger }) : keptStart(kept);
   const own = kept === undefined ? await openOwn(config) : keptOwn(kept, config);
   const { authorization, enrolmentAuthorization, keySha256 } = own;
   const card = {
@@ -168,7 +166,16 @@ async function openAgent(
     return dialNodeService({ url, ca, authorization, enrolmentAuthorization });
   };
   const shown = { authorization, enrolmentAuthorization };
-  return { card, dial: dial === undefined ? dialOwn : () => dial(shown) };
+  const { wasAnswered } = state;
+  return { card, wasAnswered, dial: dial === undefined ? dialOwn : () => dial(shown) };
+}
+
+/** The start of an agent whose state somebody else keeps. */
+function keptStart({ incarnation }: KeptState) {
+  return {
+    ...{ incarnation, fallbackMachineId: "", formerInstanceIds: [] },
+    wasAnswered: async () => {},
+  };
 }
 
 function openOwn(config: NodeAgentConfig): Promise<AgentIdentity> {

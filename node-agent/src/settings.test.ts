@@ -35,8 +35,15 @@ it.each([
 it.each([
   ["BERTH_CLUSTER_AGENT_URL", "nonsense", /expected https/],
   ["BERTH_CLUSTER_AGENT_URL", "ftp://127.0.0.1:1", /expected https/],
-  ["BERTH_CLUSTER_AGENT_URL", "http://u:p@127.0.0.1:1", /expected https/],
-  ["BERTH_CLUSTER_AGENT_URL", "https://127.0.0.1:1/path", /expected https/],
+  [
+    "BERTH_CLUSTER_AGENT_URL",
+    "http://u:secret@127.0.0.1:1",
+    /expected https.* without a user name/,
+  ],
+  ["BERTH_CLUSTER_AGENT_URL", "http://:secret@127.0.0.1:1", /expected https.* without a user name/],
+  ["BERTH_CLUSTER_AGENT_URL", "https://127.0.0.1:1/path", /expected https.* without "\/path"/],
+  ["BERTH_CLUSTER_AGENT_URL", "https://127.0.0.1:1?a=b", /expected https.* without "\/\?a=b"/],
+  ["BERTH_CLUSTER_AGENT_URL", "https://127.0.0.1:1/#x", /expected https.* without "\/#x"/],
   ["BERTH_CLUSTER_AGENT_URL", "http://10.0.0.7:32001", /not loopback/],
   ["BERTH_CLUSTER_AGENT_URL", "http://127.0.0.1.example.com:1", /not loopback/],
   ["BERTH_NODE_ID", "Upper", /expected 1 to 253/],

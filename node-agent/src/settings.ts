@@ -85,16 +85,13 @@ function expecting(form: RegExp, text: string, expected: string): string {
 /** Reads a URL and gives it without a trailing slash. */
 function readUrl(text: string): string {
   const url = URL.parse(text);
-  const isPlain = url?.protocol === "http:" || url?.protocol === "https:";
-  if (
-    url === null ||
-    !isPlain ||
-    url.username !== "" ||
-    url.pathname !== "/" ||
-    url.search !== ""
-  ) {
-    throw new Error("expected https://<host>:<port>, or http:// and a loopback address");
+  const expected = "expected https://<host>:<port>, or http:// and a loopback address";
+  if (url === null || !/^https?:$/.test(url.protocol)) throw new Error(expected);
+  if (url.username !== "" || url.password !== "") {
+    throw new Error(`${expected}, without a user name or password`);
   }
+  const more = `${url.pathname}${url.search}${url.hash}`;
+  if (more !== "/") throw new Error(`${expected}, without ${JSON.stringify(more)}`);
   // The key would travel in the clear to any other machine.
   if (url.protocol === "http:" && !isLoopback(url.hostname)) {
     throw new Error("expected https:// for an address that is not loopback");

@@ -1,22 +1,21 @@
 // What a policy keeps between evaluations: read in its turn, written before the next one reads.
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
   type EvaluationRequest,
   type HostClient,
   LIMITS_BY_KIND,
   type PolicyContext,
   type Sandbox,
-  type SandboxOptions,
 } from "./index.ts";
 import {
   expectKind,
   openSandbox,
   policyWithBody,
   requestFor,
+  sandboxForTest,
   until,
 } from "./testing/sandbox-fixture.ts";
 
-const opened: Sandbox[] = [];
 let common: Sandbox;
 
 beforeAll(async () => {
@@ -24,16 +23,6 @@ beforeAll(async () => {
   await common.ready();
 });
 afterAll(() => common.close());
-
-function open(options: Partial<SandboxOptions> = {}): Sandbox {
-  const sandbox = openSandbox(options);
-  opened.push(sandbox);
-  return sandbox;
-}
-
-afterEach(async () => {
-  await Promise.all(opened.splice(0).map((sandbox) => sandbox.close()));
-});
 
 /** A context as a caller keeps it. */
 class KeptContext implements PolicyContext {
@@ -99,7 +88,7 @@ describe("evaluations at once lose no change", () => {
   const MANY = 200;
 
   test("of a policy that was seen to keep something", async () => {
-    const sandbox = open({ maxRunning: 4 });
+    const sandbox = sandboxForTest({ maxRunning: 4 });
     await meeting(sandbox);
     const context = new KeptContext();
     expectKind(await sandbox.evaluate(counting(context)), "returned");
@@ -117,7 +106,7 @@ describe("evaluations at once lose no change", () => {
     ["that has kept nothing yet", "{}", 20],
     ["whose context comes from before the start", '{"n":1000}', 1_020],
   ])("of a policy of which nothing is known, %s", async (_name, json, last) => {
-    const sandbox = open({ maxRunning: 4 });
+    const sandbox = sandboxForTest({ maxRunning: 4 });
     await meeting(sandbox);
     const context = new KeptContext(json);
     await Promise.all(Array.from({ length: 20 }, () => sandbox.evaluate(counting(context))));
@@ -125,7 +114,7 @@ describe("evaluations at once lose no change", () => {
   });
 
   test("while workers are killed: what is killed writes nothing, the others all count", async () => {
-    const sandbox = open({ maxRunning: 4 });
+    const sandbox = sandboxForTest({ maxRunning: 4 });
     await meeting(sandbox);
     const context = new KeptContext();
     let calls = 0;
@@ -170,7 +159,7 @@ test.each([
 });
 
 test("an evaluation that is canceled while it runs writes nothing", async () => {
-  const sandbox = open();
+  const sandbox = sandboxForTest();
   const context = new KeptContext();
   const stop = new AbortController();
   const body = `import time\ntime.sleep(3)\n${COUNT}`;
@@ -183,7 +172,7 @@ test("an evaluation that is canceled while it runs writes nothing", async () => 
 });
 
 test("policies that keep nothing run at the same time, once that is known", async () => {
-  const sandbox = open({ maxRunning: 3 });
+  const sandbox = sandboxForTest({ maxRunning: 3 });
   const context = new KeptContext();
   const quiet = requestFor(policyWithBody("return context.get('n')"), { context });
   expectKind(await sandbox.evaluate(quiet), "returned");
@@ -191,7 +180,7 @@ test("policies that keep nothing run at the same time, once that is known", asyn
 });
 
 test("the context is read when a worker is free, beside the residents", async () => {
-  const sandbox = open();
+  const sandbox = sandboxForTest();
   await sandbox.ready();
   const context = new KeptContext();
   const slow = requestFor(policyWithBody("import time\ntime.sleep(0.5)\nreturn 1"));
@@ -234,8 +223,8 @@ describe("a context that cannot be had", () => {
     const silent = { read: () => new Promise<string>(() => undefined), write: () => undefined };
     const limits = { ...LIMITS_BY_KIND.precheck, wallMs: 50 };
     expect(await common.evaluate(counting(silent, { limits }))).toEqual({
-      kind: "invalid_input",
-      message: "context: not told within 50 ms",
+      kind: "overloaded",
+      message: "reading the policy's context took longer than 50 ms",
     });
     const stop = new AbortController();
     const waiting = common.evaluate(counting(silent, { signal: stop.signal }));
@@ -269,7 +258,7 @@ describe("whether a result counts", () => {
   });
 
   test("is asked within the turn: the next of the policy reads what was left", async () => {
-    const sandbox = open({ maxRunning: 4 });
+    const sandbox = sandboxForTest({ maxRunning: 4 });
     await meeting(sandbox);
     const context = new KeptContext('{"n":0}');
     let asked = 0;

@@ -1,24 +1,12 @@
-import { afterEach, describe, expect, test } from "vitest";
-import { LIMITS_BY_KIND, type Sandbox, type SandboxEvent, type SandboxOptions } from "./index.ts";
+import { describe, expect, test } from "vitest";
+import { LIMITS_BY_KIND, type Sandbox, type SandboxEvent } from "./index.ts";
 import {
   expectKind,
-  openSandbox,
   policyWithBody,
   requestFor,
+  sandboxForTest,
   until,
 } from "./testing/sandbox-fixture.ts";
-
-const opened: Sandbox[] = [];
-
-function open(options: Partial<SandboxOptions> = {}): Sandbox {
-  const sandbox = openSandbox(options);
-  opened.push(sandbox);
-  return sandbox;
-}
-
-afterEach(async () => {
-  await Promise.all(opened.splice(0).map((sandbox) => sandbox.close()));
-});
 
 const QUICK = policyWithBody("return 1");
 const BY_SIGKILL = "the worker was ended by SIGKILL";
@@ -54,7 +42,7 @@ test("idle workers, bound and spare, that are all killed at once cost no evaluat
   timeout: 180_000,
 }, async () => {
   const events: SandboxEvent[] = [];
-  const sandbox = open({ maxWorkers: 4, onEvent: (event) => events.push(event) });
+  const sandbox = sandboxForTest({ maxWorkers: 4, onEvent: (event) => events.push(event) });
   const requests = ["a", "b", "c", "d"].map((name) => requestFor(QUICK, { tenant: `org/${name}` }));
   const evaluateAll = () => Promise.all(requests.map((request) => sandbox.evaluate(request)));
   await evaluateAll();
@@ -71,7 +59,7 @@ test("idle workers, bound and spare, that are all killed at once cost no evaluat
 });
 
 test("an evaluation whose worker dies before it has taken it runs on another, on what is known then", async () => {
-  const sandbox = open();
+  const sandbox = sandboxForTest();
   const context = watchedContext();
   expectKind(await sandbox.evaluate(requestFor(QUICK)), "returned");
   const pid = pidOf(sandbox);
@@ -84,7 +72,7 @@ test("an evaluation whose worker dies before it has taken it runs on another, on
 });
 
 test("it goes ahead of its tenant's others", async () => {
-  const sandbox = open({ maxRunning: 1 });
+  const sandbox = sandboxForTest({ maxRunning: 1 });
   const context = watchedContext();
   const order: number[] = [];
   expectKind(await sandbox.evaluate(requestFor(QUICK)), "returned");
@@ -101,7 +89,7 @@ test("it goes ahead of its tenant's others", async () => {
 });
 
 test("its caller can cancel it while it waits for the other worker", async () => {
-  const sandbox = open({ maxWorkers: 1, maxRunning: 2 });
+  const sandbox = sandboxForTest({ maxWorkers: 1, maxRunning: 2 });
   const abort = new AbortController();
   const context = watchedContext(() => process.kill(pidOf(sandbox), "SIGKILL"));
   await sandbox.ready();
@@ -116,7 +104,7 @@ test.each([
   [2, { kind: "returned" }],
   [3, { kind: "crashed", cause: "exit", message: `${BY_SIGKILL} before the policy began` }],
 ])("when %i workers in a row die before they have taken it: %j", async (deaths, outcome) => {
-  const sandbox = open();
+  const sandbox = sandboxForTest();
   await sandbox.ready();
   const context = watchedContext((reads) => {
     if (reads <= deaths) process.kill(pidOf(sandbox), "SIGKILL");
@@ -126,7 +114,7 @@ test.each([
 });
 
 test("a worker that is killed while it runs costs exactly its evaluation", async () => {
-  const sandbox = open({ maxRunning: 2 });
+  const sandbox = sandboxForTest({ maxRunning: 2 });
   const context = watchedContext();
   const began: string[] = [];
   const evaluate = (tenant: string, sleepS: number) => {
@@ -158,7 +146,7 @@ test("a worker that is killed while it runs costs exactly its evaluation", async
 });
 
 test("code is checked and archives are unpacked though their worker was killed while idle", async () => {
-  const sandbox = open();
+  const sandbox = sandboxForTest();
   await sandbox.ready();
   signalAll(sandbox, "SIGKILL");
   expect(await sandbox.check(requestFor(QUICK).code)).toMatchObject({ kind: "ok" });
@@ -187,7 +175,7 @@ describe("a worker that is killed while it starts", () => {
 
   test("costs no evaluation that waits, and none its time", async () => {
     const events: SandboxEvent[] = [];
-    const sandbox = open({ onEvent: (event) => events.push(event) });
+    const sandbox = sandboxForTest({ onEvent: (event) => events.push(event) });
     const all = ["a", "b", "c"].map((name) =>
       sandbox.evaluate(requestFor(QUICK, { tenant: `org/${name}` })),
     );
@@ -198,7 +186,7 @@ describe("a worker that is killed while it starts", () => {
   });
 
   test("is waited for by who wants the sandbox ready", async () => {
-    const sandbox = open();
+    const sandbox = sandboxForTest();
     const ready = sandbox.ready();
     await killStarting(sandbox, 2);
     await ready;
@@ -208,7 +196,7 @@ describe("a worker that is killed while it starts", () => {
   test("is told in the end, when that happens to one after the other", {
     timeout: 60_000,
   }, async () => {
-    const sandbox = open();
+    const sandbox = sandboxForTest();
     const ready = sandbox.ready().catch((error: unknown) => String(error));
     const evaluation = sandbox.evaluate(requestFor(QUICK));
     await killStarting(sandbox, 4);

@@ -2,35 +2,23 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { getPriority, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterEach, expect, test } from "vitest";
-import { LIMITS_BY_KIND, type Sandbox, type SandboxEvent, type SandboxOptions } from "./index.ts";
+import { expect, test } from "vitest";
+import { LIMITS_BY_KIND, type SandboxEvent } from "./index.ts";
 import {
   expectKind,
-  openSandbox,
   policyWithBody,
   processExists,
   requestFor,
   STATE_DIR,
+  sandboxForTest,
   until,
 } from "./testing/sandbox-fixture.ts";
-
-const opened: Sandbox[] = [];
-
-function open(options: Partial<SandboxOptions> = {}): Sandbox {
-  const sandbox = openSandbox(options);
-  opened.push(sandbox);
-  return sandbox;
-}
-
-afterEach(async () => {
-  await Promise.all(opened.splice(0).map((sandbox) => sandbox.close()));
-});
 
 const SLEEP = requestFor(policyWithBody("import time\ntime.sleep(1)\nreturn 1"));
 const QUICK = policyWithBody("return 1");
 
 test("tenants never share an interpreter, not even after a rebind", async () => {
-  const sandbox = open({ maxWorkers: 1 });
+  const sandbox = sandboxForTest({ maxWorkers: 1 });
   const source = policyWithBody(
     "import sys\nold = getattr(sys, 'mark', None)\nsys.mark = input_data\nreturn old",
   );
@@ -52,7 +40,7 @@ test("tenants never share an interpreter, not even after a rebind", async () => 
 });
 
 test("a policy that is busy does not hold up another, and never takes every place", async () => {
-  const sandbox = open({ maxRunning: 2 });
+  const sandbox = sandboxForTest({ maxRunning: 2 });
   await sandbox.ready();
   const body = policyWithBody("import time\ntime.sleep(3)\nreturn 1");
   let finished = 0;
@@ -73,7 +61,7 @@ test.each([
   ["sleep", "import time\ntime.sleep(input_data)\nreturn 1"],
   ["burn CPU", "import time\nend = time.time() + input_data\nwhile time.time() < end: pass"],
 ])("policies that %s do not hold up others, as many as cores and more", async (_what, body) => {
-  const sandbox = open({ maxRunning: 2, maxWorkers: 8 });
+  const sandbox = sandboxForTest({ maxRunning: 2, maxWorkers: 8 });
   await sandbox.ready();
   const source = policyWithBody(body);
   const limits = LIMITS_BY_KIND.allocator;
@@ -100,7 +88,7 @@ test.each([
 });
 
 test("what does not fit into the queue is overloaded at once", async () => {
-  const sandbox = open({ maxQueued: 2 });
+  const sandbox = sandboxForTest({ maxQueued: 2 });
   await sandbox.ready();
   const first = sandbox.evaluate(SLEEP);
   const waiting = [sandbox.evaluate(SLEEP), sandbox.evaluate(SLEEP)];
@@ -110,7 +98,7 @@ test("what does not fit into the queue is overloaded at once", async () => {
 });
 
 test("one tenant's backlog refuses nobody else: its own newest makes room", async () => {
-  const sandbox = open({ maxQueued: 3, maxRunning: 2 });
+  const sandbox = sandboxForTest({ maxQueued: 3, maxRunning: 2 });
   await sandbox.ready();
   const first = sandbox.evaluate(SLEEP);
   await until(() => sandbox.stats().running === 1);
@@ -125,7 +113,7 @@ test("one tenant's backlog refuses nobody else: its own newest makes room", asyn
 });
 
 test("a signal cancels a queued evaluation and kills a running one", async () => {
-  const sandbox = open();
+  const sandbox = sandboxForTest();
   await sandbox.ready();
   const running = new AbortController();
   const queued = new AbortController();
@@ -145,7 +133,7 @@ test("a signal cancels a queued evaluation and kills a running one", async () =>
 });
 
 test("closing kills every worker and cancels what runs and waits", async () => {
-  const sandbox = open();
+  const sandbox = sandboxForTest();
   await sandbox.ready();
   const evaluations = [sandbox.evaluate(SLEEP), sandbox.evaluate(SLEEP)];
   await until(() => sandbox.stats().running === 1);
@@ -158,7 +146,7 @@ test("closing kills every worker and cancels what runs and waits", async () => {
 });
 
 test("a signal to the process group does not cut an evaluation", async () => {
-  const sandbox = open();
+  const sandbox = sandboxForTest();
   await sandbox.ready();
   const evaluation = sandbox.evaluate(SLEEP);
   await until(() => sandbox.stats().running === 1);
@@ -167,7 +155,7 @@ test("a signal to the process group does not cut an evaluation", async () => {
 });
 
 test("a damaged image is built again", async () => {
-  await open().ready();
+  await sandboxForTest().ready();
   const stateDir = await mkdtemp(join(tmpdir(), "berth-damaged-"));
   try {
     const [name] = (await readdir(STATE_DIR)).filter((file) => file.endsWith(".bin"));
@@ -175,7 +163,7 @@ test("a damaged image is built again", async () => {
     bytes.fill(0, bytes.length / 2, bytes.length / 2 + 1_000);
     await writeFile(join(stateDir, String(name)), bytes);
     const events: SandboxEvent[] = [];
-    const sandbox = open({ stateDir, onEvent: (event) => events.push(event) });
+    const sandbox = sandboxForTest({ stateDir, onEvent: (event) => events.push(event) });
     expectKind(await sandbox.evaluate(requestFor(QUICK)), "returned");
     expect(events[0]).toMatchObject({ kind: "snapshot_built" });
     expect(sandbox.stats().snapshot).toBe("ready");
@@ -191,7 +179,7 @@ test.each([
   ["below /proc", "/proc/berth/state", /\/proc\/berth .*ENOENT/],
 ])("a folder %s is an outcome, not a hang", async (_name, stateDir, message) => {
   const events: SandboxEvent[] = [];
-  const sandbox = open({ stateDir, onEvent: (event) => events.push(event) });
+  const sandbox = sandboxForTest({ stateDir, onEvent: (event) => events.push(event) });
   const outcome = await sandbox.evaluate(requestFor(QUICK));
   expect(outcome).toMatchObject({ kind: "crashed", cause: "spawn" });
   expect(expectKind(outcome, "crashed").message).toMatch(message);

@@ -84,7 +84,7 @@ export interface ResidentInput {
 export interface PolicyContext {
   /**
    * The object's JSON text as it is when the policy's turn has come; `{}` at first. It has `limits.wallMs` to
-   * answer together with `resident`, and what it rejects with, `evaluate` rejects with.
+   * answer together with `resident` (`overloaded` when it does not), and what it rejects with, `evaluate` rejects with.
    */
   read(): Promise<string>;
   /**
@@ -110,9 +110,10 @@ export interface EvaluationRequest {
   /**
    * Documents that cross to a worker only when they have changed; not for `management`. A function is asked
    * when a worker is free, so that the policy sees what is known then and not when it was queued; it has
-   * `limits.wallMs` to answer, and what it rejects with, `evaluate` rejects with.
+   * `limits.wallMs` to answer, and what it rejects with, `evaluate` rejects with. Its signal fires when that time
+   * is over (the outcome is `overloaded` then) and when the request is canceled.
    */
-  readonly resident?: ResidentInput | (() => Promise<ResidentInput>);
+  readonly resident?: ResidentInput | ((signal: AbortSignal) => Promise<ResidentInput>);
   /**
    * What the policy keeps between evaluations; an empty object of its own when absent, and not for `management`.
    *

@@ -67,17 +67,23 @@ describe("input_data", () => {
     await expect(sandbox.evaluate(requestOn(SEE, [], { resident: broken }))).rejects.toThrow(
       "no inventory",
     );
-    const silent = () => new Promise<ResidentInput>(() => undefined);
+    const ends: boolean[] = [];
+    const silent = (signal: AbortSignal) => {
+      signal.addEventListener("abort", () => ends.push(signal.aborted));
+      return new Promise<ResidentInput>(() => undefined);
+    };
     const limits = { ...LIMITS_BY_KIND.precheck, wallMs: 50 };
     expect(await sandbox.evaluate(requestOn(SEE, [], { resident: silent, limits }))).toEqual({
-      kind: "invalid_input",
-      message: "resident: not told within 50 ms",
+      kind: "overloaded",
+      message: "gathering what the policy is to see took longer than 50 ms",
     });
+    expect(ends).toEqual([true]);
     const stop = new AbortController();
     const waiting = sandbox.evaluate(requestOn(SEE, [], { resident: silent, signal: stop.signal }));
     await until(() => sandbox.stats().running === 1);
     stop.abort();
     expect(await waiting).toEqual({ kind: "canceled" });
+    expect(ends).toEqual([true, true]);
     await returned(sandbox, requestOn(SEE, []));
   });
 });

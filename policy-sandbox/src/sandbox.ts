@@ -68,6 +68,7 @@ class PooledSandbox implements Sandbox {
     if (typeof prepared === "string") return { kind: "invalid_input", message: prepared };
     const outcome = await this.#pool.submit({
       tenant: request.tenant,
+      bytes: bytesOf(request),
       signal: request.signal,
       runsAlone: () => this.#contexts.runsAlone(request.tenant, contextName(request)),
       work: (worker, queuedMs) =>
@@ -88,6 +89,7 @@ class PooledSandbox implements Sandbox {
   async check(code: PolicyCode): Promise<CheckOutcome> {
     const outcome = await this.#pool.submit({
       tenant: CHECK_TENANT,
+      bytes: Object.values(code.files).reduce((sum, text) => sum + text.length, 0),
       work: (worker) => checkOn(worker, code.files),
     });
     return isRefusal(outcome) ? unavailable(outcome) : outcome;
@@ -100,6 +102,7 @@ class PooledSandbox implements Sandbox {
     }
     const outcome = await this.#pool.submit({
       tenant: UNPACK_TENANT,
+      bytes: archive.byteLength,
       work: (worker) => unpackOn(worker, archive),
     });
     return isRefusal(outcome) ? unavailable(outcome) : outcome;
@@ -117,6 +120,12 @@ class PooledSandbox implements Sandbox {
 /** What a request's context belongs to; null when it has none. */
 function contextName({ context, call, policyUri }: EvaluationRequest): string | null {
   return context === undefined || call?.kind === "management" ? null : policyUri;
+}
+
+/** Of text that is not Latin-1 it is half of what is kept. */
+function bytesOf({ call, inputJson, settingsJson, parametersJson }: EvaluationRequest): number {
+  const input = call?.kind === "management" ? call.dataJson : inputJson;
+  return input.length + settingsJson.length + parametersJson.length;
 }
 
 function isRefusal(outcome: { kind: string }): outcome is Refusal {

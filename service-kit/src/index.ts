@@ -35,6 +35,7 @@ export {
   type DuplicateVerdict,
   duplicateRules,
 } from "./duplicates/judge-duplicates.ts";
+export { type KeyHold, keyHoldRefusal } from "./duplicates/key-hold.ts";
 export type { AgentInstance } from "./duplicates/sightings.ts";
 export type { Candidate, PickRequest, Standing } from "./duplicates/standing.ts";
 export {
@@ -48,6 +49,7 @@ export {
   toErrorBody,
 } from "./errors.ts";
 export type { ServerTls } from "./http/certificate-renewal.ts";
+export { HttpTraffic, MAX_DEPARTURE_MS } from "./http/http-traffic.ts";
 export {
   createHttp2Server,
   type Http2Server,
@@ -56,14 +58,16 @@ export {
 export { type ListenAddress, listenError } from "./http/listen-error.ts";
 export { losslessBody } from "./http/lossless-body.ts";
 export { type OriginRules, originRefusal } from "./http/origin.ts";
+export { MAX_BODY_BYTES, RequestBudget, type RequestHold } from "./http/request-budget.ts";
 export {
   bodyObject,
   createHttpServer,
   type HttpServerOptions,
   listening,
-  MAX_BODY_BYTES,
+  takeBody,
 } from "./http/server.ts";
 export type { UnknownCallerLimits } from "./http/unknown-callers.ts";
+export { UnsentReplies } from "./http/unsent-replies.ts";
 export {
   type AgentIdentity,
   type AgentIdentityOptions,

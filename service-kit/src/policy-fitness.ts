@@ -4,12 +4,12 @@ import { jsonDepth, toNumber } from "./json.ts";
 const MAX_DEPTH = 48;
 
 /**
- * Why no policy could be given a value, or undefined: it is nested too deeply, or holds a number that no
- * double holds. One cluster's value that cannot be read would fail the decisions on all of them. Numbers
+ * Why no policy could be given a value, or undefined: it is nested deeper than `maxDepth` levels, or holds a number
+ * that no double holds. One cluster's value that cannot be read would fail the decisions on all of them. Numbers
  * may be kept as text.
  */
-export function unfitForPolicies(value: unknown): string | undefined {
-  if (jsonDepth(value) > MAX_DEPTH) return `expected at most ${MAX_DEPTH} nested levels`;
+export function unfitForPolicies(value: unknown, maxDepth = MAX_DEPTH): string | undefined {
+  if (jsonDepth(value) > maxDepth) return `expected at most ${maxDepth} nested levels`;
   const waiting: unknown[] = [value];
   for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
     const number = toNumber(next);

@@ -139,6 +139,34 @@ describe("bad input", () => {
     expect(result.stderr).toContain(message);
   });
 
+  const published = (field: string, json: string) =>
+    `{"name":"bad","version":"1","release_tag":"t","code":"class AIOSv1PolicyRule: pass","${field}":${json}}`;
+
+  it.each([
+    ["/clusters/query", '{"$where":"1"}', "$where"],
+    ["/clusters/query", '{"query":{},"id":"local"}', "id: unknown field beside query"],
+    ["/policy/query", '{"query":{},"name":"x"}', "name: unknown field beside query"],
+    ["/policy", published("policy_parameters", '{"a":1e999}'), "policy_parameters: a number is"],
+    [
+      "/policy",
+      published("policy_settings", `{"a":${"[".repeat(64)}${"]".repeat(64)}}`),
+      "policy_settings: expected at most 64 nested levels",
+    ],
+  ])("%s refuses %s and says why", async (route, body, message) => {
+    const reply = await post(fleet, route, body);
+    expect(reply.status).toBe(400);
+    expect((await answerOf(reply)).message).toContain(message);
+  });
+
+  it("takes a bare filter where a query is expected", async () => {
+    const answers = await Promise.all(
+      ['{"id":"nope"}', '{"query":{"id":"nope"}}', '{"id":"local"}'].map(async (body) =>
+        (await post(fleet, "/clusters/query", body)).json(),
+      ),
+    );
+    expect(answers).toMatchObject([[], [], [{ id: "local" }]]);
+  });
+
   it("asks for a policy on the command line", async () => {
     const result = await berth(fleet, "allocate");
     expect(result).toMatchObject({ code: 2, stdout: "" });

@@ -77,6 +77,12 @@ const HOSTILE: readonly [string, string, string, RegExp][] = [
     /result\.score: NaN/,
   ],
   ["returns-bytes", 'return {"cluster_id": b"x"}', "POLICY_FAILED", /result\.cluster_id: bytes/],
+  [
+    "returns-170000-nulls",
+    "return [None] * 170000",
+    "POLICY_FAILED",
+    /result: expected at most 1000 placements, .*got 170000/,
+  ],
   ["returns-a-set", "return {1, 2}", "POLICY_FAILED", /result: set is not valid JSON/],
   ["returns-a-cycle", "x = {}\nx['x'] = x\nreturn x", "POLICY_FAILED", /result\.x: refers back/],
   ["returns-an-object", "return object()", "POLICY_FAILED", /result: object is not valid JSON/],

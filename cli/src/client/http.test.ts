@@ -41,6 +41,16 @@ describe("readAnswer", () => {
     expect(() => read('{"success":false,"error":"old form"}', 500)).toThrow("old form");
   });
 
+  it("shows nothing that a terminal would obey, whoever wrote the message", () => {
+    const message = String.raw`boom \u001b]0;title\u0007\n  \u001b[31mred \u009b2J \u202e`;
+    const refused = `{"success":false,"message":"${message}","reason":"POLICY\\u001b[0m"}`;
+    expect(() => read(refused, 400)).toThrow(
+      "boom \ufffd]0;title\ufffd \ufffd[31mred \ufffd2J \ufffd (POLICY\ufffd[0m)",
+    );
+    const warned = read(`{"success":true,"warnings":["${message}"]}`);
+    expect(warned.warnings).toEqual(["boom \ufffd]0;title\ufffd \ufffd[31mred \ufffd2J \ufffd"]);
+  });
+
   it.each(["", "<html>", "[]", "{}", '"x"', "null"])(
     "says that %j does not come from a control-plane",
     (text) => {

@@ -1,6 +1,7 @@
 import { CliError, errorCodeOf, messageOf, usageError } from "../cli-error.ts";
 import { at, listAt, textAt } from "../cluster-view.ts";
 import { parseLossless } from "../json.ts";
+import { printable } from "./table.ts";
 
 /** Where requests go when neither `--server` nor BERTH_SERVER says. */
 export const DEFAULT_SERVER = "http://127.0.0.1:8000";
@@ -104,7 +105,9 @@ export function readAnswer(
   // The registry's lists come bare, as its clients have always read them.
   if (answer.status === 200 && Array.isArray(body)) return { data: body, warnings: [] };
   if (at(body, "success") === true) {
-    const warnings = listAt(body, "warnings").filter((line) => typeof line === "string");
+    const warnings = listAt(body, "warnings")
+      .filter((line) => typeof line === "string")
+      .map(oneLine);
     const next = textAt(body, "next");
     return { data: at(body, "data") ?? null, warnings, ...(next === undefined ? {} : { next }) };
   }
@@ -115,7 +118,13 @@ export function readAnswer(
   }
   if (message === undefined) throw notBerth(answer, server);
   const reason = textAt(body, "reason");
-  throw new RefusedError(answer.status, reason === undefined ? message : `${message} (${reason})`);
+  const said = oneLine(reason === undefined ? message : `${message} (${reason})`);
+  throw new RefusedError(answer.status, said);
+}
+
+/** Texts of a server may be a policy's own words: nothing in them is to reach the terminal as a command. */
+function oneLine(text: string): string {
+  return printable(text.replace(/\s*[\r\n]\s*/g, " "));
 }
 
 /**

@@ -32,6 +32,13 @@ describe("fleetText", () => {
   });
 });
 
+it("names agents that ask with keys that are not known, and what lets them in", () => {
+  const unknown = Array.from({ length: 12 }, (_, n) => ({ cluster_id: `lost-${n}` }));
+  const text = fleetText({ store_id: "s1", controller_term: 4, unknown });
+  expect(text).toContain("does not know: lost-0, lost-1");
+  expect(text).toContain("lost-9, and 2 more (-o json); a token lets them in again");
+});
+
 describe("adoptionText", () => {
   it.each([
     [{ adopted: [], renewed: false }, "nothing to adopt"],

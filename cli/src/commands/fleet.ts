@@ -21,6 +21,9 @@ An agent that obeyed another store (the control-plane's data was lost, or switch
 history of this one (it was restored from an older copy), only reports and refuses orders until this
 command is run. Look first: berth fleet status, berth fleet adopt --dry-run.`;
 
+/** Agents without a known key that are named in text; JSON has all of them. */
+const MAX_NAMED = 10;
+
 /** Adds `berth fleet status|adopt`. */
 export function fleetCommand(program: Command, parts: CommandParts): void {
   const fleet = program.command("fleet").description("which agents obey this control-plane");
@@ -62,7 +65,18 @@ export function fleetText(data: unknown): string {
     );
   }
   if (waiting !== "0") lines.push(`${waiting} agents wait to send their snapshot`);
+  lines.push(...unknownLines(data));
   return `${lines.map((line) => `${printable(line)}\n`).join("")}${renderTable(agentsView(data))}`;
+}
+
+/** Agents that this store does not know, and what lets them in again. */
+function unknownLines(data: unknown): string[] {
+  const ids = listAt(data, "unknown").map((agent) => cellText(at(agent, "cluster_id")));
+  if (ids.length === 0) return [];
+  const more = ids.length > MAX_NAMED ? `, and ${ids.length - MAX_NAMED} more (-o json)` : "";
+  return [
+    `asking with keys that this store does not know: ${ids.slice(0, MAX_NAMED).join(", ")}${more}; a token lets them in again (\`berth token create --cluster <id>\`)`,
+  ];
 }
 
 function agentsView(data: unknown): Table {

@@ -57,7 +57,7 @@ describe("removing a node", () => {
     const { agent, client, stream } = await reporting();
     const refused = await remove(agent, "node-a");
     expect(refused).toMatchObject({ status: 400, body: { reason: "PRECONDITION_FAILED" } });
-    expect(refused.body.message).toContain("force");
+    expect(refused.body.message).toContain("?force=true (`berth delete node node-a --force`)");
     expect(agent.nodes.view("node-a")?.liveness).toBe("live");
     const removed = await remove(agent, "node-a?force=true");
     expect(removed).toMatchObject({ status: 200, body: { data: { message: "Node deleted" } } });

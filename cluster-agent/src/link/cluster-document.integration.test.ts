@@ -1,3 +1,4 @@
+import { startDelayProxy } from "@berth/service-kit/testing";
 import { afterEach, describe, expect, it } from "vitest";
 import { Cleanup, startAgent } from "../testing/agent.ts";
 import { FakeControlPlane, LINK_TOKEN } from "../testing/fake-control-plane.ts";
@@ -7,11 +8,13 @@ import { registered } from "../testing/registry.ts";
 const cleanup = new Cleanup();
 afterEach(() => cleanup.run());
 
-async function linked() {
+async function linked({ delayMs = 0 } = {}) {
   const plane = new FakeControlPlane({ storeId: "store-1", term: 1n, snapshotWanted: true });
   await plane.start(cleanup);
+  const targetPort = Number(new URL(plane.url).port);
+  const port = delayMs === 0 ? targetPort : await startDelayProxy(cleanup, { targetPort, delayMs });
   const agent = await startAgent(cleanup, {
-    controlPlaneUrl: plane.url,
+    controlPlaneUrl: `http://127.0.0.1:${port}`,
     enrolmentToken: LINK_TOKEN,
     // No verdict changes while many nodes join: the document only grows.
     nodeTtlMs: 600_000,
@@ -46,6 +49,18 @@ describe("the cluster document on the link", () => {
     await until("the change came", () => {
       return texts().at(-1)?.includes('{"big":12345678901234567890,"ratio":1.50}') ?? false;
     });
+  });
+
+  it("of 4 MB comes within seconds at 100 ms each way, as it is compressed", {
+    timeout: 30_000,
+  }, async () => {
+    const { plane, agent } = await linked({ delayMs: 100 });
+    const nodes = Array.from({ length: 130 }, (_none, n) => largeNode(n));
+    await Promise.all(nodes.map((node) => registered(agent.nodes, node)));
+    expect(JSON.stringify(agent.cluster.document()).length).toBeGreaterThan(4 * 1024 * 1024);
+    const count = () => (plane.newest("cluster") as { nodes: { count: number } }).nodes.count;
+    await until("the whole document is there", () => count() === 130, 8_000);
+    expect(plane.registers).toHaveLength(1);
   });
 
   it("stays the last one that fitted into a message, and the link holds", {

@@ -230,6 +230,28 @@ describe("CommandRunner", () => {
     const completion = await next.nextCompletion(AbortSignal.timeout(5_000));
     expect(completion?.result).toEqual({ kind: "result", json: "null" });
   });
+
+  it("gives no result out while the agent only observes, but refusals of what it is asked meanwhile", async () => {
+    const commands = await runner();
+    await commands.take(echo("done"), OBEYS, { signal: never });
+    await commands.nextCompletion(AbortSignal.timeout(5_000));
+    commands.observing = true;
+    expect(await commands.nextCompletion(AbortSignal.timeout(30))).toBeUndefined();
+    const other = { ...FENCE, storeId: "another" };
+    const observes: Authority = { mode: "observe", known: FENCE };
+    await commands.take(echo("asked", { fence: other }), observes, { signal: never });
+    const refused = await commands.nextCompletion(AbortSignal.timeout(5_000));
+    expect(refused).toMatchObject({
+      commandId: "asked",
+      result: { kind: "refusal", reason: "PRECONDITION_FAILED" },
+    });
+    await commands.acknowledged("asked");
+    expect(await commands.nextCompletion(AbortSignal.timeout(30))).toBeUndefined();
+    const waiting = commands.nextCompletion(AbortSignal.timeout(5_000));
+    commands.observing = false;
+    expect(await waiting).toMatchObject({ commandId: "done", result: { kind: "result" } });
+    await commands.stop();
+  });
 });
 
 const nothing = { kind: "result", json: "null", memory: {} } as const;

@@ -33,6 +33,8 @@ export interface Completion {
   readonly commandId: string;
   readonly result: CommandResult;
   readonly ledgerRevision: bigint;
+  /** It is in the journal; a refusal of what was never begun is not. */
+  readonly isKept: boolean;
 }
 
 /** What {@link CommandRunner} needs. */
@@ -63,6 +65,7 @@ export class CommandRunner {
   readonly #freed = new Wakeup();
   readonly #stop = new AbortController();
   readonly #lateAcks: LateAcknowledgements;
+  #observing = false;
 
   constructor(deps: CommandRunnerDeps) {
     this.#deps = deps;
@@ -82,7 +85,7 @@ export class CommandRunner {
   /** Goes on with what the last process began, and gives out what was not acknowledged. */
   async resume(): Promise<void> {
     for (const { id, entry } of await this.#deps.journal.unfinished()) {
-      if (entry.result !== undefined) this.#complete(id, entry.result);
+      if (entry.result !== undefined) this.#complete(id, { result: entry.result, isKept: true });
       else this.#track(id, () => this.#continue(id, entry));
     }
   }
@@ -113,10 +116,20 @@ export class CommandRunner {
     });
   }
 
-  /** The oldest result that is not acknowledged; waits for one. Undefined when aborted. */
+  /**
+   * Whether the agent only observes its control-plane: results wait then, as they are for the store that gave the
+   * orders. A refusal of what the observed one asks is given out.
+   */
+  set observing(observing: boolean) {
+    this.#observing = observing;
+    this.#completed.wake();
+  }
+
+  /** The oldest result that may be given out and is not acknowledged; waits for one. Undefined when aborted. */
   async nextCompletion(signal: AbortSignal): Promise<Completion | undefined> {
     while (!signal.aborted) {
-      const [oldest] = this.#outstanding.values();
+      const all = this.#outstanding.values();
+      const oldest = this.#observing ? all.find(({ isKept }) => !isKept) : all.next().value;
       if (oldest !== undefined) return oldest;
       await this.#completed.wait(signal);
     }
@@ -180,8 +193,8 @@ export class CommandRunner {
     const recorded = await this.#records.record(command, authority);
     if (recorded.kind === "recorded") return recorded;
     // A refusal beyond the bound is not kept: the order is offered again.
-    const isKept = recorded.isKept || this.#outstanding.size < MAX_OUTSTANDING;
-    if (isKept) this.#complete(command.commandId, recorded.result);
+    const hasRoom = recorded.isKept || this.#outstanding.size < MAX_OUTSTANDING;
+    if (hasRoom) this.#complete(command.commandId, recorded);
     return undefined;
   }
 
@@ -238,7 +251,7 @@ export class CommandRunner {
     outcome: Pick<JournalEntry, "memory"> & { readonly result: CommandResult },
   ): Promise<void> {
     const finished = await this.#insist(id, () => this.#deps.journal.finish(id, outcome));
-    if (finished.kind === "done") this.#complete(id, outcome.result);
+    if (finished.kind === "done") this.#complete(id, { result: outcome.result, isKept: true });
   }
 
   #insist<T>(id: string, task: () => Promise<T>): Promise<Insisted<T>> {
@@ -253,9 +266,9 @@ export class CommandRunner {
     this.#deps.logger.error("the store failed a command", { command_id: id, err });
   }
 
-  #complete(commandId: string, result: CommandResult): void {
+  #complete(commandId: string, { result, isKept }: Pick<Completion, "result" | "isKept">): void {
     const ledgerRevision = this.#deps.ledgerRevision();
-    this.#outstanding.set(commandId, { commandId, result, ledgerRevision });
+    this.#outstanding.set(commandId, { commandId, result, ledgerRevision, isKept });
     this.#completed.wake();
   }
 }

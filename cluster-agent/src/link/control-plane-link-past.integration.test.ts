@@ -2,9 +2,9 @@ import { CommandSchema } from "@berth/proto";
 import { type LogFields, type Logger, silentLogger } from "@berth/service-kit";
 import { create } from "@bufbuild/protobuf";
 import { afterEach, describe, expect, it } from "vitest";
-import { Cleanup, startAgent } from "../testing/agent.ts";
+import { AUTHORIZED, Cleanup, nodeClient, startAgent } from "../testing/agent.ts";
 import { FakeControlPlane, LINK_TOKEN } from "../testing/fake-control-plane.ts";
-import { until } from "../testing/fixtures.ts";
+import { registerRequest, until } from "../testing/fixtures.ts";
 
 const cleanup = new Cleanup();
 afterEach(() => cleanup.run());
@@ -149,6 +149,54 @@ describe("a control-plane whose past is not the known one", () => {
     const { register, status: after } = await linkedStart(plane, dataDir);
     expect(register).toMatchObject({ knownControllerTerm: 5n, knownTermId: "term-5" });
     expect(after).toMatchObject({ mode: "obey" });
+  });
+});
+
+describe("an agent that meets an unknown store and comes back", () => {
+  const echo = (commandId: string, storeId: string) =>
+    create(CommandSchema, {
+      ...{ commandId, fence: { storeId, controllerTerm: 5n }, timeoutMs: 10_000 },
+      order: { case: "echo", value: { text: "hi" } },
+    });
+
+  it("gives it no event and no result, and its own control-plane takes it for what it was", async () => {
+    const dataDir = await cleanup.directory();
+    const plane = await controlPlane({ losesCompletions: 1_000_000, losesEvents: true });
+    const first = await linked(plane, dataDir);
+    await until("the commands are open", () => plane.commandSessions.length === 1);
+    plane.order(echo("own", "store-1"));
+    await until("the result is on its way", () => plane.completions.length > 0);
+    await nodeClient(cleanup, first).register(registerRequest(), AUTHORIZED);
+    await until("the event is on its way", () => plane.events.length === 1);
+    await first.stop();
+    const answered = plane.registers.at(-1)?.agentInstanceId;
+
+    const unknown = await controlPlane({ storeId: "store-2" });
+    const settings = { controlPlaneUrl: unknown.url, enrolmentToken: LINK_TOKEN, dataDir };
+    const astray = await startAgent(cleanup, settings);
+    await until("the commands are open", () => unknown.commandSessions.length === 1);
+    expect(astray.link()).toMatchObject({ mode: "observe", state: "up" });
+    unknown.order(echo("foreign", "store-2"));
+    await until("the order is refused", () => unknown.completions.length > 0);
+    const reports = unknown.reports.length;
+    await until("the agent reports on", () => unknown.reports.length > reports + 10);
+    expect(unknown.completions).toMatchObject([
+      { commandId: "foreign", outcome: { value: { reason: "PRECONDITION_FAILED" } } },
+    ]);
+    expect(unknown.events).toEqual([]);
+    await astray.stop();
+
+    plane.script = SCRIPT;
+    const seen = { events: plane.events.length, completions: plane.completions.length };
+    await linked(plane, dataDir);
+    await until("its event came", () => plane.events.length > seen.events);
+    await until("its result came", () => plane.completions.length > seen.completions);
+    expect(plane.registers.at(-1)?.formerInstanceIds).toContain(answered);
+    expect(plane.events.at(-1)?.eventId).toBe(plane.events[0]?.eventId);
+    expect(plane.completions.at(-1)).toMatchObject({
+      commandId: "own",
+      outcome: { case: "resultJson" },
+    });
   });
 });
 

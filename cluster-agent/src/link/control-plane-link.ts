@@ -154,12 +154,7 @@ export class ControlPlaneLink implements Part {
     const { agentInstanceId } = facts;
     // Before it is sent: an answer that gets lost must not make the next start look like a restored copy.
     await starts.begin(agentInstanceId);
-    const registered = await session.register({
-      known: fences.known,
-      formerStarts: starts.former,
-    });
-    await starts.answered(agentInstanceId);
-    return registered;
+    return session.register({ known: fences.known, formerStarts: starts.former });
   }
 
   #authority(): Authority {
@@ -182,7 +177,7 @@ export class ControlPlaneLink implements Part {
   }
 
   async #obey(registered: AgentRegisterResponse): Promise<void> {
-    const { fences, logger } = this.#options;
+    const { fences, starts, facts, logger } = this.#options;
     const { adoptedStoreIds, observeReason } = registered;
     const { storeId = "", controllerTerm = 0n, termId = "" } = registered.fence ?? {};
     const offered = { storeId, controllerTerm, termId, adoptedStoreIds, observeReason };
@@ -190,8 +185,10 @@ export class ControlPlaneLink implements Part {
     if (verdict.kind === "refuse") throw new BerthError("CONFLICT", verdict.why);
     if (verdict.kind === "obey") {
       const former = fences.known?.storeId;
+      // Not for a store that is only observed: the one that is obeyed never heard of this start.
+      await starts.answered(facts.agentInstanceId);
       await fences.keep(verdict.known);
-      this.#mode = "obey";
+      this.#setMode("obey");
       this.#observes = undefined;
       if (former !== undefined && former !== storeId) {
         logger.warn("the agent obeys another control-plane store from now on", { former, storeId });
@@ -205,8 +202,16 @@ export class ControlPlaneLink implements Part {
     if (this.#observes !== why) {
       this.#options.logger.error("the agent only reports and refuses orders", { why });
     }
-    this.#mode = "observe";
+    this.#setMode("observe");
     this.#observes = why;
+  }
+
+  #setMode(mode: LinkMode): void {
+    const { commands, eventHold } = this.#options;
+    this.#mode = mode;
+    // Events and results are for the store that is obeyed: another one would acknowledge, and lose, them.
+    eventHold.observing = mode === "observe";
+    commands.observing = mode === "observe";
   }
 
   /** Also when the control-plane's store was lost: keys are lost with it. */

@@ -44,6 +44,19 @@ describe("EventHold", () => {
     expect(heldMs()).toBe(2_000);
   });
 
+  it("holds them while the agent only observes, refused or not, and wakes who waits at the end of it", async () => {
+    hold.observing = true;
+    expect(hold.isOn).toBe(true);
+    clock.advance(3_600_000);
+    expect(hold.isOn).toBe(true);
+    const signal = AbortSignal.timeout(10_000);
+    const ended = hold.changed(signal);
+    hold.observing = false;
+    await ended;
+    expect(signal.aborted).toBe(false);
+    expect(hold.isOn).toBe(false);
+  });
+
   it("logs each change once", () => {
     for (const why of ["full", "full", "away", "away"]) heldMs(why);
     hold.taken();

@@ -12,13 +12,17 @@ export interface EventHoldDeps {
   readonly retry?: BackoffOptions;
 }
 
-/** Holds events back for a growing, jittered time while the control-plane cannot take them in. */
+/**
+ * Holds events back for a growing, jittered time while the control-plane cannot take them in, and for as long as
+ * the agent only observes: they are for the store that it obeys.
+ */
 export class EventHold {
   readonly #deps: EventHoldDeps;
-  readonly #refusals = new Wakeup();
+  readonly #changes = new Wakeup();
   #failures = 0;
   #untilMs = Number.NEGATIVE_INFINITY;
   #told: string | undefined;
+  #observing = false;
 
   constructor(deps: EventHoldDeps) {
     this.#deps = deps;
@@ -26,7 +30,13 @@ export class EventHold {
 
   /** Whether no events shall be sent now. */
   get isOn(): boolean {
-    return this.#restMs() > 0;
+    return this.#observing || this.#restMs() > 0;
+  }
+
+  /** Whether the agent only observes its control-plane. */
+  set observing(observing: boolean) {
+    this.#observing = observing;
+    this.#changes.wake();
   }
 
   /** Events were not taken in, for this reason. Those that were sent with them count with them. */
@@ -37,10 +47,10 @@ export class EventHold {
       logger.warn("the control-plane does not take events; they are kept", { why: shown });
       this.#told = shown;
     }
-    if (this.isOn) return;
+    if (this.#restMs() > 0) return;
     this.#failures += 1;
     this.#untilMs = clock.nowMs() + backoffMs(this.#failures, retry);
-    this.#refusals.wake();
+    this.#changes.wake();
   }
 
   /** Events were taken in. */
@@ -51,10 +61,14 @@ export class EventHold {
     this.#deps.logger.info("the control-plane takes events again");
   }
 
-  /** Resolves when the time is over, or at the next refusal when there is none; or when the signal is aborted. */
+  /**
+   * Resolves when the time is over, when there is none at the next refusal or change of whom the agent obeys; or when
+   * the signal is aborted.
+   */
   async changed(signal: AbortSignal): Promise<void> {
-    if (this.isOn) await sleep(Math.ceil(this.#restMs()), signal);
-    else await this.#refusals.wait(signal);
+    const restMs = this.#restMs();
+    if (restMs > 0) await sleep(Math.ceil(restMs), signal);
+    else await this.#changes.wait(signal);
   }
 
   #restMs(): number {

@@ -1,7 +1,8 @@
 import http2 from "node:http2";
-import { Code } from "@connectrpc/connect";
+import { BerthError, toBerthError } from "@berth/service-kit";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { afterEach, describe, expect, it } from "vitest";
-import { Cleanup } from "../testing/agent.ts";
+import { Cleanup, startAgent } from "../testing/agent.ts";
 import { until } from "../testing/fixtures.ts";
 import { LinkConnection } from "./link-connection.ts";
 
@@ -54,6 +55,15 @@ describe("LinkConnection", () => {
     expect(seen.pings).toBeLessThanOrEqual(before + 1);
   });
 
+  it("rejects with what was said when the other end cannot be trusted", async () => {
+    const message = "BERTH_CA_FILE: expected a certificate";
+    const serverCa = () => Promise.reject(new BerthError("PRECONDITION_FAILED", message));
+    const connection = new LinkConnection("https://127.0.0.1:9", { ...PINGS, serverCa });
+    const thrown = await connection.request("POST", "/", {}, {}).catch((error: unknown) => error);
+    expect(thrown).toBeInstanceOf(ConnectError);
+    expect(toBerthError(thrown)).toMatchObject({ reason: "PRECONDITION_FAILED", message });
+  });
+
   it("rejects with UNAVAILABLE when nobody listens, and when it was closed", async () => {
     const connection = new LinkConnection("http://127.0.0.1:9", PINGS);
     await expect(connection.request("POST", "/", {}, {})).rejects.toMatchObject({
@@ -64,5 +74,13 @@ describe("LinkConnection", () => {
     await expect(closed.request("POST", "/", {}, {})).rejects.toMatchObject({
       code: Code.Unavailable,
     });
+  });
+
+  it("shows an agent that cannot trust its control-plane why, once and by its reason", async () => {
+    const agent = await startAgent(cleanup, { controlPlaneUrl: "https://127.0.0.1:9" });
+    await until("it was tried", () => agent.link().lastError !== undefined);
+    const { lastError } = agent.link();
+    expect(lastError).toMatch(/^PRECONDITION_FAILED: /);
+    expect(lastError).not.toContain("[");
   });
 });

@@ -1,4 +1,5 @@
 import http2 from "node:http2";
+import { isBerthError, toConnectError } from "@berth/service-kit";
 import { Code, ConnectError } from "@connectrpc/connect";
 
 /** How often a {@link LinkConnection} pings, and how long it waits for the answer, ms. */
@@ -32,7 +33,10 @@ export class LinkConnection {
     this.#options = options;
   }
 
-  /** Opens a stream; rejects with UNAVAILABLE when the other end cannot be reached. */
+  /**
+   * Opens a stream; rejects with UNAVAILABLE when the other end cannot be reached, and with the reason of what
+   * `serverCa` rejects with.
+   */
   async request(
     method: string,
     path: string,
@@ -57,8 +61,17 @@ export class LinkConnection {
     setImmediate(() => session?.destroy(undefined, http2.constants.NGHTTP2_CANCEL));
   }
 
+  /** The CA to trust; what says that there is none keeps its reason on its way through Connect. */
+  async #trusted(): Promise<string | undefined> {
+    try {
+      return await this.#options.serverCa?.();
+    } catch (thrown) {
+      throw isBerthError(thrown) ? toConnectError(thrown) : thrown;
+    }
+  }
+
   async #dial(): Promise<http2.ClientHttp2Session> {
-    const ca = await this.#options.serverCa?.();
+    const ca = await this.#trusted();
     if (this.#closed) throw unavailable("the connection is closed");
     const session = http2.connect(this.authority, ca === undefined ? {} : { ca });
     this.#session = session;

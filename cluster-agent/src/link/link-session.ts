@@ -15,7 +15,7 @@ import {
   ConnectError,
   createClient,
 } from "@connectrpc/connect";
-import { createConnectTransport } from "@connectrpc/connect-node";
+import { compressionGzip, createConnectTransport } from "@connectrpc/connect-node";
 import type { CommandRunner } from "./command-runner.ts";
 import { completeCommands, takeCommands } from "./command-stream.ts";
 import type { EventHold } from "./event-hold.ts";
@@ -27,14 +27,20 @@ import { type StateBoard, type StateEntry, stateDigest } from "./state-board.ts"
 import { sendState } from "./state-sender.ts";
 import type { TelemetryEntry } from "./telemetry-entries.ts";
 
-/** Deadlines of a link session, ms. Half-open connections are found within ping interval + timeout. */
+/**
+ * Deadlines of a link session, ms; that of an acknowledgement counts from the size of what is sent. Half-open
+ * connections are found within ping interval + timeout.
+ */
 export const LINK_LIMITS = {
   registerMs: 10_000,
   pingIntervalMs: 4_000,
   pingTimeoutMs: 4_000,
-  ackMs: 15_000,
+  ack: { baseMs: 15_000, msPer64KiB: 1_000 },
   settleMs: 1_000,
 } as const;
+
+/** Messages from this size on are compressed: a cluster document of 12 MB takes less than 1 MB then. */
+const COMPRESS_MIN_BYTES = 64 * 1024;
 
 const REPORT_INTERVAL_BOUNDS = { minMs: 50, maxMs: 600_000 } as const;
 
@@ -97,6 +103,8 @@ export class LinkSession {
       baseUrl: url,
       httpVersion: "2",
       sessionManager: this.#connection,
+      sendCompression: compressionGzip,
+      compressMinBytes: COMPRESS_MIN_BYTES,
     });
     this.#client = createClient(AgentService, transport);
     this.#enrolment = createClient(EnrolmentService, transport);
@@ -133,7 +141,7 @@ export class LinkSession {
     const inSync = Promise.withResolvers<void>();
     const state = { client, call, sessionId, board: facts.board, outbox, eventHold, clock, held };
     const streams = [
-      sendState({ ...state, ackMs: LINK_LIMITS.ackMs, onInSync: inSync.resolve }),
+      sendState({ ...state, ack: LINK_LIMITS.ack, onInSync: inSync.resolve }),
       this.#report(registered, inSync.promise),
       takeCommands({ client, call, sessionId, commands, term, ...hooks }),
       completeCommands({ client, call, sessionId, commands }),

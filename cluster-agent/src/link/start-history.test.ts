@@ -55,11 +55,13 @@ describe("StartHistory", () => {
     expect(await start("c", false)).toEqual(["b"]);
   });
 
-  it("is bounded: the newest ones are kept", async () => {
+  it("is bounded: the one that was answered last is kept, and the newest ones", async () => {
+    await start("answered", true);
     for (let n = 0; n < MAX_FORMER_STARTS + 4; n += 1) await start(`s${n}`, false);
     const told = await start("last", false);
     expect(told).toHaveLength(MAX_FORMER_STARTS);
-    expect([told[0], told.at(-1)]).toEqual(["s4", `s${MAX_FORMER_STARTS + 3}`]);
+    expect(told.slice(0, 2)).toEqual(["answered", "s5"]);
+    expect(told.at(-1)).toBe(`s${MAX_FORMER_STARTS + 3}`);
   });
 
   it("has not begun while it cannot be written, and begins once it can", async () => {

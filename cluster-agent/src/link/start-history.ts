@@ -1,6 +1,6 @@
 import { BerthError, type DocumentStore } from "@berth/service-kit";
 
-/** Starts that are remembered; beyond them the oldest is forgotten. */
+/** Starts that are remembered: the oldest one, which is the one that was answered last, and the newest ones. */
 export const MAX_FORMER_STARTS = 256;
 
 interface StartsBody {
@@ -37,7 +37,7 @@ export class StartHistory {
     this.#orgId = orgId;
     this.#isStored = kept !== undefined;
     this.#kept = kept ?? [];
-    this.former = this.#kept.slice(-MAX_FORMER_STARTS);
+    this.former = bounded(this.#kept);
   }
 
   /**
@@ -46,10 +46,10 @@ export class StartHistory {
    */
   async begin(instanceId: string): Promise<void> {
     if (this.#kept.includes(instanceId)) return;
-    await this.#keep([...this.#kept, instanceId].slice(-MAX_FORMER_STARTS));
+    await this.#keep(bounded([...this.#kept, instanceId]));
   }
 
-  /** A control-plane has answered this start: those before it do not count any more. */
+  /** A control-plane that is obeyed has answered this start: those before it do not count any more. */
   async answered(instanceId: string): Promise<void> {
     if (this.#kept.length === 1 && this.#kept[0] === instanceId) return;
     await this.#keep([instanceId]);
@@ -67,4 +67,10 @@ export class StartHistory {
     this.#isStored = true;
     this.#kept = instanceIds;
   }
+}
+
+/** The first one stays: control-planes compare with the start that they answered last. */
+function bounded(ids: readonly string[]): readonly string[] {
+  if (ids.length <= MAX_FORMER_STARTS) return ids;
+  return [...ids.slice(0, 1), ...ids.slice(1 - MAX_FORMER_STARTS)];
 }

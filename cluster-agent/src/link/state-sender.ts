@@ -1,7 +1,7 @@
-import type { AgentService } from "@berth/proto";
+import type { AgentService, StateRequest } from "@berth/proto";
 import { BerthError, type Clock } from "@berth/service-kit";
 import type { CallOptions, Client } from "@connectrpc/connect";
-import { AckDeadline } from "./ack-deadline.ts";
+import { AckDeadline, type AckTimes } from "./ack-deadline.ts";
 import type { EventHold } from "./event-hold.ts";
 import type { Outbox, OutboxBatch } from "./outbox.ts";
 import type { StateBoard, StateEntry } from "./state-board.ts";
@@ -18,17 +18,17 @@ export interface StateSenderOptions {
   readonly clock: Clock;
   /** Entries that the control-plane holds; undefined when it wants a snapshot. */
   readonly held: readonly StateEntry[] | undefined;
-  /** Longest wait for an acknowledgement, ms. */
-  readonly ackMs: number;
+  /** Longest wait for an acknowledgement. */
+  readonly ack: AckTimes;
   /** Called once when the control-plane holds all of the agent's state. */
   readonly onInSync: () => void;
 }
 
 /** Runs one State stream; gives why it ended, rejects when it breaks or is not acknowledged in time. */
 export async function sendState(options: StateSenderOptions): Promise<string> {
-  const { client, board, outbox, eventHold, clock, sessionId, held, ackMs, onInSync } = options;
+  const { client, board, outbox, eventHold, clock, sessionId, held, ack, onInSync } = options;
   const late = new AbortController();
-  const deadline = new AckDeadline(ackMs, () => late.abort());
+  const deadline = new AckDeadline(ack, (limitMs) => late.abort(limitMs));
   const signal = AbortSignal.any([
     late.signal,
     ...(options.call.signal ? [options.call.signal] : []),
@@ -41,13 +41,15 @@ export async function sendState(options: StateSenderOptions): Promise<string> {
     ...{ board, outbox, eventHold, clock, sessionId, held, signal },
     admitted: () => admission.opened,
     onSend: ({ streamSeq, snapshotEnd, batch }) => {
-      deadline.sent(streamSeq);
       if (snapshotEnd) inSyncAt = streamSeq;
       if (batch !== undefined) batches.set(streamSeq, batch);
     },
   });
   try {
-    for await (const answer of client.state(messages, { ...options.call, signal })) {
+    for await (const answer of client.state(timed(messages, deadline), {
+      ...options.call,
+      signal,
+    })) {
       const { ackedStreamSeq, snapshotAdmitted, eventsRefused } = answer;
       deadline.acked(ackedStreamSeq);
       if (snapshotAdmitted) admission.open();
@@ -57,10 +59,23 @@ export async function sendState(options: StateSenderOptions): Promise<string> {
     return "the control-plane ended the state stream";
   } catch (thrown) {
     if (!late.signal.aborted) throw thrown;
-    const message = `state was not acknowledged within ${ackMs} ms`;
+    const message = `state was not acknowledged within ${late.signal.reason} ms`;
     throw new BerthError("DEADLINE_EXCEEDED", message, { cause: thrown });
   } finally {
     deadline.stop();
+  }
+}
+
+/** The messages, each with a deadline for its acknowledgement from when it goes out. */
+async function* timed(
+  messages: AsyncIterable<StateRequest>,
+  deadline: AckDeadline,
+): AsyncGenerator<StateRequest> {
+  for await (const message of messages) {
+    const parts = [...message.entries, ...message.events];
+    const bytes = parts.reduce((sum, { json }) => sum + Buffer.byteLength(json), 0);
+    deadline.sent(message.streamSeq, bytes);
+    yield message;
   }
 }
 

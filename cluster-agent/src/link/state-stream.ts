@@ -17,7 +17,7 @@ import { firstWakeup } from "./wakeup.ts";
 export interface StateStreamOptions {
   readonly board: StateBoard;
   readonly outbox: Outbox;
-  /** While it is on no events are sent. */
+  /** While it is on no events are sent: they are not taken in, or not for this control-plane. */
   readonly eventHold: EventHold;
   readonly clock: Clock;
   readonly sessionId: string;

@@ -12,22 +12,27 @@ export interface LivenessFacts {
   readonly startedAtMs: number;
   /** When the node was last heard; absent when not since our start. */
   readonly heardAtMs?: number | undefined;
-  /** Silence before this moment counts for nothing. */
-  readonly excusedAtMs?: number | undefined;
+  /** Time since then in which we could not listen; it counts for nothing. 0 by default. */
+  readonly excusedMs?: number | undefined;
   readonly ttlMs: number;
   /** Two agents speak for the node: neither is believed. */
   readonly duplicate?: boolean;
 }
 
 /**
- * The verdict on a node. A node is lost exactly when it was silent for more than the TTL, of what is not excused, or
- * is a duplicate.
+ * The verdict on a node. A node is lost exactly when it was silent for more than the TTL, not counting what is
+ * excused, or is a duplicate.
  */
 export function livenessOf(facts: LivenessFacts): Liveness {
-  const { nowMs, startedAtMs, heardAtMs, excusedAtMs, ttlMs } = facts;
   if (facts.duplicate === true) return "telemetry_lost";
-  const toldAtMs = heardAtMs ?? startedAtMs;
-  const silentFromMs = Math.max(toldAtMs, excusedAtMs ?? toldAtMs);
-  if (nowMs - silentFromMs > ttlMs) return "telemetry_lost";
-  return heardAtMs === undefined ? "unknown" : "live";
+  if (silenceMs(facts) > facts.ttlMs) return "telemetry_lost";
+  return facts.heardAtMs === undefined ? "unknown" : "live";
+}
+
+/** How long a node has been silent while we listened, since our start at most, ms. */
+export function silenceMs(
+  facts: Pick<LivenessFacts, "nowMs" | "startedAtMs" | "heardAtMs" | "excusedMs">,
+): number {
+  const { nowMs, startedAtMs, heardAtMs, excusedMs = 0 } = facts;
+  return nowMs - (heardAtMs ?? startedAtMs) - excusedMs;
 }

@@ -35,6 +35,9 @@ const GOOD_NEWS: ReadonlySet<NodeEvent["kind"]> = new Set([
   "node_removed",
 ]);
 const MAX_TOLD_PROBLEMS = 1_000;
+/** Without a time, so that it is one event however often somebody asks. */
+const KEY_KEPT =
+  "somebody asked for a key in place of the agent's, which may still be there, or is one of two; a token that was made for the node takes its place at once";
 
 /** Tells what happens to nodes, to the log and to whoever listens. */
 export class NodeNews {
@@ -42,8 +45,8 @@ export class NodeNews {
   readonly #onEvent: OnNodeEvent;
   /** Refusal that was told last, by node id: an agent that is refused asks again all the time. */
   readonly #refusals = new Map<string, Reason>();
-  /** Why another machine was last refused under the id of a node: it asks again all the time too. */
-  readonly #seconds = new Map<string, string>();
+  /** Why others were refused a key as a node: they ask again all the time too. */
+  readonly #seconds = new Map<string, Set<string>>();
 
   constructor(logger: Logger, onEvent: OnNodeEvent) {
     this.#logger = logger;
@@ -114,10 +117,14 @@ export class NodeNews {
 
   /** Tells that another machine was refused under the id of a node, once for each reason until {@link admitted}. */
   secondRefused(node: string, why: string): void {
-    if (this.#seconds.get(node) === why) return;
-    this.#seconds.set(node, why);
-    const facts = { reason: "ALREADY_EXISTS", why };
-    this.tell(node, "node_refused", { message: "a second machine claims a node", facts });
+    const message = "a second machine claims a node";
+    this.#secondOnce(node, { message, facts: { reason: "ALREADY_EXISTS", why } });
+  }
+
+  /** Tells that a token that was not made for a node got no key as it, once for each reason until {@link admitted}. */
+  keyKept(node: string, reason: Reason): void {
+    const message = "a second agent asks for the key of a node";
+    this.#secondOnce(node, { message, facts: { reason, why: KEY_KEPT } });
   }
 
   /** Tells that an operator has removed a node. */
@@ -167,5 +174,16 @@ export class NodeNews {
   admitted(node: string): void {
     this.#refusals.delete(node);
     this.#seconds.delete(node);
+  }
+
+  #secondOnce(
+    node: string,
+    news: { readonly message: string; readonly facts: { readonly reason: Reason; why: string } },
+  ): void {
+    const { reason, why } = news.facts;
+    const told = this.#seconds.get(node) ?? new Set();
+    if (told.has(reason + why)) return;
+    this.#seconds.set(node, told.add(reason + why));
+    this.tell(node, "node_refused", news);
   }
 }

@@ -1,6 +1,6 @@
 import type { Clock, DuplicateWatch } from "@berth/service-kit";
 import { type Liveness, livenessOf } from "./liveness.ts";
-import { heldOver, type NodeState } from "./node-state.ts";
+import { excuseSilence, heldOver, type NodeState } from "./node-state.ts";
 import { type NodeView, viewOf } from "./node-view.ts";
 
 /** What a {@link NodeLens} sees with. */
@@ -21,16 +21,22 @@ export class NodeLens {
   }
 
   /** The verdict on a node. */
-  liveness(id: string, node: Pick<NodeState, "heardAtMs" | "excusedAtMs">): Liveness {
+  liveness(id: string, node: Pick<NodeState, "heardAtMs" | "excusedMs">): Liveness {
     const { clock, intervals, watch } = this.#deps;
     return livenessOf({
       nowMs: clock.nowMs(),
       startedAtMs: this.#startedAtMs,
       heardAtMs: node.heardAtMs,
-      excusedAtMs: node.excusedAtMs,
+      excusedMs: node.excusedMs,
       ttlMs: intervals.ttlMs,
       duplicate: watch.isDuplicate(id),
     });
+  }
+
+  /** We could not listen to the node for the last `stalledMs`. */
+  excuse(node: NodeState, stalledMs: number): void {
+    const nowMs = this.#deps.clock.nowMs();
+    excuseSilence(node, { nowMs, startedAtMs: this.#startedAtMs, stalledMs });
   }
 
   /** The node, for everything that reads. */

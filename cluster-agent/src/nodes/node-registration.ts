@@ -1,4 +1,4 @@
-import type { DuplicateVerdict, Reason } from "@berth/service-kit";
+import { BerthError, type DuplicateVerdict, type Reason } from "@berth/service-kit";
 import type { CheckedRegistration } from "./check-fingerprint.ts";
 import type { Liveness } from "./liveness.ts";
 import type { NodeRecord } from "./node-view.ts";
@@ -65,4 +65,16 @@ export function duplicateRefusal(node: string, verdict: DuplicateVerdict): Refus
       ? `node_id: two agents run as node ${id}; both are refused until an operator picks one (GET /nodes/${node}/duplicates, POST /nodes/${node}/pick)`
       : `node_id: an operator has picked another agent as node ${id}; give this machine a state directory and a BERTH_NODE_ID of its own, and enrol it`;
   return { kind: "refused", reason: "ALREADY_EXISTS", message };
+}
+
+/** NOT_FOUND for a node that nobody knows. */
+export function unknownNode(id: string): BerthError {
+  return new BerthError("NOT_FOUND", `no node ${JSON.stringify(id)}`);
+}
+
+/** PRECONDITION_FAILED for a node that cannot be removed while its agent is connected; says how it can. */
+export function connectedNode(id: string): BerthError {
+  const how = `?force=true (\`berth delete node ${id} --force\`)`;
+  const message = `the agent of node ${JSON.stringify(id)} is connected; stop it first, or cut it off with ${how}`;
+  return new BerthError("PRECONDITION_FAILED", message);
 }

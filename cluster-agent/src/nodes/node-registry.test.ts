@@ -28,6 +28,48 @@ describe("NodeRegistry", () => {
     expect(nodes.structureVersion).toBe(before.structure + 1);
   });
 
+  it("calls a silent node lost although it is kept from listening again and again", async () => {
+    const { nodes, clock } = await testRegistry();
+    await registered(nodes, registerRequest());
+    let stalledMs = 0;
+    for (let heldUp = 0; heldUp < 4; heldUp += 1) {
+      clock.advance(3_700);
+      nodes.sweep();
+      expect(nodes.view("node-a")?.liveness).toBe("live");
+      clock.advance(1_300);
+      stalledMs += 1_300;
+      nodes.sweep(1_300);
+    }
+    clock.advance(15_000 + stalledMs - 20_000);
+    expect(nodes.view("node-a")?.liveness).toBe("live");
+    clock.advance(1);
+    expect(nodes.view("node-a")?.liveness).toBe("telemetry_lost");
+  });
+
+  it("counts the whole silence of a node that was heard at the end of a stall", async () => {
+    const { nodes, clock } = await testRegistry();
+    const registration = await registered(nodes, registerRequest());
+    clock.advance(60_000);
+    // What waited to be read comes before the sweep.
+    await nodes.report(registration, { host: hostSample(), gpus: [] });
+    clock.advance(100);
+    nodes.sweep(60_100);
+    clock.advance(15_000);
+    expect(nodes.view("node-a")?.liveness).toBe("live");
+    clock.advance(1);
+    expect(nodes.view("node-a")?.liveness).toBe("telemetry_lost");
+  });
+
+  it("does not excuse what was silent for too long before", async () => {
+    const { nodes, clock } = await testRegistry();
+    await registered(nodes, registerRequest());
+    clock.advance(15_001);
+    nodes.sweep();
+    clock.advance(22_000);
+    nodes.sweep(22_000);
+    expect(nodes.view("node-a")?.liveness).toBe("telemetry_lost");
+  });
+
   it("makes a lost node live again when it reports", async () => {
     const { nodes, clock } = await testRegistry();
     const registration = await registered(nodes, registerRequest());

@@ -1,5 +1,4 @@
 import {
-  BerthError,
   type DuplicatesView,
   type DuplicateWatch,
   type PickRequest,
@@ -9,6 +8,7 @@ import type { CheckedRegistration } from "./check-fingerprint.ts";
 import { HealthTeller } from "./health-teller.ts";
 import type { NodeInventory } from "./inventory.ts";
 import type { NodeNews } from "./node-events.ts";
+import { NodeKeys } from "./node-keys.ts";
 import { NodeLens } from "./node-lens.ts";
 import {
   askingInstance,
@@ -18,15 +18,18 @@ import {
   toldRecord,
 } from "./node-record.ts";
 import {
+  connectedNode,
   duplicateRefusal,
   placeRefusal,
   type RegisterOutcome,
   type Registration,
+  unknownNode,
 } from "./node-registration.ts";
 import type { NodeRegistryOptions } from "./node-registry-options.ts";
 import { type NodeSpeaker, speakerRefusal } from "./node-speaker.ts";
 import {
   adoptRecord,
+  heardNode,
   type NodeReport,
   type NodeState,
   newNodeState,
@@ -36,10 +39,11 @@ import type { NodeRecord, NodeView } from "./node-view.ts";
 import { RegistrationBook } from "./registration-book.ts";
 
 const TWO_AGENTS = "two agents run as this node";
-const CONNECTED = "the agent of the node is connected: stop it, or cut it off with ?force=true";
 
 /** The nodes of a cluster: who they are, what they last said, and whether they are still there. */
 export class NodeRegistry {
+  /** What becomes of the keys of nodes. */
+  readonly keys: NodeKeys;
   readonly #options: NodeRegistryOptions;
   readonly #watch: DuplicateWatch;
   readonly #news: NodeNews;
@@ -67,6 +71,7 @@ export class NodeRegistry {
     const keepTold = this.#keepTold.bind(this);
     this.#lens = lens;
     this.#teller = new HealthTeller({ lens, news: this.#news, clock, keepTold });
+    this.keys = new NodeKeys({ ...opened, registrations: this.#registrations });
     for (const [id, record] of opened.records) {
       const told = this.#watch.isDuplicate(id) ? "telemetry_lost" : "unknown";
       this.#nodes.set(id, newNodeState(record, told));
@@ -108,21 +113,6 @@ export class NodeRegistry {
     return this.#registrations.openStream(registration);
   }
 
-  /** Whether the agent of a node may still be there, as it was just heard: nobody else may take its key meanwhile. */
-  isHeld(id: string): boolean {
-    return this.#watch.isHeld(id);
-  }
-
-  /** The key of a node has ended, and at once what was registered by it. */
-  keyEnded(id: string): void {
-    this.#registrations.end(id, "the key of the node has ended", "UNAUTHENTICATED");
-  }
-
-  /** Another machine has asked to enrol as a node, and was refused. */
-  secondRefused(id: string, why: string): void {
-    this.#news.secondRefused(id, why);
-  }
-
   /** The agents that claimed to be one node at the same time; undefined for an unknown node. */
   duplicates(id: string): DuplicatesView | undefined {
     return this.#nodes.has(id) ? this.#watch.view(id) : undefined;
@@ -139,8 +129,7 @@ export class NodeRegistry {
       await this.#watch.pick(id, request);
       // Whoever holds the node now may be the one that was not picked.
       this.#registrations.end(id, "an operator has picked the agent of the node");
-      delete node.excusedAtMs;
-      node.heardAtMs = this.#options.clock.nowMs() - this.#options.intervals.ttlMs - 1;
+      heardNode(node, this.#options.clock.nowMs() - this.#options.intervals.ttlMs - 1);
       this.#tellVerdict(id, node);
     });
   }
@@ -155,7 +144,7 @@ export class NodeRegistry {
   ): Promise<void> {
     return this.#serial.run(async () => {
       const connected = this.#registrations.isPresent(id);
-      if (connected && !force) throw new BerthError("PRECONDITION_FAILED", CONNECTED);
+      if (connected && !force) throw connectedNode(id);
       if (!((await forgetKey()) || this.#nodes.has(id))) throw unknownNode(id);
       await this.#watch.forget(id);
       await this.#options.records.remove(id);
@@ -185,7 +174,7 @@ export class NodeRegistry {
       this.#registrations.end(nodeId, TWO_AGENTS);
     } else {
       const atMs = this.#options.clock.nowMs();
-      node.heardAtMs = atMs;
+      heardNode(node, atMs);
       this.#news.dropped(nodeId, node.problems, takeReport(node, report, atMs));
     }
     this.#tellVerdict(nodeId, node);
@@ -195,13 +184,12 @@ export class NodeRegistry {
   }
 
   /**
-   * Looks for what has changed by the passing of time: nodes that are silent, GPUs that stay well. `hasStalled`: we could
-   * not listen, silence until now counts for nothing.
+   * Looks for what has changed by the passing of time: nodes that are silent, GPUs that stay well. `stalledMs`: we could
+   * not listen for so long until now.
    */
-  sweep(hasStalled = false): void {
-    const nowMs = this.#options.clock.nowMs();
+  sweep(stalledMs = 0): void {
     for (const [id, node] of this.#nodes) {
-      if (hasStalled && node.told !== "telemetry_lost") node.excusedAtMs = nowMs;
+      if (node.told !== "telemetry_lost") this.#lens.excuse(node, stalledMs);
       this.#tellVerdict(id, node);
       if (node.watch.waits) this.#tellHealth(id, node);
     }
@@ -248,7 +236,7 @@ export class NodeRegistry {
     const node = known ?? newNodeState(record, "live");
     const before = node.record;
     this.#nodes.set(id, node);
-    node.heardAtMs = this.#options.clock.nowMs();
+    heardNode(node, this.#options.clock.nowMs());
     node.problems.clear();
     this.#setRecord(node, record);
     this.#tellVerdict(id, node);
@@ -313,5 +301,3 @@ export class NodeRegistry {
     });
   }
 }
-
-const unknownNode = (id: string) => new BerthError("NOT_FOUND", `no node ${JSON.stringify(id)}`);

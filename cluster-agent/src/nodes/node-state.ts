@@ -13,8 +13,8 @@ import type { NodeRecord, NodeView, Received } from "./node-view.ts";
 export interface NodeState {
   record: NodeRecord;
   heardAtMs?: number;
-  /** Silence before this moment counts for nothing, as we could not listen; absent when we always could. */
-  excusedAtMs?: number;
+  /** Time since it was heard, or since our own start, in which we could not listen, ms. */
+  excusedMs: number;
   host?: Received<HostReading>;
   readonly gpus: Map<string, Received<GpuReading>>;
   /** Held while samples come without, and growing older. */
@@ -49,6 +49,7 @@ export interface NodeReport {
 export function newNodeState(record: NodeRecord, told: Liveness): NodeState {
   return {
     record,
+    excusedMs: 0,
     gpus: new Map(),
     details: new Map(),
     samplesTellReasons: false,
@@ -60,6 +61,22 @@ export function newNodeState(record: NodeRecord, told: Liveness): NodeState {
     version: 0,
     problems: new Set(),
   };
+}
+
+/** The node was heard. */
+export function heardNode(node: NodeState, atMs: number): void {
+  node.heardAtMs = atMs;
+  node.excusedMs = 0;
+}
+
+/** We could not listen to the node for the last `stalledMs`: as far as it was silent then, that does not count. */
+export function excuseSilence(
+  node: NodeState,
+  stall: { readonly nowMs: number; readonly startedAtMs: number; readonly stalledMs: number },
+): void {
+  const { nowMs, startedAtMs, stalledMs } = stall;
+  const silentMs = nowMs - (node.heardAtMs ?? startedAtMs);
+  node.excusedMs = Math.min(node.excusedMs + stalledMs, silentMs);
 }
 
 /** Takes another record of the node in: what was read in a former boot, or of GPUs that it does not list, is forgotten. */

@@ -12,11 +12,17 @@ describe("readFrame", () => {
       policyRuleUri: "p:1-s",
       selection: { kind: "all" },
       inputsJson: "{}",
+      requestCount: undefined,
       parameters: {},
       settings: {},
       assumeSeconds: undefined,
       isHoldAsked: false,
     });
+  });
+
+  it("counts the placements that are asked for", () => {
+    expect(parse({ ...base, inputs: { requests: [{}, {}] } }).requestCount).toBe(2);
+    expect(parse({ ...base, inputs: [1] }).requestCount).toBeUndefined();
   });
 
   it.each([

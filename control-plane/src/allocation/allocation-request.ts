@@ -16,6 +16,7 @@ import {
 } from "@berth/service-kit";
 import { Type } from "typebox";
 import { type ClusterFilter, parseFilter, parseSearch, type Search } from "./query/selection.ts";
+import { requestCount } from "./request-count.ts";
 
 /** The message as OpenAPI describes it; {@link parseAllocationRequest} is what checks it. */
 export const AllocationBody = Type.Object({
@@ -64,6 +65,8 @@ export interface AllocationRequest {
   readonly selection: Selection;
   /** `inputs` as the client wrote them, passed to the policy unchanged. */
   readonly inputsJson: string;
+  /** Number of placements asked for, when the inputs are a list of requests or hold one. */
+  readonly requestCount: number | undefined;
   /** Parameters and settings with their numbers as written; override the policy's defaults. */
   readonly parameters: Readonly<Record<string, unknown>>;
   readonly settings: Readonly<Record<string, unknown>>;
@@ -85,6 +88,7 @@ interface Message {
   /** The fields with their numbers as written; the inputs are null where there are any. */
   readonly fields: Readonly<Record<string, unknown>>;
   readonly inputsJson: string | undefined;
+  readonly requestCount: number | undefined;
 }
 
 /** Reads what a client sent. Never throws: what is wrong with it is told by `request()`. */
@@ -127,10 +131,11 @@ function readMessage(text: string, parsed: unknown): Message {
   return {
     fields: parseLossless(rest) as Record<string, unknown>,
     inputsJson: inputs && text.slice(inputs.start, inputs.end),
+    requestCount: requestCount(parsed.inputs),
   };
 }
 
-function toRequest({ fields, inputsJson }: Message): AllocationRequest {
+function toRequest({ fields, inputsJson, requestCount }: Message): AllocationRequest {
   refuseBlockMode(fields);
   const uri = fields.policy_rule_uri;
   if (uri === undefined || uri === "") missing("policy_rule_uri");
@@ -148,6 +153,7 @@ function toRequest({ fields, inputsJson }: Message): AllocationRequest {
     policyRuleUri: uri,
     selection: selectionOf(fields),
     inputsJson,
+    requestCount,
     parameters: optionalObject("parameters", fields.parameters),
     settings: optionalObject("settings", fields.settings),
     assumeSeconds: assumeSeconds(fields.assume_seconds),

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { AllocatorHarness, SEEN } from "../testing/allocator-harness.ts";
+import { AllocatorHarness, SEEN, threeClusters } from "../testing/allocator-harness.ts";
 
 let harness: AllocatorHarness;
 
@@ -32,6 +32,35 @@ describe("Allocator", () => {
   ])("shows the policy %s", async (_name, fields, seen) => {
     const uri = await harness.publish("seen", SEEN);
     expect(await harness.allocate(uri, fields)).toMatchObject({ success: true, data: { seen } });
+  });
+
+  it("looks through a filter before the policy's turn has come, and then only at clusters that changed", async () => {
+    const uri = await harness.publish("seen", SEEN);
+    const looks: string[] = [];
+    const watched = (id: string) => {
+      const view = threeClusters().get(id);
+      if (view === undefined) throw new Error(`there is no ${id}`);
+      const document = {
+        ...view.document,
+        get probe() {
+          looks.push(id);
+          return 1;
+        },
+      };
+      return { ...view, document };
+    };
+    const given = [...harness.views];
+    harness.views.set("c1", watched("c1")).set("c2", watched("c2"));
+    harness.onceAsked = async () => {
+      harness.onceAsked = async () => {
+        looks.push("the policy's turn");
+        harness.views.set("c2", watched("c2"));
+      };
+    };
+    const filter = { variable: "probe", operator: "==", value: 1 };
+    expect(await harness.allocate(uri, { filter })).toMatchObject({ data: { seen: ["c1", "c2"] } });
+    expect(looks).toEqual(["c1", "c2", "the policy's turn", "c2"]);
+    for (const [id, view] of given) harness.views.set(id, view);
   });
 
   it("names clusters that are unknown or unreachable in warnings", async () => {

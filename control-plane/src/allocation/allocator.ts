@@ -12,14 +12,19 @@ import type { FleetSnapshot } from "../fleet/cluster-view.ts";
 import type { RunnablePolicy } from "../policies/runnable-policies.ts";
 import type { AllocationFrame, AllocationRequest } from "./allocation-request.ts";
 import type { Assumptions } from "./assumptions.ts";
-import { type Candidates, chooseCandidates, type RankedSelection } from "./choose-candidates.ts";
+import {
+  type Candidates,
+  chooseCandidates,
+  filterAhead,
+  type RankedSelection,
+} from "./choose-candidates.ts";
 import { DecisionDraft } from "./decisions/decision-draft.ts";
 import type { DecisionLog } from "./decisions/decision-log.ts";
+import { FilterTurns } from "./filter-turns.ts";
 import { fitCandidates } from "./fit-candidates.ts";
 import { hostClients } from "./host-clients.ts";
 import { checkPlacement, type PlacedGpu, type PlacementCheck, type TakenGpu } from "./placement.ts";
 import { type RankingDeps, rankClusters } from "./rank-clusters.ts";
-import { requestCount } from "./request-count.ts";
 import { runPolicy } from "./run-policy.ts";
 import { shortList } from "./short-list.ts";
 import { Sight } from "./sight.ts";
@@ -80,6 +85,9 @@ export class Allocator {
   readonly #deps: AllocatorDeps;
   readonly #pacer = new Pacer();
   readonly #queries = new QueryRunner(this.#pacer);
+  readonly #filters = new FilterTurns(this.#pacer);
+  /** For what the place of a policy is held for: filters of those who have none yet are not waited for. */
+  readonly #heldPacer = new Pacer();
 
   constructor(deps: AllocatorDeps) {
     this.#deps = deps;
@@ -133,12 +141,16 @@ export class Allocator {
     };
   }
 
-  /** A search is ranked once; which of its clusters are still there is looked at before each run. */
+  /**
+   * What takes long is done before the policy has its turn: a filter is looked through, a search ranked. Which
+   * clusters are still there, and match, is looked at before each run.
+   */
   async #ranked({ principal, request, signal }: Ask): Promise<RankedSelection> {
     const { selection } = request;
-    if (selection.kind !== "search") return selection;
+    if (selection.kind !== "search" && selection.kind !== "filter") return selection;
     const sight = await this.#look(principal.orgId);
-    const scope = { principal, sight, signal, pacer: this.#pacer, queries: this.#queries };
+    const scope = { principal, sight, signal, pacer: this.#filters, queries: this.#queries };
+    if (selection.kind === "filter") return filterAhead(selection.filter, scope);
     return { kind: "ranked", ranking: await rankClusters(selection.search, scope, this.#deps) };
   }
 
@@ -172,9 +184,9 @@ export class Allocator {
         policy,
         kind: "allocator",
         inputJson: `{"inputs":${request.inputsJson}}`,
-        resident: async () => {
+        resident: async (heldSignal) => {
           const sight = await this.#look(principal.orgId);
-          const scope = { sight, signal, pacer: this.#pacer };
+          const scope = { sight, signal: heldSignal, pacer: this.#heldPacer };
           const { resident, chosen } = this.#fit(await chooseCandidates(run.selection, scope));
           seen = { sight, chosen };
           return resident;
@@ -208,8 +220,7 @@ export class Allocator {
     const { assumptions } = this.#deps;
     const candidates = new Map(chosen.candidates.map((view) => [view.id, view]));
     const result = parseLossless(resultJson);
-    const count = Array.isArray(result) ? requestCount(request.inputsJson) : undefined;
-    const check = checkPlacement(result, { candidates, requestCount: count });
+    const check = checkPlacement(result, { candidates, requestCount: request.requestCount });
     if (check.kind === "invalid") return { check, chosen, contested: [], counts: false };
     const gpus = check.kind === "placed" ? check.gpus : [];
     const contested = assumptions.contested(orgId, gpus, sight.newestDecision);

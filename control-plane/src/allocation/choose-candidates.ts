@@ -1,14 +1,18 @@
-import type { Pacer } from "@berth/service-kit";
+import { BerthError, type Pacer } from "@berth/service-kit";
 import type { ClusterView } from "../fleet/cluster-view.ts";
 import type { Selection } from "./allocation-request.ts";
-import { MAX_CLUSTER_STEPS, MAX_REQUEST_STEPS, QuerySteps } from "./query/query-steps.ts";
-import { type ClusterFilter, isSelected } from "./query/selection.ts";
-import { shortList } from "./short-list.ts";
+import type { Dropped } from "./dropped.ts";
+import { type Filtered, FilterVerdicts } from "./filter-verdicts.ts";
+import type { ClusterFilter } from "./query/selection.ts";
 import type { Sight } from "./sight.ts";
 
-/** A selection whose search, if it was one, has been ranked. */
+/** Longest look at what has changed since a filter was looked through, in ms. */
+const MAX_LOOK_AGAIN_MS = 5_000;
+
+/** A selection whose search, if it was one, has been ranked, and whose filter has been looked through. */
 export type RankedSelection =
-  | Exclude<Selection, { kind: "search" }>
+  | Exclude<Selection, { kind: "search" | "filter" }>
+  | { readonly kind: "filtered"; readonly verdicts: FilterVerdicts }
   | { readonly kind: "ranked"; readonly ranking: Ranking };
 
 /** What a ranking policy made of the clusters that its filter found. */
@@ -18,13 +22,6 @@ export interface Ranking {
   /** Clusters that are no candidates, and why. */
   readonly dropped: readonly Dropped[];
   readonly warnings: readonly string[];
-}
-
-/** A cluster that the policy could not choose. */
-export interface Dropped {
-  readonly id: string;
-  /** For people: "unreachable", "the filter does not match". */
-  readonly reason: string;
 }
 
 /** Clusters that the policy may choose from, those it may not, and what the client should know of that. */
@@ -38,14 +35,15 @@ export interface Candidates {
 export interface ChoosingScope {
   readonly sight: Sight;
   /** Lets others have their turn while a filter takes long. */
-  readonly pacer: Pacer;
+  readonly pacer: Pick<Pacer, "run">;
   /** Ends a filter that nobody waits for any more: what it is aborted with is thrown. */
   readonly signal: AbortSignal;
 }
 
 /**
  * The candidates of a request: the clusters that it names, or those of its filter or ranked search, or
- * every live one. Unreachable clusters are never candidates. A cluster without an agent is one only when
+ * every live one. Throws OVERLOADED when so much has changed since its filter was looked through that looking
+ * again takes too long. Unreachable clusters are never candidates. A cluster without an agent is one only when
  * it was selected, with a warning. An empty pool is no error.
  */
 export async function chooseCandidates(
@@ -58,8 +56,8 @@ export async function chooseCandidates(
       return everyLive(sight);
     case "ids":
       return named(selection.ids, sight, "clusters");
-    case "filter": {
-      const { found, ...more } = await applyFilter(selection.filter, scope, "filter");
+    case "filtered": {
+      const { found, ...more } = await lookAgain(selection.verdicts, scope);
       return withMore(named(idsOf(found), sight, "filter"), more);
     }
     case "ranked": {
@@ -69,55 +67,45 @@ export async function chooseCandidates(
   }
 }
 
-/** What a filter made of the clusters. */
-export interface Filtered {
-  readonly found: readonly ClusterView[];
-  readonly dropped: readonly Dropped[];
-  readonly warnings: readonly string[];
-}
-
-/**
- * The clusters that are not unreachable and match, and why the others do not. Those on which the filter would
- * take too long are named in warnings, which begin with the field that the filter is from.
- */
+/** {@link FilterVerdicts} on every cluster, once. `field` is the one that the filter is from. */
 export async function applyFilter(
   filter: ClusterFilter,
   { sight, pacer, signal }: ChoosingScope,
   field: string,
 ): Promise<Filtered> {
-  const found: ClusterView[] = [];
-  const dropped: Dropped[] = [];
-  await pacer.run(filtering(sight.all(), filter, { found, dropped }), signal);
-  const tooLong = dropped.filter(({ reason }) => TOO_LONG_REASONS.includes(reason));
-  const warnings = shortList(
-    tooLong.map(({ id, reason }) => `${field}: cluster ${id} is no candidate: ${reason}`),
-    (count) => `${field}: ${count} more clusters are no candidates: it takes too many steps`,
-  );
-  return { found, dropped, warnings };
+  const verdicts = new FilterVerdicts(filter, field);
+  const views = sight.all();
+  await pacer.run(verdicts.look(views), signal);
+  return verdicts.of(views);
 }
 
-const TOO_LONG_HERE = `the filter takes more than ${MAX_CLUSTER_STEPS} steps on it`;
-const TOO_LONG_BEFORE = `the filter took all of its ${MAX_REQUEST_STEPS} steps on others`;
-const TOO_LONG_REASONS = [TOO_LONG_HERE, TOO_LONG_BEFORE];
-
-function* filtering(
-  views: readonly ClusterView[],
+/** A filter that has been looked through, before any policy waits for it. */
+export async function filterAhead(
   filter: ClusterFilter,
-  { found, dropped }: { readonly found: ClusterView[]; readonly dropped: Dropped[] },
-): Generator<void, void> {
-  const steps = new QuerySteps();
-  for (const view of views) {
-    const { id, health } = view;
-    if (health === "unreachable") {
-      dropped.push({ id, reason: "unreachable" });
-      continue;
-    }
-    const verdict = yield* isSelected(filter, view, steps);
-    if (verdict === true) found.push(view);
-    else if (verdict === false) dropped.push({ id, reason: "the filter does not match" });
-    else dropped.push({ id, reason: steps.isSpent ? TOO_LONG_BEFORE : TOO_LONG_HERE });
-    yield;
+  { sight, pacer, signal }: ChoosingScope,
+): Promise<RankedSelection> {
+  const verdicts = new FilterVerdicts(filter, "filter");
+  await pacer.run(verdicts.look(sight.all()), signal);
+  return { kind: "filtered", verdicts };
+}
+
+/** What has changed since the filter was looked through is looked at again, while the policy's place is held. */
+async function lookAgain(
+  verdicts: FilterVerdicts,
+  { sight, pacer, signal }: ChoosingScope,
+): Promise<Filtered> {
+  const views = sight.all();
+  if (verdicts.areKnown(views)) return verdicts.of(views);
+  const deadline = AbortSignal.timeout(MAX_LOOK_AGAIN_MS);
+  try {
+    await pacer.run(verdicts.look(views), AbortSignal.any([signal, deadline]));
+  } catch (cause) {
+    if (signal.aborted || !deadline.aborted) throw cause;
+    const message =
+      "filter: takes too long on clusters that change meanwhile; ask with fewer conditions";
+    throw new BerthError("OVERLOADED", message, { cause });
   }
+  return verdicts.of(views);
 }
 
 function everyLive(sight: Sight): Candidates {

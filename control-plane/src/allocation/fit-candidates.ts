@@ -1,6 +1,6 @@
 import type { PolicyKind, ResidentInput, Sandbox } from "@berth/policy-sandbox";
 import type { ClusterView } from "../fleet/cluster-view.ts";
-import type { Dropped } from "./choose-candidates.ts";
+import type { Dropped } from "./dropped.ts";
 import { limitsOf, type PolicyCaps } from "./run-policy.ts";
 import { shortList } from "./short-list.ts";
 

@@ -1,7 +1,15 @@
 import type { GpuState } from "@berth/proto";
 import { isJsonObject, isRawNumber, toNumber, typeName } from "@berth/service-kit";
 import type { ClusterView } from "../fleet/cluster-view.ts";
-import { slotOf } from "./slot-of.ts";
+import { type NodeEntry, PlacedNodes } from "./placed-nodes.ts";
+import { UnschedulableTexts } from "./unschedulable.ts";
+
+/** Most placements of one result. */
+const MAX_PLACEMENTS = 10_000;
+/** The same when the inputs hold no list of requests. */
+const MAX_UNASKED_PLACEMENTS = 1_000;
+/** Characters of a name that a policy made up. */
+const MAX_NAME = 253;
 
 /** One GPU that a placement names. */
 export interface PlacedGpu {
@@ -46,42 +54,65 @@ type ItemCheck =
   | { readonly kind: "unschedulable"; readonly data: object }
   | { readonly kind: "invalid"; readonly message: string };
 
+/** What the placements of one result have in common. */
+interface Common {
+  readonly candidates: PlacementContext["candidates"];
+  readonly nodes: PlacedNodes;
+  readonly texts: UnschedulableTexts;
+}
+
 /**
  * Holds the result of an allocator policy against what exists: cluster, node and GPUs must be there
- * and alive. A result is one placement or a list of them, one per request. null, `{}` and
- * `cluster_id: null` mean that nothing fits: unschedulable, with the policy's own `reasons` if it gave
- * any, as does `[]` where one placement was asked for. GPU ids become slot strings; ints and UUIDs are accepted. Extra keys are kept. A GPU that is leased or
+ * and alive. A result is one placement or a list of them, one per request, at most 10,000 (1,000 when the
+ * inputs hold no list of requests). null, `{}` and `cluster_id: null` mean that nothing fits: unschedulable,
+ * with the policy's own `reasons` if it gave any, as does `[]` where one placement was asked for. Of several
+ * requests it is said of each, of more than 10,000 once. GPU ids become slot strings; ints and UUIDs are accepted. Extra keys are kept. A GPU that is leased or
  * allocated may be chosen (a policy may know better), and is told as taken.
  */
 export function checkPlacement(result: unknown, context: PlacementContext): PlacementCheck {
-  if (!Array.isArray(result)) {
-    return checkItem(result, "result", context.candidates);
-  }
-  const { requestCount } = context;
+  const { candidates, requestCount } = context;
+  const texts = new UnschedulableTexts(candidates.size);
+  const common = { candidates, nodes: new PlacedNodes(), texts };
+  if (!Array.isArray(result)) return checkOne(result, common, requestCount);
   // An empty list answers an empty list of requests; to one request it says that nothing fits.
   if (requestCount === undefined && result.length === 0) {
-    return checkItem(null, "result", context.candidates);
+    return { kind: "unschedulable", data: texts.of(null) };
   }
   if (requestCount !== undefined && result.length !== requestCount) {
-    const message = `result: expected ${requestCount} placements, one per request, got ${result.length}`;
-    return { kind: "invalid", message };
+    const expected = `expected ${requestCount} placements, one per request`;
+    return invalid("result", `${expected}, got ${result.length}`);
   }
-  return checkList(result, context.candidates);
+  const most = requestCount === undefined ? MAX_UNASKED_PLACEMENTS : MAX_PLACEMENTS;
+  if (result.length > most) {
+    const why = requestCount === undefined ? ", because the inputs hold no list of requests" : "";
+    return invalid("result", `expected at most ${most} placements${why}, got ${result.length}`);
+  }
+  return checkList(result, common);
 }
 
-function checkList(
-  result: readonly unknown[],
-  candidates: PlacementContext["candidates"],
-): PlacementCheck {
+function checkOne(result: unknown, common: Common, requestCount = 1): PlacementCheck {
+  const item = checkItem(result, "result", common);
+  if (item.kind === "invalid" || requestCount <= 1) return item;
+  if (item.kind === "unschedulable") {
+    if (requestCount > MAX_PLACEMENTS) return item;
+    return { kind: "unschedulable", data: common.texts.forEach(item.data, requestCount) };
+  }
+  const expected = `expected a list of ${requestCount} placements, one per request`;
+  return invalid("result", `${expected}, got one placement`);
+}
+
+function checkList(result: readonly unknown[], common: Common): PlacementCheck {
   const data: object[] = [];
   const gpus: PlacedGpu[] = [];
   const taken: TakenGpu[] = [];
   const given = new Set<string>();
+  let isPlaced = false;
   for (const [index, value] of result.entries()) {
-    const item = checkItem(value, `result[${index}]`, candidates);
+    const item = checkItem(value, `result[${index}]`, common);
     if (item.kind === "invalid") return item;
     data.push(item.data);
     if (item.kind === "unschedulable") continue;
+    isPlaced = true;
     for (const gpu of item.gpus) {
       const name = `${gpu.clusterId}/${gpu.nodeId}/${gpu.slot}`;
       if (given.has(name)) return invalid(`result[${index}].gpus`, `${name} is given twice`);
@@ -90,16 +121,12 @@ function checkList(
     }
     for (const gpu of item.taken) taken.push(gpu);
   }
-  const none = data.length === 0 || data.every((item) => "unschedulable" in item);
-  return none ? { kind: "unschedulable", data } : { kind: "placed", data, gpus, taken };
+  return isPlaced ? { kind: "placed", data, gpus, taken } : { kind: "unschedulable", data };
 }
 
-function checkItem(
-  value: unknown,
-  path: string,
-  candidates: PlacementContext["candidates"],
-): ItemCheck {
-  if (value === null) return unschedulable({}, candidates);
+function checkItem(value: unknown, path: string, common: Common): ItemCheck {
+  const { candidates, texts } = common;
+  if (value === null) return { kind: "unschedulable", data: texts.of(null) };
   if (!isJsonObject(value)) {
     return invalid(path, `expected an object, a list or null, got ${nameOf(value)}`);
   }
@@ -108,62 +135,66 @@ function checkItem(
     if (clusterId === undefined && Object.keys(value).some((key) => !key.startsWith("reason"))) {
       return invalid(`${path}.cluster_id`, "it is missing; use null when nothing fits");
     }
-    return unschedulable(value, candidates);
+    return { kind: "unschedulable", data: texts.of(value) };
   }
   if (typeof clusterId !== "string") {
     return invalid(`${path}.cluster_id`, `expected a string, got ${nameOf(clusterId)}`);
   }
+  if ((value.unschedulable ?? false) !== false) {
+    const why = "a cluster is chosen; use cluster_id null when nothing fits";
+    return invalid(`${path}.unschedulable`, why);
+  }
   const cluster = candidates.get(clusterId);
   if (cluster === undefined) {
-    return invalid(`${path}.cluster_id`, `${clusterId} is not one of the candidate clusters`);
+    const why = `${shortName(clusterId)} is not one of the candidate clusters`;
+    return invalid(`${path}.cluster_id`, why);
   }
   if (cluster.health === "unreachable") {
     return invalid(`${path}.cluster_id`, `${clusterId} is unreachable`);
   }
-  return checkNode(value, path, cluster);
+  return checkNode(value, path, { cluster, nodes: common.nodes });
 }
 
-function checkNode(value: Record<string, unknown>, path: string, cluster: ClusterView): ItemCheck {
+function checkNode(
+  value: Record<string, unknown>,
+  path: string,
+  { cluster, nodes }: { readonly cluster: ClusterView; readonly nodes: PlacedNodes },
+): ItemCheck {
   const { node_id: nodeId, gpus } = value;
+  const isWithout = gpus === undefined || gpus === null || (Array.isArray(gpus) && !gpus.length);
+  const whole: ItemCheck = { kind: "placed", data: value, gpus: [], taken: [] };
   if (nodeId === undefined || nodeId === null) {
-    if (gpus === undefined || gpus === null || (Array.isArray(gpus) && gpus.length === 0)) {
-      return { kind: "placed", data: value, gpus: [], taken: [] };
-    }
+    if (isWithout) return whole;
     return invalid(`${path}.node_id`, "gpus need the node that they are on");
   }
   if (typeof nodeId !== "string") {
     return invalid(`${path}.node_id`, `expected a string, got ${nameOf(nodeId)}`);
   }
-  const entry = cluster.document.nodes.nodeData.find((node) => node.id === nodeId);
-  if (entry === undefined) {
-    return invalid(`${path}.node_id`, `cluster ${cluster.id} has no node ${nodeId}`);
+  const node = nodes.find(cluster, nodeId);
+  if (node === undefined) {
+    return invalid(`${path}.node_id`, `cluster ${cluster.id} has no node ${shortName(nodeId)}`);
   }
   if (cluster.health === "live" && cluster.nodes.get(nodeId)?.status !== "healthy") {
     return invalid(`${path}.node_id`, `node ${nodeId} of cluster ${cluster.id} is not healthy`);
   }
-  if (gpus === undefined || gpus === null)
-    return { kind: "placed", data: value, gpus: [], taken: [] };
+  if (isWithout) return whole;
   if (!Array.isArray(gpus)) {
     return invalid(`${path}.gpus`, `expected an array, got ${nameOf(gpus)}`);
   }
-  const slots = slotsOf(entry.gpus?.gpus ?? []);
-  return checkGpus({ value, path, gpus, slots, clusterId: cluster.id, nodeId });
-}
-
-interface Slot {
-  readonly id: string;
-  readonly state: GpuState | undefined;
+  return checkGpus({ value, path, gpus, node, nodes, clusterId: cluster.id, nodeId });
 }
 
 function checkGpus(check: {
   readonly value: Record<string, unknown>;
   readonly path: string;
   readonly gpus: readonly unknown[];
-  readonly slots: ReadonlyMap<string, Slot>;
+  readonly node: NodeEntry;
+  readonly nodes: PlacedNodes;
   readonly clusterId: string;
   readonly nodeId: string;
 }): ItemCheck {
-  const { value, path, gpus, slots, clusterId, nodeId } = check;
+  const { value, path, gpus, node, nodeId, clusterId } = check;
+  const slots = check.nodes.slots(node);
   const where = `${clusterId}/${nodeId}`;
   const ids = new Set<string>();
   const taken: TakenGpu[] = [];
@@ -172,7 +203,7 @@ function checkGpus(check: {
     const id = typeof gpu === "string" ? gpu : String(toNumber(gpu) ?? "");
     if (id === "") return invalid(field, `expected a GPU id, got ${nameOf(gpu)}`);
     const slot = slots.get(id);
-    if (slot === undefined) return invalid(field, `node ${where} has no GPU ${id}`);
+    if (slot === undefined) return invalid(field, `node ${where} has no GPU ${shortName(id)}`);
     if (slot.state === "unhealthy" || slot.state === "cordoned") {
       return invalid(field, `GPU ${id} of node ${where} is ${slot.state}`);
     }
@@ -189,39 +220,8 @@ function isTaken(state: GpuState | undefined): state is GpuState {
   return state === "leased" || state === "allocated";
 }
 
-/** GPUs of a node by slot and by UUID; a UUID that is another GPU's slot names that one. */
-function slotsOf(
-  gpus: readonly { readonly id?: unknown; readonly uuid?: unknown; readonly state?: GpuState }[],
-): ReadonlyMap<string, Slot> {
-  const slots = new Map<string, Slot>();
-  const known = gpus.map((gpu, index) => ({ id: slotOf(gpu, index), state: gpu.state }));
-  for (const slot of known) slots.set(slot.id, slot);
-  for (const [index, slot] of known.entries()) {
-    const uuid = gpus[index]?.uuid;
-    if (typeof uuid === "string" && uuid !== "" && !slots.has(uuid)) slots.set(uuid, slot);
-  }
-  return slots;
-}
-
-function unschedulable(
-  value: Record<string, unknown>,
-  candidates: PlacementContext["candidates"],
-): ItemCheck {
-  const given = [value.reasons ?? value.reason ?? []].flat().map(reasonText);
-  const counted =
-    candidates.size === 0
-      ? "there is no candidate cluster"
-      : `the policy chose none of ${candidates.size} candidate cluster${candidates.size === 1 ? "" : "s"}`;
-  const reasons = given.length > 0 ? given : [counted];
-  return {
-    kind: "unschedulable",
-    data: { ...value, cluster_id: null, unschedulable: true, reasons },
-  };
-}
-
-/** A policy may give reasons of any shape. */
-function reasonText(reason: unknown): string {
-  return typeof reason === "string" ? reason : JSON.stringify(reason);
+function shortName(name: string): string {
+  return name.length > MAX_NAME ? `${name.slice(0, MAX_NAME)}…` : name;
 }
 
 function invalid(path: string, why: string): { kind: "invalid"; message: string } {

@@ -6,12 +6,8 @@ import {
   typeName,
 } from "@berth/service-kit";
 import type { PolicyRegistry } from "../policies/policy-registry.ts";
-import {
-  applyFilter,
-  type ChoosingScope,
-  type Dropped,
-  type Ranking,
-} from "./choose-candidates.ts";
+import { applyFilter, type ChoosingScope, type Ranking } from "./choose-candidates.ts";
+import type { Dropped } from "./dropped.ts";
 import { fitCandidates } from "./fit-candidates.ts";
 import { rankingClients } from "./host-clients.ts";
 import type { Search } from "./query/selection.ts";

@@ -1,10 +1,10 @@
-import { itemsOf, memberOf, wholeOf } from "@berth/service-kit";
+import { isJsonObject } from "@berth/service-kit";
 
-/** Number of placements that inputs ask for, when they are a list of requests or hold one as `requests`. */
-export function requestCount(inputsJson: string): number | undefined {
-  const inputs = wholeOf(inputsJson);
-  const requests =
-    inputsJson[inputs.start] === "{" ? memberOf(inputsJson, inputs, "requests") : inputs;
-  if (requests === undefined || inputsJson[requests.start] !== "[") return undefined;
-  return itemsOf(inputsJson, requests).length;
+/**
+ * Number of placements that inputs ask for, when they hold a list of `requests`. Inputs that are a list themselves are the
+ * policy's own, as with existing clients: what they mean is not known here.
+ */
+export function requestCount(inputs: unknown): number | undefined {
+  const requests = isJsonObject(inputs) ? inputs.requests : undefined;
+  return Array.isArray(requests) ? requests.length : undefined;
 }

@@ -21,8 +21,8 @@ export interface PolicyRun {
   readonly policy: RunnablePolicy;
   readonly kind: PolicyKind;
   readonly inputJson: string;
-  /** The documents of `input_data`; asked for just before the policy runs. */
-  readonly resident: () => Promise<ResidentInput>;
+  /** The documents of `input_data`; asked for just before the policy runs. The signal ends with the time for it. */
+  readonly resident: (signal: AbortSignal) => Promise<ResidentInput>;
   /** Override the policy's stored defaults, object by object. */
   readonly parameters: Readonly<Record<string, unknown>>;
   readonly settings: Readonly<Record<string, unknown>>;

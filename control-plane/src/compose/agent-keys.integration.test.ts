@@ -1,7 +1,8 @@
+import { setTimeout } from "node:timers/promises";
 import { formatToken, newSecret } from "@berth/service-kit";
 import { Code } from "@connectrpc/connect";
-import { describe, expect, it, vi } from "vitest";
-import { OTHER_INSTANCE, type RegisterInit } from "../testing/agents.ts";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { INSTANCE, OTHER_INSTANCE, type RegisterInit } from "../testing/agents.ts";
 import {
   type ComposedFleet,
   type KeyedAgent,
@@ -63,16 +64,57 @@ describe("a second process with a copy of the state of a connected agent, and an
     expect(await refusals(composed)).toEqual([]);
   });
 
-  it("takes its place once the first one has gone for longer than it is silent at times", async () => {
+  it("gets none while the first one may come back by itself, which it then does", async () => {
     const composed = await open();
     const token = await aToken(composed, 2);
     const first = await connected(composed, token);
     first.agent.close();
     const next = composed.newAgent();
-    await expect(next.enrol(token)).rejects.toThrow("may still be there");
-    await vi.waitFor(() => next.enrol(token), SLOW);
-    await expect(next.agent.register(COPIED)).resolves.toBeDefined();
+    const cutAt = performance.now();
+    const goesOnAsking = async () => {
+      while (performance.now() - cutAt < 4_000) {
+        await expect(next.enrol(token)).rejects.toThrow(/may still be there until \d{4}-/);
+        await setTimeout(250);
+      }
+    };
+    await goesOnAsking();
+    const back = composed.newAgent("c1", first.key);
+    await expect(back.agent.register()).resolves.toBeDefined();
   });
+
+  it("gets none right after the first one got its own, but that one may ask again", async () => {
+    const composed = await open();
+    const token = await aToken(composed, 2);
+    const first = composed.newAgent();
+    await first.enrol(token);
+    await expect(composed.newAgent().enrol(token)).rejects.toThrow("may still be there");
+    await first.enrol(token);
+    await expect(first.agent.register()).resolves.toBeDefined();
+  });
+
+  it("gets none once an operator has picked the first one, unless by a token for the very id", async () => {
+    const composed = await open();
+    const token = await aToken(composed, 4);
+    const first = composed.newAgent();
+    await first.enrol(token);
+    const state = await first.agent.join();
+    const reports = first.agent.report(state.sessionId);
+    const beat = setInterval(() => reports.send([]), 500);
+    onTestFinished(() => clearInterval(beat));
+    const copy = composed.newAgent("c1", first.key);
+    await vi.waitFor(
+      () => expect(copy.agent.register(COPIED)).rejects.toThrow("two agents run as cluster"),
+      SLOW,
+    );
+    const { agents } = composed.fleet;
+    const wiped = composed.newAgent();
+    await expect(wiped.enrol(token)).rejects.toSatisfy(hasCode(Code.PermissionDenied));
+    await agents.pick(ORG, "c1", INSTANCE);
+    await expect(wiped.enrol(token)).rejects.toSatisfy(hasCode(Code.PermissionDenied));
+    await expect(first.agent.register()).resolves.toBeDefined();
+    await wiped.enrol(await aToken(composed, 1, "c1"));
+    await expect(first.agent.register()).rejects.toThrow("not enrolled");
+  }, 30_000);
 });
 
 describe("another cluster that enrols under a bound id", () => {

@@ -31,8 +31,15 @@ import type { settings } from "../settings.ts";
 
 type ControlPlaneConfig = Config<typeof settings>;
 
-/** An agent has a State, a Report and a Commands stream, and a few single calls beside them. */
-const MAX_STREAMS = 32;
+/** An agent has a State, a Report and a Commands stream, and one or two single calls beside them. */
+const MAX_STREAMS = 8;
+/**
+ * What a stream takes ahead of what is read: 1.25 MB a second at a round trip of 200 ms. No more, as an agent's ping
+ * waits behind what it has sent and must be answered within 4 s: at 64 KiB a second, which deadlines count
+ * with, that is 256 KiB. A connection, also one that has not registered, makes this port hold 8 x 256 KiB =
+ * 2 MiB at most, which is what 32 streams of 64 KiB held.
+ */
+const WINDOW_BYTES = 256 * 1024;
 const EXPIRY_INTERVAL_MS = 1_000;
 /** Time between two looks for silence that says that this process was too busy to hear anybody. */
 const STALL_MS = 3 * EXPIRY_INTERVAL_MS;
@@ -71,6 +78,8 @@ export async function openFleet(
     ...{ ...shared, subject: "cluster", localToken, caPin: security.caPin },
     onKeyEnded: (clusterId) => agents.keyEnded(clusterId),
     onSecondRefused: (clusterId, why) => agents.enrolmentRefused(clusterId, why),
+    refuseReplacement: (clusterId) => agents.refuseReplacement(clusterId),
+    onKeyGiven: (clusterId) => agents.keyGiven(clusterId),
   });
   const controllerTerm = BigInt(await store.raise("controller_term"));
   const stores = await openFleetStores({ ...shared, controllerTerm });
@@ -149,6 +158,7 @@ export function agentPort(config: ControlPlaneConfig, fleet: Fleet, logger: Logg
     logger,
     tls: security.tls,
     maxStreams: MAX_STREAMS,
+    windowBytes: WINDOW_BYTES,
     isKnown: knownCaller(enrolment),
     unaryPaths: unaryPathsOf(AgentService, EnrolmentService),
     handler: connectNodeAdapter({
@@ -157,7 +167,7 @@ export function agentPort(config: ControlPlaneConfig, fleet: Fleet, logger: Logg
       interceptors: [errorMapping(logger)],
       routes(router) {
         agentRoutes(router, { ...fleet, authenticate });
-        enrolmentRoutes(router, { enrolment, agents: fleet.agents });
+        enrolmentRoutes(router, enrolment);
       },
     }),
   });

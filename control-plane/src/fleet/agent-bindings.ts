@@ -100,11 +100,6 @@ export class AgentBindings {
     await this.bind({ write: { kind: "replace", key, body } });
   }
 
-  /** Identity of a cluster's agent; undefined when none has ever registered. */
-  async identityOf(clusterId: string): Promise<string | undefined> {
-    return (await this.#store.get<Binding>(this.#key(clusterId)))?.body.identity;
-  }
-
   /** Whether a cluster's agent has ever registered. */
   async has(clusterId: string): Promise<boolean> {
     return (await this.#store.get(this.#key(clusterId))) !== undefined;

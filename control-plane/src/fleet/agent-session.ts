@@ -53,6 +53,8 @@ export interface SessionFacts {
   readonly told: StoreFence;
   /** When a stream of the agent was last heard; of its first session: when that began. Monotonic, ms. */
   readonly heardAtMs: number;
+  /** Silence before this does not count, as the session before was excused then. Monotonic, ms. */
+  readonly excusedUntilMs: number;
 }
 
 /** A session as its keeper sees it. */
@@ -73,6 +75,7 @@ export class LiveSession implements AgentSession {
   heardAtMs: number;
   readonly #ending = new AbortController();
   readonly #streams = new Set<StreamKind>();
+  readonly #excusedUntilMs: number;
   #ticket: AdmissionTicket | undefined;
   #judgedAtMs = Number.NEGATIVE_INFINITY;
 
@@ -88,6 +91,16 @@ export class LiveSession implements AgentSession {
     this.snapshotWanted = facts.snapshotWanted;
     this.told = facts.told;
     this.heardAtMs = facts.heardAtMs;
+    this.#excusedUntilMs = facts.excusedUntilMs;
+  }
+
+  /**
+   * Until when the agent's silence does not count, monotonic, ms: now while it has a place in the queue for
+   * snapshots, as it waits to be let send or sends one long message; the end of that afterwards.
+   */
+  excusedUntilMs(nowMs: number): number {
+    if (this.#ticket === undefined) return this.#excusedUntilMs;
+    return this.#ticket.leftAtMs ?? nowMs;
   }
 
   /** Aborted when the session ends. */

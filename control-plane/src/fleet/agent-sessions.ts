@@ -57,7 +57,8 @@ export class AgentSessions {
 
   constructor(deps: AgentSessionsDeps) {
     this.#deps = deps;
-    this.admission = new SnapshotAdmission(deps.admission, deps.clock);
+    const limits = { ...deps.admission, restMs: 2 * deps.ttlMs };
+    this.admission = new SnapshotAdmission(limits, deps.clock);
   }
 
   /** Raised at each change of any view. */
@@ -76,9 +77,11 @@ export class AgentSessions {
     if (admitted.isRestored) cluster.forget();
     const snapshotWanted = cluster.stateDigest !== request.stateDigest;
     const former = this.ofCluster(clusterId);
+    const nowMs = clock.nowMs();
     const session = new LiveSession({
       ...{ id: randomUUID(), cluster, request, ...admitted, snapshotWanted, told },
-      heardAtMs: former?.heardAtMs ?? clock.nowMs(),
+      heardAtMs: former?.heardAtMs ?? nowMs,
+      excusedUntilMs: former?.excusedUntilMs(nowMs) ?? Number.NEGATIVE_INFINITY,
     });
     this.#end(former, "a newer session of the cluster began");
     this.#sessions.add(session);
@@ -119,11 +122,12 @@ export class AgentSessions {
   admit(session: AgentSession): AdmissionTicket | undefined {
     const live = this.#heard(session);
     if (!live.snapshotWanted) return undefined;
-    return live.takeTicket(() =>
-      this.admission.enter(() => {
-        this.lose(live.cluster.id, "the agent did not send its snapshot in its turn");
-      }),
-    );
+    const { id, expectedBytes } = live.cluster;
+    const onOverdue = () => {
+      live.cluster.tookTooLong();
+      this.lose(id, "the agent did not send its snapshot in its turn");
+    };
+    return live.takeTicket(() => this.admission.enter(onOverdue, expectedBytes));
   }
 
   /** Takes in one message of telemetry. */
@@ -159,7 +163,8 @@ export class AgentSessions {
     if (countsFromMs === undefined) return;
     const now = this.#deps.clock.nowMs();
     for (const session of this.#sessions.all()) {
-      const silentMs = now - Math.max(session.heardAtMs, countsFromMs);
+      const excusedUntilMs = Math.max(session.excusedUntilMs(now), countsFromMs);
+      const silentMs = now - Math.max(session.heardAtMs, excusedUntilMs);
       if (silentMs > this.#deps.ttlMs) {
         this.lose(session.cluster.id, "the agent has been silent");
       }

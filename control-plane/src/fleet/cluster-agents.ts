@@ -26,6 +26,10 @@ import {
 import { ADMISSION_LIMITS, type AdmissionLimits } from "./snapshot-admission.ts";
 import { UnknownAgents } from "./unknown-agents.ts";
 
+/** Without a time, so that it is one event however often somebody asks. */
+const KEY_KEPT =
+  "somebody asked for a key in place of the agent's, which may still be there, or is one of two; a token that was made for the cluster takes its place at once";
+
 /** What Register answers. */
 export interface Registration {
   /** `session.told` is the fence that the agent is to be told. */
@@ -169,19 +173,25 @@ export class ClusterAgents {
     return `the agent of cluster ${clusterId} claims a term ${known.controllerTerm} that this store never gave, so it gets no orders; look at \`berth fleet status\`, then \`berth fleet adopt\``;
   }
 
-  /** A key that is not known was shown for a cluster; whoever did it needs no credential. */
-  keyUnknown(clusterId: string): void {
-    if (isClusterId(clusterId)) this.unknown.asked(clusterId);
+  /** A key that is not known was shown for a cluster, from an address; whoever did it needs no credential. */
+  keyUnknown(clusterId: string, address: string | undefined): void {
+    if (isClusterId(clusterId)) this.unknown.asked(clusterId, address);
   }
 
   /**
-   * Whether the agent of a cluster with this identity is connected, or was heard so lately that it may still be
-   * there: another process of the same identity must not get a key meanwhile, which ends the first one's.
+   * Why a token that was not made for the cluster gets no key in place of the cluster's, which is told as an event;
+   * undefined when it gets one. The agent may be there, or come back by itself.
    */
-  async isHeld(clusterId: string, identity: string): Promise<boolean> {
-    const isPresent = this.sessions.ofCluster(clusterId)?.isPresent === true;
-    if (!isPresent && !this.#watch.isHeld(clusterId)) return false;
-    return (await this.#bindings.identityOf(clusterId)) === identity;
+  refuseReplacement(clusterId: string): BerthError | undefined {
+    if (this.sessions.ofCluster(clusterId)?.isPresent === true) this.#watch.keyUsed(clusterId);
+    const refusal = this.#watch.keyRefusal(clusterId);
+    if (refusal !== undefined) this.#news.refused(clusterId, KEY_KEPT);
+    return refusal;
+  }
+
+  /** Somebody has got the cluster's key, and is about to register. */
+  keyGiven(clusterId: string): void {
+    this.#watch.keyUsed(clusterId);
   }
 
   /** An enrolment under a cluster's id was refused as another one has it; told as an event, not too often. */

@@ -8,9 +8,9 @@ function open() {
     clock: { nowMs: () => clock.nowMs, timestamp: clock.timestamp },
     onUnknown: (clusterId) => told.push(clusterId),
   });
-  const asks = (clusterId: string, atMs: number) => {
+  const asks = (clusterId: string, atMs: number, address?: string) => {
     clock.nowMs = atMs;
-    unknown.asked(clusterId);
+    unknown.asked(clusterId, address);
   };
   return { unknown, told, asks, clock };
 }
@@ -60,3 +60,23 @@ it("shows 100 clusters, however many ids are made up, and those first that went 
   expect(told).toHaveLength(100);
   expect(unknown.list().filter(({ clusterId }) => clusterId.startsWith("real-"))).toHaveLength(60);
 });
+
+it.each([
+  ["again and again", 900, 0, 70],
+  ["once each", 0, 1_500, 0],
+])(
+  "shows those of other addresses beside one that makes up ids, and asks for them %s",
+  (...row) => {
+    const [, kept, fresh, others] = row;
+    const { unknown, told, asks } = open();
+    for (let atMs = 0; atMs < 60_000; atMs += 10_000) {
+      for (let n = 0; n < kept; n += 1) asks(`made-up-${n}`, atMs, "10.0.0.6");
+      for (let n = 0; n < fresh; n += 1) asks(`once-${atMs}-${n}`, atMs + 1, "10.0.0.6");
+      for (let n = 0; n < 30; n += 1) asks(`lost-${n}`, atMs + 5_000, `10.1.0.${n}`);
+    }
+    const shown = unknown.list().map(({ clusterId }) => clusterId);
+    expect(shown.filter((id) => id.startsWith("lost-"))).toHaveLength(30);
+    expect(shown).toHaveLength(30 + others);
+    expect(told).toEqual(expect.arrayContaining(["lost-0", "lost-29"]));
+  },
+);

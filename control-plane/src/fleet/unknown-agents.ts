@@ -1,9 +1,12 @@
 import type { Clock } from "@berth/service-kit";
 import { RepeatFilter } from "./repeat-filter.ts";
 
-/** Clusters that are remembered at most: the longest silent ones that are not shown are forgotten first. */
+/**
+ * Clusters that are remembered at most: of the address that has most of them, the longest silent one that is not
+ * shown is forgotten first.
+ */
 const MAX_REMEMBERED = 1_000;
-/** Clusters that are shown and told of at most. */
+/** Clusters that are shown and told of at most; addresses share them. */
 const MAX_SHOWN = 100;
 /** Time for which an agent has to ask before it is told of: a new one asks once, and enrols then. */
 const PATIENCE_MS = 2_000;
@@ -20,6 +23,8 @@ export interface UnknownAgent {
 }
 
 interface Seen extends UnknownAgent {
+  /** Where it asked from; empty where that is not known. */
+  readonly address: string;
   readonly firstAtMs: number;
   readonly lastAtMs: number;
   /** It has gone on asking, and is one of those that are shown. */
@@ -45,17 +50,18 @@ export class UnknownAgents {
     this.#repeats = new RepeatFilter(REPEAT_MS, deps.clock);
   }
 
-  /** An agent has asked with a key that is not known, and claims a cluster. */
-  asked(clusterId: string): void {
+  /** An agent has asked with a key that is not known, and claims a cluster; `address` is where it asked from. */
+  asked(clusterId: string, address = ""): void {
     const nowMs = this.#clock.nowMs();
     this.#forgetSilent(nowMs);
     const firstAtMs = this.#seen.get(clusterId)?.firstAtMs ?? nowMs;
     this.known(clusterId);
     this.#makeRoom();
-    const isShown = nowMs - firstAtMs >= PATIENCE_MS && this.#shown < MAX_SHOWN;
+    const isShown = nowMs - firstAtMs >= PATIENCE_MS && this.#findPlace(address);
     if (isShown) this.#shown += 1;
     const seenAt = this.#clock.timestamp();
-    this.#seen.set(clusterId, { clusterId, seenAt, firstAtMs, lastAtMs: nowMs, isShown });
+    const seen = { clusterId, seenAt, address, firstAtMs, lastAtMs: nowMs, isShown };
+    this.#seen.set(clusterId, seen);
     if (isShown && !this.#repeats.isRepeat(clusterId)) this.#onUnknown(clusterId);
   }
 
@@ -83,10 +89,43 @@ export class UnknownAgents {
 
   #makeRoom(): void {
     if (this.#seen.size < MAX_REMEMBERED) return;
-    for (const [id, { isShown }] of this.#seen) {
-      if (isShown) continue;
+    const busiest = this.#busiest(({ isShown }) => !isShown);
+    for (const [id, { isShown, address }] of this.#seen) {
+      if (isShown || address !== busiest?.address) continue;
       this.known(id);
       return;
     }
+  }
+
+  /** Whether one more of an address may be shown; it takes the place of one of an address that has more. */
+  #findPlace(address: string): boolean {
+    if (this.#shown < MAX_SHOWN) return true;
+    const busiest = this.#busiest(({ isShown }) => isShown);
+    const own = this.#count((seen) => seen.isShown && seen.address === address);
+    if (busiest === undefined || busiest.count <= own + 1) return false;
+    for (const [id, seen] of this.#seen) {
+      if (!seen.isShown || seen.address !== busiest.address) continue;
+      this.#seen.set(id, { ...seen, isShown: false });
+      this.#shown -= 1;
+      return true;
+    }
+    return false;
+  }
+
+  #count(counts: (seen: Seen) => boolean): number {
+    return [...this.#seen.values()].filter(counts).length;
+  }
+
+  /** The address that has most of those that count. */
+  #busiest(counts: (seen: Seen) => boolean): { address: string; count: number } | undefined {
+    const byAddress = new Map<string, number>();
+    for (const seen of this.#seen.values()) {
+      if (counts(seen)) byAddress.set(seen.address, (byAddress.get(seen.address) ?? 0) + 1);
+    }
+    let busiest: { address: string; count: number } | undefined;
+    for (const [address, count] of byAddress) {
+      if (count > (busiest?.count ?? 0)) busiest = { address, count };
+    }
+    return busiest;
   }
 }

@@ -42,6 +42,25 @@ describe("PolicyRegistry", () => {
     );
   });
 
+  const nested = (levels: number) => `${'{"a":'.repeat(levels)}1${"}".repeat(levels)}`;
+  const withDefault = (field: string, json: string) =>
+    `{"name":"defaults","version":"1","release_tag":"t","code":"class AIOSv1PolicyRule: pass","${field}":${json}}`;
+
+  it.each([
+    ["policy_parameters", '{"a":1e999}', "policy_parameters: a number is too large for a double"],
+    ["policy_settings", '{"a":[-1e999]}', "policy_settings: a number is too large for a double"],
+    ["policy_parameters", nested(65), "policy_parameters: expected at most 64 nested levels"],
+    ["policy_settings", nested(65), "policy_settings: expected at most 64 nested levels"],
+  ])("refuses a default in %s that no run can take", async (field, json, message) => {
+    const text = withDefault(field, json);
+    await expect(harness.policies.publish(ORG, JSON.parse(text), text)).rejects.toThrow(message);
+  });
+
+  it("takes a default that is nested as deep as a run takes it", async () => {
+    const uri = await harness.publish("deep", 'return {"cluster_id": "c1"}', nested(64));
+    expect(await harness.allocate(uri)).toMatchObject({ success: true });
+  });
+
   it("changes and removes, but never the code", async () => {
     const uri = await harness.publish("mutable", "return None");
     await harness.policies.change(ORG, uri, { $set: { description: "d", tags: ["a", "b"] } });

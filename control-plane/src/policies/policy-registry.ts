@@ -1,4 +1,4 @@
-import type { PolicyCode, Sandbox } from "@berth/policy-sandbox";
+import { LIMITS_BY_KIND, type PolicyCode, type Sandbox } from "@berth/policy-sandbox";
 import {
   type ApplyOutcome,
   BerthError,
@@ -10,6 +10,7 @@ import {
   QueryRunner,
   Serial,
   type StoredDocument,
+  unfitForPolicies,
   type Write,
 } from "@berth/service-kit";
 import { nearMatches } from "./near-matches.ts";
@@ -32,6 +33,8 @@ import { CODE, RECORDS, type StoredPolicy, storedPolicies } from "./stored-polic
 
 /** Characters of an unknown URI that its refusal repeats. */
 const MAX_SHOWN_URI = 200;
+/** The sandbox takes settings and parameters that are nested so deep. */
+const MAX_DEFAULTS_DEPTH = LIMITS_BY_KIND.allocator.inputDepth;
 
 /** What {@link PolicyRegistry} needs. */
 export interface PolicyRegistryDeps {
@@ -202,10 +205,15 @@ export class PolicyRegistry {
   }
 }
 
+/** Refuses defaults that no run could be given: a published version would fail whatever it is asked. */
 function losslessDefaults(bodyText: string): PolicyDefaults {
   const body = parseLossless(bodyText);
-  const field = (name: string): string =>
-    JSON.stringify((isJsonObject(body) ? body[name] : undefined) ?? {});
+  const field = (name: string): string => {
+    const value = (isJsonObject(body) ? body[name] : undefined) ?? {};
+    const problem = unfitForPolicies(value, MAX_DEFAULTS_DEPTH);
+    if (problem !== undefined) throw new BerthError("INVALID_ARGUMENT", `${name}: ${problem}`);
+    return JSON.stringify(value);
+  };
   return { settingsJson: field("policy_settings"), parametersJson: field("policy_parameters") };
 }
 

@@ -8,7 +8,11 @@ import {
 } from "@berth/proto";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { type Client, createClient } from "@connectrpc/connect";
-import { createConnectTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import {
+  type ConnectTransportOptions,
+  createConnectTransport,
+  Http2SessionManager,
+} from "@connectrpc/connect-node";
 import { aDocument } from "./documents.ts";
 
 /** UUID of the process of a test's agent. */
@@ -142,11 +146,18 @@ export class TestAgent {
   readonly headers: { readonly authorization: string };
   readonly #manager: Http2SessionManager;
 
-  constructor(baseUrl: string, clusterId = "c1", key = keyOf(clusterId)) {
+  /** `options`: those of the transport, as for compression. */
+  constructor(
+    baseUrl: string,
+    clusterId = "c1",
+    key = keyOf(clusterId),
+    options: Pick<ConnectTransportOptions, "sendCompression" | "compressMinBytes"> = {},
+  ) {
     this.clusterId = clusterId;
     this.headers = { authorization: `Bearer ${key}` };
     this.#manager = new Http2SessionManager(baseUrl);
-    const transport = { httpVersion: "2", baseUrl, sessionManager: this.#manager } as const;
+    const sessionManager = this.#manager;
+    const transport = { ...options, httpVersion: "2", baseUrl, sessionManager } as const;
     this.client = createClient(AgentService, createConnectTransport(transport));
   }
 

@@ -23,6 +23,7 @@ import { identityOf, TestAgent } from "./agents.ts";
 /** An agent with a key of its own, enrolled or not. */
 export interface KeyedAgent {
   readonly agent: TestAgent;
+  readonly key: string;
   /** Asks for the key to be bound by a token's text; rejects as the port refuses. */
   enrol(token: string, identity?: string): Promise<void>;
 }
@@ -74,7 +75,7 @@ export class ComposedFleet {
     this.#ends.push(() => agent.close());
     const keySha256 = createHash("sha256").update(key).digest();
     return {
-      agent,
+      ...{ agent, key },
       enrol: async (token, identity = identityOf(clusterId)) => {
         const sessionManager = new Http2SessionManager(this.url);
         const dialled = { httpVersion: "2", baseUrl: this.url, sessionManager } as const;

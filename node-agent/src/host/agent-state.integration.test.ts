@@ -51,6 +51,33 @@ it("tells of the starts before this one, oldest first, the newest ones when ther
   expect(formerInstanceIds).toEqual([...instanceIds.slice(1), "third"]);
 });
 
+it("keeps the start that the cluster-agent answered last beside the newest ones, however many follow", async () => {
+  await start(dataDir, "older");
+  const answered = await start(dataDir, "answered");
+  await answered.wasAnswered();
+  await answered.wasAnswered();
+  const file = path.join(dataDir, "node-agent.json");
+  const state = JSON.parse(await readFile(file, "utf8"));
+  const later = Array.from({ length: MAX_STARTS - 2 }, (_, index) => `s${index}`);
+  const instanceIds = [...state.instanceIds, ...later];
+  await writeFile(file, JSON.stringify({ ...state, instanceIds }));
+  for (const id of ["a", "b", "c"]) await start(dataDir, id);
+  const last = await start(dataDir, "last");
+  expect(last.formerInstanceIds).toEqual(["answered", ...later.slice(2), "a", "b", "c"]);
+  await last.wasAnswered();
+  await start(dataDir, "next");
+  const { formerInstanceIds } = await start(dataDir, "after that");
+  expect(formerInstanceIds).toHaveLength(MAX_STARTS);
+  expect(formerInstanceIds[0]).toBe("s3");
+});
+
+it("says when it cannot be kept that a start was answered", async () => {
+  const folder = path.join(dataDir, "gone");
+  const { wasAnswered } = await start(folder);
+  await rm(folder, { recursive: true });
+  await expect(wasAnswered()).rejects.toThrow(/^BERTH_DATA_DIR: expected/);
+});
+
 it("names the setting when the directory cannot be written", async () => {
   const file = path.join(dataDir, "file");
   await writeFile(file, "");

@@ -11,15 +11,22 @@ export interface AgentState {
   readonly fallbackMachineId: string;
   /** UUIDs of the starts, oldest first, at most {@link MAX_STARTS}. */
   readonly instanceIds: readonly string[];
+  /** The start that the cluster-agent answered last; absent when none was, or not known. */
+  readonly answeredId?: string;
 }
 
 /** A start that was counted. */
-export interface CountedStart extends Omit<AgentState, "instanceIds"> {
+export interface CountedStart extends Pick<AgentState, "incarnation" | "fallbackMachineId"> {
   /** UUIDs of the starts before it, oldest first, at most {@link MAX_STARTS}. */
   readonly formerInstanceIds: readonly string[];
+  /**
+   * Keeps, durably when it resolves, that the cluster-agent has answered this start: it knows its id from then on.
+   * Repeated calls write nothing. Throws as {@link countStart} does.
+   */
+  readonly wasAnswered: () => Promise<void>;
 }
 
-/** Starts that are remembered; beyond them the oldest is forgotten. */
+/** Starts that are remembered: the one that was answered last, and the newest ones. */
 export const MAX_STARTS = 256;
 
 const MAX_ID_LENGTH = 128;
@@ -35,15 +42,42 @@ export async function countStart(
   dataDir: string,
   { instanceId, logger }: { readonly instanceId: string; readonly logger: Logger },
 ): Promise<CountedStart> {
-  try {
+  return usingDirectory(async () => {
     makeDirectory(dataDir);
     const before = await readState(path.join(dataDir, FILE_NAME), logger);
     const { fallbackMachineId, instanceIds: formerInstanceIds } = before;
     const incarnation = before.incarnation + 1;
-    const instanceIds = [...formerInstanceIds, instanceId].slice(-MAX_STARTS);
-    const next: AgentState = { incarnation, fallbackMachineId, instanceIds };
-    await writeDurably(dataDir, `${JSON.stringify(next)}\n`);
-    return { incarnation, fallbackMachineId, formerInstanceIds };
+    const instanceIds = boundedStarts([...formerInstanceIds, instanceId], before.answeredId);
+    const next: AgentState = { ...before, incarnation, instanceIds };
+    await writeState(dataDir, next);
+    const wasAnswered = answerKeeper(dataDir, next, instanceId);
+    return { incarnation, fallbackMachineId, formerInstanceIds, wasAnswered };
+  });
+}
+
+/** Writes that the newest start of a state was answered, until it is written. */
+function answerKeeper(dataDir: string, state: AgentState, answeredId: string) {
+  let isKept = false;
+  return async (): Promise<void> => {
+    if (isKept) return;
+    await usingDirectory(() => writeState(dataDir, { ...state, answeredId }));
+    isKept = true;
+  };
+}
+
+/**
+ * The starts with the oldest left out when there are too many, but for the one that was answered last: after any
+ * number of starts that reached nobody the cluster-agent still finds one that it knows.
+ */
+function boundedStarts(ids: readonly string[], answeredId: string | undefined): readonly string[] {
+  const newest = ids.slice(-MAX_STARTS);
+  if (answeredId === undefined || newest.includes(answeredId)) return newest;
+  return ids.includes(answeredId) ? [answeredId, ...newest.slice(1)] : newest;
+}
+
+async function usingDirectory<T>(task: () => Promise<T>): Promise<T> {
+  try {
+    return await task();
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
     const message = `BERTH_DATA_DIR: expected a directory that can be written: ${why}`;
@@ -60,7 +94,7 @@ export function parseState(text: string): AgentState | undefined {
     return undefined;
   }
   if (typeof value !== "object" || value === null) return undefined;
-  const { incarnation, fallbackMachineId, instanceIds } = {
+  const { incarnation, fallbackMachineId, instanceIds, answeredId } = {
     instanceIds: [],
     ...(value as Partial<Record<keyof AgentState, unknown>>),
   };
@@ -69,7 +103,9 @@ export function parseState(text: string): AgentState | undefined {
   }
   if (typeof fallbackMachineId !== "string" || fallbackMachineId === "") return undefined;
   if (!areStarts(instanceIds)) return undefined;
-  return { incarnation, fallbackMachineId, instanceIds };
+  const state = { incarnation, fallbackMachineId, instanceIds };
+  if (answeredId === undefined) return state;
+  return areStarts([answeredId]) ? { ...state, answeredId: String(answeredId) } : undefined;
 }
 
 function areStarts(value: unknown): value is readonly string[] {
@@ -102,11 +138,11 @@ async function readIfThere(file: string): Promise<string | undefined> {
   }
 }
 
-async function writeDurably(dataDir: string, text: string): Promise<void> {
+async function writeState(dataDir: string, state: AgentState): Promise<void> {
   const file = path.join(dataDir, FILE_NAME);
   const fresh = await open(`${file}.new`, "w", 0o600);
   try {
-    await fresh.writeFile(text);
+    await fresh.writeFile(`${JSON.stringify(state)}\n`);
     await fresh.sync();
   } finally {
     await fresh.close();

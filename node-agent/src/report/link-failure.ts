@@ -38,7 +38,10 @@ const HINTS = new Map<string, string>([
 
 const ENROLMENT_HINTS = new Map<string, string>([
   ["UNAUTHENTICATED", `the enrolment token is not valid any more: ${TOKEN_HINT}`],
-  ["PERMISSION_DENIED", `the enrolment token is for another node: ${TOKEN_HINT}`],
+  [
+    "PERMISSION_DENIED",
+    "the enrolment token is for another node, or this one needs a token that was made for it: set BERTH_ENROLMENT_TOKEN to what `berth token create --node <id>` prints for this cluster",
+  ],
   [
     "ALREADY_EXISTS",
     "another machine is enrolled under this node id, or another node with a copy of this key: set BERTH_NODE_ID to a free one and BERTH_DATA_DIR to a directory of its own",

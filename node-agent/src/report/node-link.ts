@@ -40,6 +40,8 @@ export interface NodeCard {
 /** An agent that knows who it is. */
 export interface OpenedAgent {
   readonly card: NodeCard;
+  /** Keeps that the cluster-agent has answered this start. */
+  readonly wasAnswered: () => Promise<void>;
   /** Makes a client, a new one per session; rejects when the server cannot be trusted. */
   readonly dial: (signal: AbortSignal) => Promise<NodeServiceClient>;
 }
@@ -153,13 +155,15 @@ export class NodeLink implements Part {
     let client: NodeServiceClient | undefined;
     try {
       client = await agent.dial(signal);
-      const reason = await this.#registerAndReport(agent.card, client, signal);
+      const reason = await this.#registerAndReport(agent, client, signal);
       this.#options.logger.info("the cluster-agent asks to register again", { reason });
       return undefined;
     } catch (thrown) {
       if (signal.aborted) return undefined;
       const failure = linkFailure(thrown);
       this.#status = { ...this.#status, failures: this.#status.failures + 1 };
+      // Also who is refused beside another agent is known by its start from then on.
+      if (failure.code === "ALREADY_EXISTS") await this.#keepAnswered(agent);
       this.#tell(failure);
       return failure;
     } finally {
@@ -169,11 +173,12 @@ export class NodeLink implements Part {
   }
 
   async #registerAndReport(
-    card: NodeCard,
+    agent: OpenedAgent,
     client: NodeServiceClient,
     signal: AbortSignal,
   ): Promise<string> {
     const { gpu, host, health } = this.#options;
+    const { card } = agent;
     const registered = this.#fingerprint(card);
     const response = await join(client, {
       register: registerRequest(card, registered),
@@ -184,6 +189,7 @@ export class NodeLink implements Part {
     const registration = readRegistration(response);
     if (registration === undefined) throw new Error("the cluster-agent gave no registration_id");
     this.#tellRegistered(registration);
+    await this.#keepAnswered(agent);
     const call = client.report();
     const sender = new ReportSender({
       registrationId: registration.registrationId,
@@ -231,6 +237,15 @@ export class NodeLink implements Part {
     });
     this.#known = { inventory, facts, fingerprint };
     return fingerprint;
+  }
+
+  /** A full disk must not cut the link: the next session tries again. */
+  async #keepAnswered({ wasAnswered }: OpenedAgent): Promise<void> {
+    try {
+      await wasAnswered();
+    } catch (err) {
+      this.#options.logger.warn("that this start was answered is not kept", { err });
+    }
   }
 
   #tellEnrolled({ nodeId }: NodeCard): void {

@@ -10,15 +10,18 @@ export interface AskedInput {
   readonly context: CheckedContext;
 }
 
-type Unanswered = Extract<EvaluationOutcome, { kind: "invalid_input" | "canceled" }>;
+type Unanswered = Extract<EvaluationOutcome, { kind: "invalid_input" | "overloaded" | "canceled" }>;
 type Answer<T> = { readonly kind: "told"; readonly value: T } | Unanswered;
 
 interface Question {
-  readonly name: string;
+  /** What the caller is doing, for people. */
+  readonly work: string;
   readonly endsAt: number;
   readonly request: EvaluationRequest;
 }
 
+const READING = "reading the policy's context";
+const GATHERING = "gathering what the policy is to see";
 const EMPTY_CONTEXT: CheckedContext = { json: "{}", isEmpty: true, strict: false };
 
 /**
@@ -31,13 +34,13 @@ export async function askCaller(
   checks: RequestChecks,
 ): Promise<AskedInput | Unanswered> {
   const endsAt = performance.now() + request.limits.wallMs;
-  const context = await contextOf({ name: "context", endsAt, request }, checks);
+  const context = await contextOf({ work: READING, endsAt, request }, checks);
   if (context.kind !== "told") return context;
   if (typeof request.resident !== "function") {
     return { residents: resident, context: context.value };
   }
   const told = await answer<ResidentInput>(request.resident, {
-    name: "resident",
+    work: GATHERING,
     endsAt,
     request,
   });
@@ -63,20 +66,26 @@ async function contextOf(
     : { kind: "told", value };
 }
 
-async function answer<T>(ask: () => Promise<T>, question: Question): Promise<Answer<T>> {
-  const { name, endsAt, request } = question;
+/** The signal of what is asked ends when nobody waits for the answer any more. */
+async function answer<T>(
+  ask: (signal: AbortSignal) => Promise<T>,
+  { work, endsAt, request }: Question,
+): Promise<Answer<T>> {
   const { signal, limits } = request;
   const { promise, resolve, reject } = Promise.withResolvers<Answer<T>>();
-  const message = `${name}: not told within ${limits.wallMs} ms`;
-  const timer = setTimeout(
-    () => resolve({ kind: "invalid_input", message }),
-    endsAt - performance.now(),
-  );
-  const onAbort = () => resolve({ kind: "canceled" });
+  const waiting = new AbortController();
+  const giveUp = (outcome: Unanswered) => {
+    resolve(outcome);
+    waiting.abort();
+  };
+  const message = `${work} took longer than ${limits.wallMs} ms`;
+  const onDeadline = () => giveUp({ kind: "overloaded", message });
+  const timer = setTimeout(onDeadline, endsAt - performance.now());
+  const onAbort = () => giveUp({ kind: "canceled" });
   signal?.addEventListener("abort", onAbort, { once: true });
   if (signal?.aborted === true) onAbort();
   try {
-    ask().then((value) => resolve({ kind: "told", value }), reject);
+    ask(waiting.signal).then((value) => resolve({ kind: "told", value }), reject);
     return await promise;
   } finally {
     clearTimeout(timer);

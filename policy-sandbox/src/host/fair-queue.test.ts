@@ -74,3 +74,21 @@ test("an item that is added again is the newest", () => {
   expect(queue.takeNewestOfLongest("a")).toBe("a2");
   expect(queue.takeNewestOfLongest("a")).toBeUndefined();
 });
+
+test("the newest item of the heaviest line can go, the preferred one of lines of equal weight", () => {
+  const queue = new FairQueue<{ readonly name: string; readonly weight: number }>(
+    ({ weight }) => weight,
+  );
+  const add = (tenant: string, name: string, weight: number) => queue.add(tenant, { name, weight });
+  for (const [index, weight] of [1, 1, 1].entries()) add("many", `m${index}`, weight);
+  add("heavy", "h0", 7);
+  add("heavy", "h1", 2);
+  add("other", "o0", 7);
+  expect(queue.weight).toBe(19);
+  expect(queue.takeNewestOfHeaviest("many")?.name).toBe("h1");
+  expect(queue.takeNewestOfHeaviest("other")?.name).toBe("o0");
+  expect(queue.takeNewestOfHeaviest("other")?.name).toBe("h0");
+  expect(queue.takeNewestOfLongest("other")?.name).toBe("m2");
+  queue.addFirst("many", { name: "m", weight: 5 });
+  expect(queue.weight).toBe(7);
+});

@@ -1,10 +1,22 @@
 /** Items that wait, by tenant; tenants take turns, so a long queue of one does not hold up the others. */
 export class FairQueue<T> {
   readonly #byTenant = new Map<string, Line<T>>();
+  readonly #weightOf: (item: T) => number;
   #size = 0;
+  #weight = 0;
+
+  /** `weightOf` gives an item the same weight each time. */
+  constructor(weightOf: (item: T) => number = () => 1) {
+    this.#weightOf = weightOf;
+  }
 
   get size(): number {
     return this.#size;
+  }
+
+  /** What all items weigh together. */
+  get weight(): number {
+    return this.#weight;
   }
 
   /** Tenants that have something waiting, the one whose turn is longest ago first. */
@@ -14,18 +26,16 @@ export class FairQueue<T> {
 
   /** Adds an item that does not wait yet. */
   add(tenant: string, item: T): void {
-    const line = this.#byTenant.get(tenant) ?? new Line<T>();
+    const line = this.#lineOf(tenant);
     line.add(item);
-    this.#byTenant.set(tenant, line);
-    this.#size += 1;
+    this.#count(line, item, 1);
   }
 
   /** Adds an item that does not wait yet ahead of the tenant's others. */
   addFirst(tenant: string, item: T): void {
-    const line = this.#byTenant.get(tenant) ?? new Line<T>();
+    const line = this.#lineOf(tenant);
     line.addFirst(item);
-    this.#byTenant.set(tenant, line);
-    this.#size += 1;
+    this.#count(line, item, 1);
   }
 
   /** Everything that waits, as it is now. */
@@ -54,29 +64,53 @@ export class FairQueue<T> {
   }
 
   /**
-   * Takes the newest item of the tenant that has most waiting; of tenants that have equally many it is the
+   * Takes the newest item of the tenant that has most items waiting; of tenants that have equally many it is the
    * preferred one's. Looks at each tenant, not at each item.
    */
   takeNewestOfLongest(preferred: string): T | undefined {
-    let longest = preferred;
-    let most = this.#byTenant.get(preferred)?.size ?? 0;
-    for (const [tenant, { size }] of this.#byTenant) {
-      if (size <= most) continue;
-      longest = tenant;
-      most = size;
-    }
-    const newest = this.#byTenant.get(longest)?.newest();
-    if (newest !== undefined) this.remove(longest, newest);
-    return newest;
+    return this.#takeNewestOfLargest(preferred, ({ size }) => size);
+  }
+
+  /** {@link takeNewestOfLongest} of the tenant whose items weigh most. */
+  takeNewestOfHeaviest(preferred: string): T | undefined {
+    return this.#takeNewestOfLargest(preferred, ({ weight }) => weight);
   }
 
   /** False when the item does not wait any more. */
   remove(tenant: string, item: T): boolean {
     const line = this.#byTenant.get(tenant);
     if (line === undefined || !line.remove(item)) return false;
-    this.#size -= 1;
+    this.#count(line, item, -1);
     if (line.size === 0) this.#byTenant.delete(tenant);
     return true;
+  }
+
+  #takeNewestOfLargest(preferred: string, measure: (line: Line<T>) => number): T | undefined {
+    let largest = preferred;
+    const own = this.#byTenant.get(preferred);
+    let most = own === undefined ? 0 : measure(own);
+    for (const [tenant, line] of this.#byTenant) {
+      const size = measure(line);
+      if (size <= most) continue;
+      largest = tenant;
+      most = size;
+    }
+    const newest = this.#byTenant.get(largest)?.newest();
+    if (newest !== undefined) this.remove(largest, newest);
+    return newest;
+  }
+
+  #lineOf(tenant: string): Line<T> {
+    const line = this.#byTenant.get(tenant) ?? new Line<T>();
+    this.#byTenant.set(tenant, line);
+    return line;
+  }
+
+  #count(line: Line<T>, item: T, sign: 1 | -1): void {
+    const weight = sign * this.#weightOf(item);
+    this.#size += sign;
+    this.#weight += weight;
+    line.weight += weight;
   }
 }
 
@@ -91,6 +125,8 @@ class Line<T> {
   readonly #places = new Map<T, Place<T>>();
   /** A map can be read from its beginning only: this is its end. */
   #newest: Place<T> | null = null;
+  /** What its items weigh together; kept by the queue. */
+  weight = 0;
 
   get size(): number {
     return this.#places.size;

@@ -35,7 +35,7 @@ test("another tenant's worker is never handed over, not even when nothing else i
 test("one tenant may take all but one of the running evaluations, and at least one", () => {
   expect(poolLimits({ maxRunning: 4 })).toMatchObject({ maxRunning: 4, maxPerTenant: 3 });
   expect(poolLimits({ maxRunning: 1 })).toMatchObject({ maxRunning: 1, maxPerTenant: 1 });
-  expect(poolLimits({})).toMatchObject({ maxQueued: 1_000 });
+  expect(poolLimits({})).toMatchObject({ maxQueued: 1_000, maxQueuedBytes: 64 * 1024 * 1024 });
   expect(poolLimits({}).maxRunning).toBeGreaterThanOrEqual(2);
 });
 

@@ -12,6 +12,8 @@ export interface PoolLimits {
   readonly maxPerTenant: number;
   /** Evaluations that wait. */
   readonly maxQueued: number;
+  /** Bytes of input, settings and parameters of those that wait. */
+  readonly maxQueuedBytes: number;
   /** Workers that start at once. */
   readonly maxStarting: number;
 }
@@ -33,6 +35,7 @@ export type Choice<W> =
 const WORKER_MEMORY_BYTES = 256 * 1024 * 1024;
 const MAX_WORKERS = 16;
 const DEFAULT_MAX_QUEUED = 1_000;
+const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
 const MEMORY_SHARE = 4;
 /** More than this many that all burn CPU would meet their wall-clock limits before their CPU limits. */
 const SLOW_PER_CORE = 4;
@@ -55,6 +58,7 @@ export function poolLimits(options: {
     maxSlow: Math.min(SLOW_PER_CORE * cores, maxWorkers - keptForQuick),
     maxPerTenant: Math.max(1, maxRunning - 1),
     maxQueued: Math.max(0, options.maxQueued ?? DEFAULT_MAX_QUEUED),
+    maxQueuedBytes: MAX_QUEUED_BYTES,
     maxStarting: Math.max(1, Math.min(2, cores)),
   };
 }

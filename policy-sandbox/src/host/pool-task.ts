@@ -29,6 +29,8 @@ export class NotBegun<T> {
 /** Something to do on a worker of one tenant. */
 export interface Task<T> {
   readonly tenant: string;
+  /** What it keeps in memory while it waits. */
+  readonly bytes: number;
   readonly signal?: AbortSignal | undefined;
   /** Asked when its turn has come: whether no other of the tenant may run meanwhile. Default: others may. */
   readonly runsAlone?: () => boolean;

@@ -73,6 +73,7 @@ export class Pool {
     };
     const queued: Queued = {
       tenant: task.tenant,
+      bytes: task.bytes,
       runsAlone: task.runsAlone ?? (() => false),
       queuedAt,
       start: (entry, turn) => {

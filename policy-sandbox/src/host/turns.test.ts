@@ -2,15 +2,20 @@ import { describe, expect, test } from "vitest";
 import type { Refusal } from "./pool-task.ts";
 import { type Turn, Turns, type Waiting } from "./turns.ts";
 
-const LIMITS = { maxRunning: 4, maxPerTenant: 3, maxSlow: 4, maxQueued: 3 };
+const MIB = 1024 * 1024;
+const LIMITS = {
+  ...{ maxRunning: 4, maxPerTenant: 3, maxSlow: 4 },
+  ...{ maxQueued: 3, maxQueuedBytes: 100 * MIB },
+};
 
 interface Waiter extends Waiting {
   refused: Refusal | null;
 }
 
-function waiter(tenant: string, runsAlone: () => boolean = () => false): Waiter {
+function waiter(tenant: string, runsAlone: () => boolean = () => false, bytes = 10): Waiter {
   const made: Waiter = {
     tenant,
+    bytes,
     runsAlone,
     refused: null,
     refuse: (refusal) => {
@@ -102,6 +107,42 @@ test("a full queue refuses the newcomer when its own tenant has most waiting, or
     expect(newcomer.refused?.kind).toBe("overloaded");
   }
   expect(turns.queued).toBe(3);
+});
+
+test("what waits is bounded by its bytes, too: the tenant with most bytes loses its newest", () => {
+  const turns = new Turns<Waiter>({ ...LIMITS, maxQueued: 100 });
+  const never = () => false;
+  const large = [40, 40].map((size) => waiter("a", never, size * MIB));
+  const small = Array.from({ length: 10 }, () => waiter("b", never, MIB));
+  for (const one of [...large, ...small]) {
+    turns.add(one);
+    turns.trim(one.tenant);
+  }
+  expect(turns.queuedBytes).toBe(90 * MIB);
+  const newcomer = waiter("c", never, 11 * MIB);
+  turns.add(newcomer);
+  turns.trim("c");
+  expect(large.map(({ refused }) => refused)).toEqual([
+    null,
+    { kind: "overloaded", message: "evaluations with 100 MiB of input are waiting already" },
+  ]);
+  expect([...small, newcomer].map(({ refused }) => refused)).toEqual(Array(11).fill(null));
+  expect(turns.queuedBytes).toBe(61 * MIB);
+});
+
+test("bytes of what started, left, or was put back are counted once", () => {
+  const turns = new Turns<Waiter>(LIMITS);
+  const [one, other] = [waiter("a"), waiter("a")];
+  turns.add(one);
+  turns.add(other);
+  expect(turns.start("a")?.next).toBe(one);
+  expect(turns.queuedBytes).toBe(10);
+  turns.putBack(one);
+  expect(turns.queuedBytes).toBe(20);
+  turns.leave(other);
+  turns.leave(other);
+  turns.refuse(() => ({ kind: "canceled" }));
+  expect(turns.queuedBytes).toBe(0);
 });
 
 test("who leaves is not started, and is not refused", () => {

@@ -5,6 +5,8 @@ import type { Refusal } from "./pool-task.ts";
 /** An evaluation that waits for its turn. */
 export interface Waiting {
   readonly tenant: string;
+  /** What it keeps in memory while it waits. */
+  readonly bytes: number;
   /** Asked whenever it could start: whether it has to wait until no other of its tenant runs. */
   readonly runsAlone: () => boolean;
   readonly refuse: (refusal: Refusal) => void;
@@ -22,7 +24,12 @@ interface Run extends Turn {
   place: "quick" | "slow";
 }
 
-type TurnLimits = Pick<PoolLimits, "maxRunning" | "maxPerTenant" | "maxSlow" | "maxQueued">;
+type TurnLimits = Pick<
+  PoolLimits,
+  "maxRunning" | "maxPerTenant" | "maxSlow" | "maxQueued" | "maxQueuedBytes"
+>;
+
+const MIB = 1024 * 1024;
 
 /** Tenants whose slowness is remembered; the one that has been slow longest ago is forgotten first. */
 const MAX_KNOWN_SLOW = 10_000;
@@ -33,7 +40,7 @@ const MAX_KNOWN_SLOW = 10_000;
  */
 export class Turns<W extends Waiting> {
   readonly #limits: TurnLimits;
-  readonly #queue = new FairQueue<W>();
+  readonly #queue = new FairQueue<W>(({ bytes }) => bytes);
   readonly #runs = new Set<Run>();
   readonly #knownSlow = new Set<string>();
 
@@ -54,6 +61,11 @@ export class Turns<W extends Waiting> {
     return this.#queue.size;
   }
 
+  /** Bytes of what waits. */
+  get queuedBytes(): number {
+    return this.#queue.weight;
+  }
+
   /** Tenants that have something waiting, the one whose turn is longest ago first. */
   tenants(): string[] {
     return this.#queue.tenants();
@@ -68,12 +80,19 @@ export class Turns<W extends Waiting> {
     this.#queue.addFirst(waiting.tenant, waiting);
   }
 
-  /** Refuses what is too much after a newcomer of this tenant: the newest of the tenant that has most waiting. */
+  /**
+   * Refuses what is too much after a newcomer of this tenant: the newest of the tenant that has most waiting, counted
+   * in evaluations or in bytes as either is too much.
+   */
   trim(newcomer: string): void {
-    const { maxQueued } = this.#limits;
+    const { maxQueued, maxQueuedBytes } = this.#limits;
     while (this.#queue.size > maxQueued) {
       const message = `${maxQueued} evaluations are waiting already`;
       this.#queue.takeNewestOfLongest(newcomer)?.refuse({ kind: "overloaded", message });
+    }
+    while (this.queuedBytes > maxQueuedBytes) {
+      const message = `evaluations with ${maxQueuedBytes / MIB} MiB of input are waiting already`;
+      this.#queue.takeNewestOfHeaviest(newcomer)?.refuse({ kind: "overloaded", message });
     }
   }
 

@@ -1,6 +1,7 @@
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { onTestFinished } from "vitest";
 import {
   createSandbox,
   type EvaluationOutcome,
@@ -17,6 +18,13 @@ export const STATE_DIR = join(tmpdir(), "berth-policy-sandbox-tests");
 /** A sandbox on the shared image. */
 export function openSandbox(options: Partial<SandboxOptions> = {}): Sandbox {
   return createSandbox({ stateDir: STATE_DIR, ...options });
+}
+
+/** A sandbox on the shared image, for the test that asks: it is closed when that ends. */
+export function sandboxForTest(options: Partial<SandboxOptions> = {}): Sandbox {
+  const sandbox = openSandbox(options);
+  onTestFinished(() => sandbox.close());
+  return sandbox;
 }
 
 /** A policy whose `eval` has this body (`parameters`, `input_data`, `context`, `self` are in reach). */

@@ -134,6 +134,77 @@ describe("after an operator's pick, a start after a reboot", () => {
   });
 });
 
+describe("a pick of an agent that has restarted since it was found", () => {
+  const START_OF_A = startedAfter(["A0", "A1"], agent("A2", 7, "boot-3"));
+  const COPY = startedAfter(["A0", "A1"], OTHER_BOOT_COPY);
+  const START_OF_COPY = startedAfter(["A0", "A1", "D"], agent("D2", 8, "boot-10"));
+  const restarted = () =>
+    play([
+      [0, "asks", A1, "taken"],
+      [1, "asks", COPY, "taken"],
+      [12, "reports", "taken"],
+      [13, "asks", A1, "duplicate"],
+      [20, "asks", START_OF_A, "duplicate"],
+      [21, "asks", START_OF_COPY, "duplicate"],
+    ]);
+
+  it("lets its later start in, and refuses the copy with its own", () => {
+    play(
+      [
+        [30, "asks", START_OF_COPY, "refused"],
+        [31, "asks", COPY, "refused"],
+        [32, "asks", START_OF_A, "taken"],
+        ...reporting(33, 50),
+        [60, "our restart"],
+        [61, "asks", startedAfter(["A0", "A1", "A2"], agent("A3", 8, "boot-4")), "wait"],
+        [72, "asks", startedAfter(["A0", "A1", "A2"], agent("A3", 8, "boot-4")), "taken"],
+      ],
+      operatorPicks(restarted(), { instanceId: "A1" }, "now"),
+    );
+  });
+
+  it.each([["D"], ["D2"]])("works the other way round as well: %s", (instanceId) => {
+    play(
+      [
+        [30, "asks", START_OF_A, "refused"],
+        [31, "asks", A1, "refused"],
+        [32, "asks", START_OF_COPY, "taken"],
+      ],
+      operatorPicks(restarted(), { instanceId }, "now"),
+    );
+  });
+
+  it("does not take a copy that came later for its restart, as it was heard after that", () => {
+    const late = startedAfter(["A0", "A1"], agent("E", 7, "boot-30"));
+    const state = play(
+      [
+        [25, "our restart"],
+        [26, "asks", late, "duplicate"],
+        [27, "asks", A1, "duplicate"],
+      ],
+      restarted(),
+    );
+    play(
+      [
+        [30, "asks", late, "refused"],
+        [31, "asks", A1, "taken"],
+      ],
+      operatorPicks(state, { instanceId: "A1" }, "now"),
+    );
+  });
+
+  it("keeps a bounded number of former starts of each candidate", () => {
+    const long = startedAfter(
+      Array.from({ length: 256 }, (_none, n) => `former-${n}`),
+      agent("L", 9, "boot-40"),
+    );
+    const { standing } = play([[30, "asks", long, "duplicate"]], restarted());
+    const candidate = standing.kind === "duplicate" ? standing.candidates.at(-1) : undefined;
+    expect(candidate?.formerIds).toHaveLength(32);
+    expect(candidate?.formerIds?.at(-1)).toBe("former-255");
+  });
+});
+
 describe("descentOf", () => {
   const standing: Standing = {
     ...{ kind: "picked", since: "now", candidates: [] },

@@ -85,6 +85,47 @@ describe("DuplicateWatch", () => {
   });
 });
 
+describe("the key of a subject", () => {
+  it("is held for 20 s from our start, from each sign of its agent, and from when it was given", async () => {
+    const watch = await opened(A1);
+    expect(watch.keyHold("berlin")).toEqual({ kind: "held", forMs: 20_000 });
+    expect(watch.keyHold("paris")).toEqual({ kind: "held", forMs: 20_000 });
+    seconds += 19;
+    expect(watch.keyHold("berlin")).toEqual({ kind: "held", forMs: 1_000 });
+    expect(watch.keyRefusal("berlin")).toMatchObject({
+      reason: "UNAVAILABLE",
+      message: expect.stringContaining("until 1970-01-01T00:00:20.000Z (1 s)"),
+    });
+    expect(await watch.reports("berlin")).toBe("taken");
+    watch.keyUsed("paris");
+    seconds += 19;
+    expect(watch.keyHold("berlin").kind).toBe("held");
+    expect(watch.keyHold("paris").kind).toBe("held");
+    seconds += 1;
+    expect(watch.keyRefusal("berlin")).toBeUndefined();
+    expect(watch.keyHold("paris")).toEqual({ kind: "free" });
+    expect(await asks(watch, A1)).toBe("taken");
+    expect(watch.keyHold("berlin").kind).toBe("held");
+  });
+
+  it("is nobody's by waiting once there were two, after a pick and over our restart too", async () => {
+    const watch = await duplicated();
+    seconds += 1_000;
+    expect(watch.keyHold("berlin")).toEqual({ kind: "contested" });
+    await watch.pick("berlin", { instanceId: "A1" });
+    seconds += 1_000;
+    expect(watch.keyHold("berlin")).toEqual({ kind: "contested" });
+    const again = await opened(A1);
+    seconds += 1_000;
+    expect(again.keyRefusal("berlin")).toMatchObject({
+      reason: "PERMISSION_DENIED",
+      message: expect.stringContaining("berth token create --cluster berlin"),
+    });
+    await again.forget("berlin");
+    expect(again.keyHold("berlin").kind).toBe("free");
+  });
+});
+
 describe("forgetting a subject", () => {
   it("frees it from its duplicates at once, and after a restart", async () => {
     const watch = await duplicated();

@@ -1,4 +1,5 @@
 import type { Clock } from "../clock.ts";
+import type { BerthError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { Serial } from "../serial.ts";
 import type { KeyedDocuments } from "../store/keyed-documents.ts";
@@ -10,9 +11,11 @@ import {
   type DuplicateStep,
   type DuplicateVerdict,
   holderReports,
+  KEY_HOLD_MS,
   openDuplicateState,
   operatorPicks,
 } from "./judge-duplicates.ts";
+import { type KeyHold, keyHoldRefusal } from "./key-hold.ts";
 import type { AgentInstance } from "./sightings.ts";
 import { type Candidate, inGroup, type PickRequest, type Standing } from "./standing.ts";
 
@@ -29,7 +32,7 @@ export interface DuplicateWatchOptions {
 }
 
 /** A candidate as operators see it. */
-export interface CandidateView extends AgentInstance {
+export interface CandidateView extends Omit<AgentInstance, "formerIds"> {
   /** ISO 8601, for people. */
   readonly firstSeenAt: string;
   /** Time since it was last heard, in ms; absent when not lately, or not since our start. */
@@ -52,9 +55,13 @@ export class DuplicateWatch {
   readonly #options: DuplicateWatchOptions;
   readonly #states = new Map<string, DuplicateState>();
   readonly #writes = new Serial();
+  /** When each subject's key was last used or given, since our start; monotonic, ms. */
+  readonly #heardAtMs = new Map<string, number>();
+  readonly #openedAtMs: number;
 
   constructor(options: DuplicateWatchOptions) {
     this.#options = options;
+    this.#openedAtMs = options.clock.nowMs();
   }
 
   /** Takes up what the store knows. `holders`: the process that held each subject last. */
@@ -86,8 +93,32 @@ export class DuplicateWatch {
     return holder !== undefined && clock.nowMs() - holder.lastAtMs <= rules.liveMs;
   }
 
+  /** The key of a subject was given to somebody, or is in use: it is held anew. */
+  keyUsed(id: string): void {
+    this.#heardAtMs.set(id, this.#options.clock.nowMs());
+  }
+
+  /**
+   * Whether a token that was not made for a subject may replace its key. One that was not heard since our start
+   * counts as heard at our start: its agent may be on its way back.
+   */
+  keyHold(id: string): KeyHold {
+    const { clock, rules } = this.#options;
+    if ((this.#states.get(id)?.standing ?? CLEAR).kind !== "clear") return { kind: "contested" };
+    const silentMs = clock.nowMs() - (this.#heardAtMs.get(id) ?? this.#openedAtMs);
+    const forMs = (rules.keyHoldMs ?? KEY_HOLD_MS) - silentMs;
+    return forMs > 0 ? { kind: "held", forMs } : { kind: "free" };
+  }
+
+  /** {@link keyHold} as what is told to whoever asks for a key in place of the subject's; undefined when free. */
+  keyRefusal(id: string): BerthError | undefined {
+    const { clock, subject } = this.#options;
+    return keyHoldRefusal(this.keyHold(id), { subject, id, now: clock.timestamp() });
+  }
+
   /** A process asks to register. A change of the standing is durable when it resolves. */
   asks(id: string, asking: AskingAgent): Promise<DuplicateVerdict> {
+    this.keyUsed(id);
     const state = this.#states.get(id) ?? { standing: CLEAR, sightings: [] };
     const asked = { ...asking, moment: this.#moment() };
     return this.#take(id, state, agentAsks(state, asked, this.#options.rules));
@@ -97,6 +128,7 @@ export class DuplicateWatch {
   async reports(id: string): Promise<DuplicateVerdict> {
     const state = this.#states.get(id);
     if (state === undefined) return "taken";
+    this.keyUsed(id);
     return this.#take(id, state, holderReports(state, this.#moment(), this.#options.rules));
   }
 
@@ -117,6 +149,7 @@ export class DuplicateWatch {
     return this.#writes.run(async () => {
       await this.#options.standings.remove(id);
       this.#states.delete(id);
+      this.#heardAtMs.delete(id);
     });
   }
 
@@ -125,10 +158,10 @@ export class DuplicateWatch {
     const { standing, sightings } = this.#states.get(id) ?? { standing: CLEAR, sightings: [] };
     if (standing.kind === "clear") return { state: "clear", candidates: [] };
     const { nowMs } = this.#moment();
-    const candidates = standing.candidates.map((candidate): CandidateView => {
+    const candidates = standing.candidates.map(({ formerIds: _, copyOf: __, ...candidate }) => {
       const seen = sightings.find((one) => one.agent.instanceId === candidate.instanceId);
       const age = seen === undefined ? {} : { ageMs: Math.round(nowMs - seen.lastAtMs) };
-      return { ...candidate, ...age, verdict: verdictOn(standing, candidate) };
+      return { ...candidate, ...age, verdict: verdictOn(standing, candidate) } as const;
     });
     return { state: standing.kind, since: standing.since, candidates };
   }

@@ -1,6 +1,14 @@
 import { descentOf, type Lineage } from "./descent.ts";
-import { type AgentInstance, overlapping, type Sighting, sighted } from "./sightings.ts";
 import {
+  type AgentInstance,
+  MAX_FORMER_IDS,
+  overlapping,
+  type Sighting,
+  sighted,
+} from "./sightings.ts";
+import {
+  type Candidate,
+  heardAgain,
   inGroup,
   type PickRequest,
   pickCandidate,
@@ -35,17 +43,30 @@ export interface DuplicateRules {
    * `createHttp2Server`.
    */
   readonly overlapMs: number;
+  /** How long a silent agent keeps its key, as it may come back by itself; 20 s when absent. */
+  readonly keyHoldMs?: number;
 }
 
 /** Longest time that a broken connection delivers what a dead process has sent, and a little more, ms. */
 const OVERLAP_MS = 10_000;
 
-/** Rules for agents that report at these intervals: two of them may fail to come. */
+/** Longest delay between two attempts of an agent to connect, ms: the cap of both agents' back-off. */
+const RECONNECT_CAP_MS = 10_000;
+
+/** How long a silent agent keeps its key by default, ms; the margin is the time in which a broken link is found. */
+export const KEY_HOLD_MS = RECONNECT_CAP_MS + OVERLAP_MS;
+
+/**
+ * Rules for agents that report at these intervals: two of them may fail to come. The key is held for the TTL, or
+ * the agents' longest delay between two attempts, and the time in which a broken link is found.
+ */
 export function duplicateRules(intervals: {
   readonly hostMs: number;
   readonly ttlMs: number;
 }): DuplicateRules {
-  return { liveMs: 2 * Math.min(intervals.hostMs, intervals.ttlMs / 3), overlapMs: OVERLAP_MS };
+  const liveMs = 2 * Math.min(intervals.hostMs, intervals.ttlMs / 3);
+  const keyHoldMs = Math.max(intervals.ttlMs, RECONNECT_CAP_MS) + OVERLAP_MS;
+  return { liveMs, overlapMs: OVERLAP_MS, keyHoldMs };
 }
 
 /** When something happened. */
@@ -95,7 +116,8 @@ export function agentAsks(
   asked: AskingAgent & { readonly moment: DuplicateMoment },
   rules: DuplicateRules,
 ): DuplicateStep {
-  const { agent, moment, isHolderPresent = false } = asked;
+  const { moment, isHolderPresent = false } = asked;
+  const agent = withPast(asked);
   const descent = descentOf(state, asked);
   if (descent === "refused") {
     const standing = withRefusedStart(state.standing, agent);
@@ -142,6 +164,13 @@ export function operatorPicks(
   return { standing: pickCandidate(state.standing, request, at), sightings: [] };
 }
 
+/** The process with the newest of its former starts, so that a pick can tell whose later start it is. */
+function withPast({ agent, formerIds }: Lineage): AgentInstance {
+  return formerIds === undefined
+    ? agent
+    : { ...agent, formerIds: formerIds.slice(-MAX_FORMER_IDS) };
+}
+
 function succession(
   state: DuplicateState,
   agent: AgentInstance,
@@ -186,11 +215,27 @@ function declared(
   { at }: DuplicateMoment,
 ): DuplicateStep {
   const known = standing.kind === "picked" ? standing.candidates : [];
-  const candidates = withCandidates(known, agents, at);
+  const candidates = besideEachOther(withCandidates(known, agents, at), sightings);
   return {
     state: { standing: { kind: "duplicate", since: at, candidates }, sightings },
     verdict: "duplicate",
   };
+}
+
+/** Marks those that were there before the last sign of one that they say was before them. */
+function besideEachOther(
+  candidates: readonly Candidate[],
+  sightings: readonly Sighting[],
+): readonly Candidate[] {
+  let marked = candidates;
+  for (const { agent, lastAtMs } of sightings) {
+    const later = new Set(
+      sightings.filter((one) => one.firstAtMs < lastAtMs).map((one) => one.agent.instanceId),
+    );
+    const heard = heardAgain(marked, agent);
+    marked = marked.map((one, index) => (later.has(one.instanceId) ? (heard[index] ?? one) : one));
+  }
+  return marked;
 }
 
 function stillDuplicate(
@@ -200,7 +245,8 @@ function stillDuplicate(
 ): DuplicateStep {
   const { standing } = state;
   if (standing.kind !== "duplicate") return { state, verdict: "wait" };
-  const candidates = withCandidates(standing.candidates, [agent], at);
+  const heard = heardAgain(standing.candidates, agent);
+  const candidates = withCandidates(heard, [agent], at);
   if (candidates === standing.candidates) return { state, verdict: "duplicate" };
   return { state: { ...state, standing: { ...standing, candidates } }, verdict: "duplicate" };
 }

@@ -8,7 +8,12 @@ export interface AgentInstance {
   readonly incarnation: number;
   /** Address that it dialled from; absent where unknown. */
   readonly address?: string;
+  /** Newest instance ids of the starts of its state directory before it, oldest first; absent where unknown. */
+  readonly formerIds?: readonly string[];
 }
+
+/** Most former starts that are remembered of one process: the newest ones. */
+export const MAX_FORMER_IDS = 32;
 
 /** When one agent process was heard, in ms of one monotonic clock. */
 export interface Sighting {

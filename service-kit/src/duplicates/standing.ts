@@ -5,6 +5,8 @@ import type { AgentInstance } from "./sightings.ts";
 export interface Candidate extends AgentInstance {
   /** ISO 8601, for people. */
   readonly firstSeenAt: string;
+  /** Those of its former starts that were heard after it: it runs on a copy of their state, and is no restart. */
+  readonly copyOf?: readonly string[];
 }
 
 /** Agent processes by their own id or by the boot that they run in. */
@@ -79,10 +81,44 @@ export function pickCandidate(
     throw new BerthError("PRECONDITION_FAILED", "there are no duplicates to pick from");
   }
   const { candidates } = standing;
-  const picked = matching(candidates, request);
+  const picked = withLaterStarts(matching(candidates, request), candidates);
   const others = candidates.filter((one) => !picked.includes(one));
   const favoured = groupOf(picked, others);
   return { kind: "picked", since: at, candidates, favoured, refused: groupOf(others, picked) };
+}
+
+/** The candidates when a process was heard: those that say they came after it run beside it, on copies of its state. */
+export function heardAgain(
+  candidates: readonly Candidate[],
+  { instanceId }: AgentInstance,
+): readonly Candidate[] {
+  const isNews = ({ formerIds = [], copyOf = [] }: Candidate) =>
+    formerIds.includes(instanceId) && !copyOf.includes(instanceId);
+  if (!candidates.some(isNews)) return candidates;
+  return candidates.map((one) =>
+    isNews(one) ? { ...one, copyOf: [...(one.copyOf ?? []), instanceId] } : one,
+  );
+}
+
+/**
+ * The picked candidates, and those that are their later starts: the newest of the former starts that is a candidate
+ * tells whose a process is, and none of those that it runs beside is its own past.
+ */
+function withLaterStarts(
+  picked: readonly Candidate[],
+  candidates: readonly Candidate[],
+): readonly Candidate[] {
+  const known = new Set(candidates.map((one) => one.instanceId));
+  const ids = new Set(picked.map((one) => one.instanceId));
+  const isLaterStart = ({ formerIds = [], copyOf = [] }: Candidate): boolean => {
+    const parent = formerIds.findLast((id) => known.has(id));
+    return parent !== undefined && ids.has(parent) && !copyOf.some((id) => ids.has(id));
+  };
+  for (let before = -1; before !== ids.size; ) {
+    before = ids.size;
+    for (const one of candidates) if (isLaterStart(one)) ids.add(one.instanceId);
+  }
+  return candidates.filter((one) => ids.has(one.instanceId));
 }
 
 /** The standing after a pick when one more process has turned out to be a copy: it stays refused. */
@@ -98,7 +134,7 @@ export function withRefused(
     bootIds: newest([...standing.refused.bootIds, ...bootIds]),
   };
   const candidates = withCandidates(standing.candidates, [intruder], at);
-  return { ...standing, candidates, refused };
+  return { ...standing, candidates: heardAgain(candidates, holder), refused };
 }
 
 /** The standing when a later start of a refused process has asked: it is known by its own id from now on. */

@@ -60,6 +60,26 @@ it("stops while clients are connected and streams are open", async () => {
   await server.stop();
 });
 
+it.each([
+  ["64 KiB", {}, 65_535],
+  ["as much as it is told to", { windowBytes: 300_000 }, 300_000],
+])("lets a caller send %s ahead, on a stream and in all", async (_name, options, windowBytes) => {
+  const server = createHttp2Server({
+    name: "agents",
+    handler: () => undefined,
+    address: { host: "127.0.0.1", port: 0, setting: "BERTH_AGENT_PORT" },
+    logger: silentLogger,
+    ...options,
+  });
+  await server.start();
+  cleanups.push(() => server.stop());
+  const client = connectTo(server.port);
+  await once(client, "remoteSettings");
+  await new Promise<void>((resolve) => client.ping(() => resolve()));
+  expect(client.remoteSettings.initialWindowSize).toBe(windowBytes);
+  expect(client.state.remoteWindowSize).toBe(windowBytes);
+});
+
 it("names the setting when the port is taken, and can be stopped after that", async () => {
   const first = await aServer();
   const second = makeServer(first.port);

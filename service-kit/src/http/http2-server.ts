@@ -30,6 +30,13 @@ export interface Http2ServerOptions {
    * with further ones; others have them refused, before a handler sees them.
    */
   readonly maxStreams?: number;
+  /**
+   * Bytes that a caller may send ahead of what is read, on each stream and on the connection; 65,535 by default. At
+   * a round trip of 200 ms nothing comes faster than five times this in a second. A caller makes the server
+   * hold `maxStreams` times this at most: Node gives the connection's window back at once. Who sends pings
+   * waits behind its own bytes, so a slow line must carry this within the time that an answer may take.
+   */
+  readonly windowBytes?: number;
   /** Serves over TLS 1.2 or newer instead of cleartext. */
   readonly tls?: ServerTls | undefined;
   /**
@@ -56,6 +63,8 @@ export interface Http2Server extends Part {
 // Three intervals stay below the 10 s in which a half-open link must be found.
 const PING_INTERVAL_MS = 3_000;
 const MAX_STREAMS = 256;
+/** What HTTP/2 begins with. */
+const WINDOW_BYTES = 65_535;
 const HANDSHAKE_LIMIT_MS = 10_000;
 const UNARY_BODY_LIMIT_MS = 10_000;
 
@@ -77,6 +86,7 @@ export function createHttp2Server(options: Http2ServerOptions): Http2Server {
   });
   server.on("session", (session: http2.ServerHttp2Session) => {
     sessions.add(session);
+    if (options.windowBytes !== undefined) session.setLocalWindowSize(options.windowBytes);
     const stopPings = keepPinging(session, options.pingIntervalMs ?? PING_INTERVAL_MS);
     session.on("error", (err) => options.logger.debug("http2 session error", { err }));
     session.on("close", () => {
@@ -128,11 +138,13 @@ function guarded(options: Http2ServerOptions, unknown: UnknownCallers | undefine
 
 type AnyServer = http2.Http2Server | http2.Http2SecureServer;
 
-function makeServer({ handler, logger, tls, maxStreams = MAX_STREAMS }: Http2ServerOptions): {
+function makeServer(options: Http2ServerOptions): {
   readonly server: AnyServer;
   readonly renewal?: CertificateRenewal;
 } {
-  const settings = { maxConcurrentStreams: maxStreams };
+  const { handler, logger, tls } = options;
+  const { maxStreams = MAX_STREAMS, windowBytes = WINDOW_BYTES } = options;
+  const settings = { maxConcurrentStreams: maxStreams, initialWindowSize: windowBytes };
   if (tls === undefined) return { server: http2.createServer({ settings }, handler) };
   const server = http2.createSecureServer(
     {

@@ -4,7 +4,8 @@ import { BerthError } from "../errors.ts";
 import { type LogFields, silentLogger } from "../log.ts";
 import type { Authenticate } from "../principal.ts";
 import { listenError } from "./listen-error.ts";
-import { bodyObject, createHttpServer, MAX_BODY_BYTES } from "./server.ts";
+import { MAX_BODY_BYTES } from "./request-budget.ts";
+import { bodyObject, createHttpServer, takeBody } from "./server.ts";
 
 const HEADERS = {
   host: "localhost:8000",
@@ -36,6 +37,10 @@ describe("createHttpServer", () => {
       text: request.bodyText,
       principal: request.principal,
     }));
+    server.post("/taken", async (request) => ({
+      taken: takeBody(request),
+      left: takeBody(request),
+    }));
     server.post("/object", async (request) => bodyObject(request));
     server.get("/things/:id", async (request) => request.params);
     server.get("/fails/:how", async (request) => {
@@ -54,6 +59,14 @@ describe("createHttpServer", () => {
     expect(reply).toEqual({
       status: 200,
       body: { body: { a: 10 }, text: '{"a": 10.0}', principal: { orgId: "org-a", role: "agent" } },
+    });
+  });
+
+  it("lets a handler take the body, which the request holds no more", async () => {
+    const reply = await call({ method: "POST", url: "/taken", payload: '{"a": 10.0}' });
+    expect(reply.body).toEqual({
+      taken: { text: '{"a": 10.0}', body: { a: 10 } },
+      left: { text: "" },
     });
   });
 

@@ -6,32 +6,34 @@ import type { Part } from "../lifecycle.ts";
 import type { Logger } from "../log.ts";
 import type { Authenticate, Principal } from "../principal.ts";
 import { typeName } from "../validate.ts";
+import { boundTraffic, HttpTraffic } from "./http-traffic.ts";
 import { type ListenAddress, listenError } from "./listen-error.ts";
 import { type OriginRules, originRefusal } from "./origin.ts";
+import { MAX_BODY_BYTES } from "./request-budget.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
     /** Who asks; set before any handler runs. */
     principal: Principal;
-    /** The body's text as the client sent it; empty without a body. */
+    /** The body's text as the client sent it; empty without a body, or when it was taken. */
     bodyText: string;
   }
 }
-
-/** Largest request body: 16 MiB, as for a WebSocket frame. */
-export const MAX_BODY_BYTES = 16 * 1024 * 1024;
 
 /** How {@link createHttpServer} builds a server. */
 export interface HttpServerOptions {
   readonly origins: OriginRules;
   readonly authenticate: Authenticate;
   readonly logger: Logger;
+  /** What the program's servers share; without it the server has bounds of its own. */
+  readonly traffic?: HttpTraffic;
 }
 
 /**
  * An HTTP/1.1 server (fastify) with Berth's manners: Host and Origin are checked, every request gets
  * a principal, bodies are JSON and need a JSON content type, and every failure answers with the
- * error body of the error table. Routes validate their own bodies with `parse`.
+ * error body of the error table. Routes validate their own bodies with `parse`. Bodies and replies that are
+ * held at a time are bounded (see `boundTraffic`).
  */
 export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   const server = Fastify({
@@ -57,6 +59,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     if (refusal !== undefined) throw new BerthError("PERMISSION_DENIED", refusal);
     request.principal = options.authenticate(request.headers);
   });
+  boundTraffic(server, options.traffic ?? new HttpTraffic());
   server.setNotFoundHandler((request, reply) => {
     const message = `no route ${request.method} ${request.url.split("?")[0]}`;
     return sendError(reply, new BerthError("NOT_FOUND", message));
@@ -116,6 +119,20 @@ export function bodyObject(request: FastifyRequest): Record<string, unknown> {
   if (isJsonObject(body)) return body;
   const got = body === undefined ? "nothing" : typeName(body);
   throw new BerthError("INVALID_ARGUMENT", `the request body: expected a JSON object, got ${got}`);
+}
+
+/**
+ * The body's text and what was parsed of it, which the request holds no more: for handlers that go on for long with
+ * a part of it.
+ */
+export function takeBody(request: FastifyRequest): {
+  readonly text: string;
+  readonly body: unknown;
+} {
+  const { bodyText: text, body } = request;
+  request.bodyText = "";
+  request.body = undefined;
+  return { text, body };
 }
 
 function fromFastify(thrown: unknown): BerthError {

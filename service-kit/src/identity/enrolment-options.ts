@@ -1,4 +1,5 @@
 import type { Clock } from "../clock.ts";
+import type { BerthError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import type { DocumentStore } from "../store/document-store.ts";
 import type { TokenRecord } from "./token-record.ts";
@@ -25,6 +26,13 @@ export interface EnrolmentOptions {
    * change stands, but its caller would hear of a failure.
    */
   readonly onKeyEnded?: ((subjectId: string) => void) | undefined;
+  /**
+   * Asked right before a subject's key would be replaced by a token that was not made for it: gives why not,
+   * undefined when it may be. Must not throw.
+   */
+  readonly refuseReplacement?: ((subjectId: string) => BerthError | undefined) | undefined;
+  /** Called when a subject has got a key, durably. Must not throw. */
+  readonly onKeyGiven?: ((subjectId: string) => void) | undefined;
   /**
    * Called each time that an enrolment under a bound id was refused because another identity asked, with why, for
    * people. Whoever asks may do so as often as it likes. Must not throw.

@@ -178,7 +178,7 @@ export class Enrolment {
     refuseStale(grant, clock.timestamp());
     if (isBound) return;
     this.#refuseSecond(before, request);
-    if (before !== undefined) refuseRekey(grant, request, subject);
+    if (before !== undefined) this.#refuseReplacement(grant, request);
     this.#refuseSharedKey(keySha256, subjectId);
     const enrolledAt = clock.timestamp();
     const after: StoredBinding = { subjectId, identity, enrolledAt, tokenId, keySha256 };
@@ -188,6 +188,7 @@ export class Enrolment {
         ...(grant.kind === "local" ? {} : { token: spend(grant.token, subjectId) }),
       },
     ]);
+    this.#options.onKeyGiven?.(subjectId);
     const fields = { subject_id: subjectId, token_id: tokenId };
     if (before === undefined) {
       logger.info(`${subject} enrolled`, fields);
@@ -233,6 +234,15 @@ export class Enrolment {
     });
     this.#options.onSecondRefused?.(request.subjectId, message);
     throw new BerthError("ALREADY_EXISTS", message);
+  }
+
+  /** The agent that has the key may still be there; only a token that was made for the very id does not mind. */
+  #refuseReplacement(grant: Grant, request: EnrolmentRequest): void {
+    const { subject, refuseReplacement } = this.#options;
+    refuseRekey(grant, request, subject);
+    if (grant.kind === "kept" && grant.token.subjectId === request.subjectId) return;
+    const refusal = refuseReplacement?.(request.subjectId);
+    if (refusal !== undefined) throw refusal;
   }
 
   #refuseSharedKey(keySha256: string, subjectId: string): void {

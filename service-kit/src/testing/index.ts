@@ -1,4 +1,5 @@
 export { destroyPageOf, replaceText } from "./damage.ts";
+export { startDelayProxy } from "./delay-proxy.ts";
 export { documentStoreContract, type StoreHarness } from "./document-store-contract.ts";
 export {
   type CutDirection,

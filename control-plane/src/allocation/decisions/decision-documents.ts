@@ -10,7 +10,9 @@ const POOL_USERS = "decision_pool_users";
 const MAX_KNOWN_POOLS = 1_000;
 
 type Pool = Pick<DecisionRecord, "candidates" | "dropped" | "dropped_more">;
-type StoredRecord = Omit<DecisionRecord, keyof Pool> & { readonly pool: string };
+
+/** A decision with the name of its lists in their place. */
+export type StoredRecord = Omit<DecisionRecord, keyof Pool> & { readonly pool: string };
 
 /** A decision of an org. */
 export interface OrgDecision {
@@ -63,13 +65,23 @@ export class DecisionDocuments {
   /** One decision; undefined when there is none. */
   async get(orgId: string, id: string): Promise<DecisionRecord | undefined> {
     const stored = await this.#store.get<StoredRecord>({ orgId, collection: RECORDS, id });
-    return stored === undefined ? undefined : this.#whole(orgId, stored.body);
+    return stored === undefined ? undefined : this.completing(orgId)(stored.body);
   }
 
-  /** A page of decisions in the order of their ids. */
-  async list(orgId: string, page: ListPage): Promise<readonly DecisionRecord[]> {
+  /** A page of decisions in the order of their ids, as they are stored. */
+  async page(orgId: string, page: ListPage): Promise<readonly StoredRecord[]> {
     const stored = await this.#store.list<StoredRecord>({ orgId, collection: RECORDS }, page);
-    return Promise.all(stored.map(({ body }) => this.#whole(orgId, body)));
+    return stored.map(({ body }) => body);
+  }
+
+  /** Gives stored decisions their lists back; a list that several of them share is read once. */
+  completing(orgId: string): (stored: StoredRecord) => Promise<DecisionRecord> {
+    const pools = new Map<string, Pool>();
+    return async ({ pool: name, ...rest }) => {
+      const pool = pools.get(name) ?? (await this.#pool(orgId, name));
+      pools.set(name, pool);
+      return { ...rest, ...pool };
+    };
   }
 
   /** When the oldest decisions were made: ISO 8601, the oldest first, at most `limit`. */
@@ -115,10 +127,9 @@ export class DecisionDocuments {
     return (await this.#store.get({ orgId, collection: POOLS, id: pool })) !== undefined;
   }
 
-  async #whole(orgId: string, stored: StoredRecord): Promise<DecisionRecord> {
-    const { pool, ...rest } = stored;
+  async #pool(orgId: string, pool: string): Promise<Pool> {
     const found = await this.#store.get<Pool>({ orgId, collection: POOLS, id: pool });
-    return { ...rest, ...(found?.body ?? { candidates: [], dropped: [], dropped_more: 0 }) };
+    return found?.body ?? { candidates: [], dropped: [], dropped_more: 0 };
   }
 
   async #apply(writes: readonly Write[]): Promise<void> {

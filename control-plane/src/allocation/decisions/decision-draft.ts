@@ -5,10 +5,12 @@ import type { AllocationRequest } from "../allocation-request.ts";
 import type { Candidates } from "../choose-candidates.ts";
 import type { Sight } from "../sight.ts";
 import type { DecisionOutcome, DecisionRecord } from "./decision-record.ts";
+import { type RecordedData, recordedData } from "./recorded-data.ts";
 
 const MAX_LOG_CHARACTERS = 16 * 1024;
 const MAX_DROPPED = 200;
 const MAX_WARNINGS = 200;
+const MAX_ERROR_CHARACTERS = 4 * 1024;
 
 /** A decision in the making; gives its record when it has been made. */
 export class DecisionDraft {
@@ -68,12 +70,13 @@ export class DecisionDraft {
   /** The record of a decision that could not be made. */
   fail({ reason, message }: BerthError): DecisionRecord {
     this.#answer = { outcome: "failed", data: null };
-    return this.#record({ reason, message });
+    return this.#record({ reason, message: message.slice(0, MAX_ERROR_CHARACTERS) });
   }
 
   #record(error: DecisionRecord["error"]): DecisionRecord {
     const { outcome, data } = this.#answer ?? { outcome: "failed", data: null };
     const dropped = this.#chosen?.dropped ?? [];
+    const recorded = recordedData(data);
     return {
       decision_id: this.id,
       decided_at: this.#begunAt.toISOString(),
@@ -86,8 +89,8 @@ export class DecisionDraft {
       candidates: this.#chosen?.candidates.map((view) => view.id) ?? [],
       dropped: dropped.slice(0, MAX_DROPPED),
       dropped_more: Math.max(0, dropped.length - MAX_DROPPED),
-      warnings: this.#warnings.slice(0, MAX_WARNINGS),
-      data,
+      warnings: [...cutWarnings(recorded), ...this.#warnings.slice(0, MAX_WARNINGS)],
+      ...recorded,
       error,
       attempts: this.#attempts,
       assume_seconds: this.assumeSeconds,
@@ -100,6 +103,11 @@ export class DecisionDraft {
       policy_log: this.#log.slice(0, MAX_LOG_CHARACTERS),
     };
   }
+}
+
+function cutWarnings({ data_cut }: RecordedData): readonly string[] {
+  if (data_cut === undefined) return [];
+  return [`the record holds the beginning of an answer of ${data_cut.bytes} bytes`];
 }
 
 /** To a hundredth of a ms. */

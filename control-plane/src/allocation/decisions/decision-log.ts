@@ -1,22 +1,23 @@
-import { type DocumentStore, type Logger, type Part, Serial } from "@berth/service-kit";
-import { DecisionDocuments, type OrgDecision } from "./decision-documents.ts";
-import { type DecisionQuery, type DecisionRecord, isAskedFor } from "./decision-record.ts";
+import {
+  type DocumentStore,
+  type Logger,
+  type Part,
+  Serial,
+  toBerthError,
+} from "@berth/service-kit";
+import { DecisionDocuments } from "./decision-documents.ts";
+import type { DecisionQuery, DecisionRecord } from "./decision-record.ts";
+import { type DecisionPage, listDecisions } from "./list-decisions.ts";
+import { WaitingDecisions } from "./waiting-decisions.ts";
 
 const COMMIT_INTERVAL_MS = 50;
 const PRUNE_INTERVAL_MS = 1_000;
 const RETRY_INTERVAL_MS = 5_000;
-/** Records that wait for their commit; what comes on top is dropped and counted. */
-const MAX_WAITING = 10_000;
-/** Records in one transaction, which takes a few milliseconds. */
-const MAX_PER_COMMIT = 100;
 const MAX_PRUNED_AT_ONCE = 100;
 /** Records that are pruned first, to see how many bytes go with each. */
 const FIRST_PRUNED = 10;
 /** Groups that one turn of the pruning deletes: more than is written meanwhile. */
 const MAX_PRUNED_GROUPS = 50;
-/** Records that one query looks at, and how many between two turns of the event loop. */
-const MAX_LOOKED_AT = 5_000;
-const LOOKED_AT_AT_ONCE = 200;
 
 /** How much of the past is kept. */
 export interface DecisionLimits {
@@ -34,13 +35,6 @@ export interface DecisionLogDeps {
   readonly logger: Logger;
 }
 
-/** Decisions of one page, newest first. */
-export interface DecisionPage {
-  readonly decisions: readonly DecisionRecord[];
-  /** Continues the list as `before`; absent at its end. */
-  readonly next?: string;
-}
-
 /**
  * The decisions of the last days. They are written in groups, up to 50 ms late and off the decisions'
  * path, and pruned by age and size. A decision can be read as soon as it was recorded.
@@ -48,7 +42,7 @@ export interface DecisionPage {
 export class DecisionLog implements Part {
   readonly name = "decision log";
   readonly #deps: DecisionLogDeps;
-  readonly #waiting = new Map<string, OrgDecision>();
+  readonly #waiting = new WaitingDecisions();
   readonly #documents: DecisionDocuments;
   /** Writing and pruning never overlap. */
   readonly #serial = new Serial();
@@ -56,7 +50,9 @@ export class DecisionLog implements Part {
   #commitTimer: NodeJS.Timeout | undefined;
   #pruneTimer: NodeJS.Timeout | undefined;
   #pruning = false;
-  #dropped = 0;
+  #failure: string | undefined;
+  /** When an org's oldest decision was made, where that is known: until it is too old nobody needs to look. */
+  readonly #oldestMs = new Map<string, number>();
   /** Bytes from which pruning did not lead down when it was tried; more than those are pruned again. */
   #stuckAtBytes = 0;
 
@@ -76,14 +72,15 @@ export class DecisionLog implements Part {
     clearTimeout(this.#commitTimer);
   }
 
+  /** Why decisions cannot be written; undefined when they can, as far as it is known. */
+  get failure(): string | undefined {
+    return this.#failure;
+  }
+
   /** Takes a record; it is written soon. */
   record(orgId: string, record: DecisionRecord): void {
-    if (this.#waiting.size >= MAX_WAITING) {
-      this.#dropped += 1;
-      return;
-    }
+    if (!this.#waiting.add(orgId, record)) return;
     this.#orgs.add(orgId);
-    this.#waiting.set(record.decision_id, { orgId, record });
     this.#commitTimer ??= setTimeout(() => void this.flush(), COMMIT_INTERVAL_MS);
   }
 
@@ -101,26 +98,11 @@ export class DecisionLog implements Part {
     return this.#documents.get(orgId, id);
   }
 
-  /** Decisions that are asked for, newest first. Looks at 5,000 at most; `next` goes on from there. */
+  /** Decisions that are asked for, newest first, also those that cannot be written; see {@link listDecisions}. */
   async list(orgId: string, query: DecisionQuery): Promise<DecisionPage> {
     await this.flush();
-    const decisions: DecisionRecord[] = [];
-    let before = query.before;
-    for (let lookedAt = 0; lookedAt < MAX_LOOKED_AT; lookedAt += LOOKED_AT_AT_ONCE) {
-      const position = before === undefined ? {} : { after: before };
-      const page = await this.#documents.list(orgId, {
-        ...{ descending: true, limit: LOOKED_AT_AT_ONCE },
-        ...position,
-      });
-      for (const record of page) {
-        before = record.decision_id;
-        if (isAskedFor(record, query)) decisions.push(record);
-        if (decisions.length === query.limit) return { decisions, next: before };
-      }
-      if (page.length < LOOKED_AT_AT_ONCE) return { decisions };
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-    return before === undefined ? { decisions } : { decisions, next: before };
+    const waiting = this.#waiting.newestFirst(orgId, query.before);
+    return listDecisions(orgId, query, { waiting, documents: this.#documents });
   }
 
   /** Deletes what is too old or too much, a little at a time. Called by a timer. */
@@ -138,20 +120,22 @@ export class DecisionLog implements Part {
 
   async #commit(): Promise<void> {
     while (this.#waiting.size > 0) {
-      const group = [...this.#waiting.entries()].slice(0, MAX_PER_COMMIT);
+      const group = this.#waiting.group();
       try {
-        await this.#documents.insert(group.map(([, waiting]) => waiting));
+        await this.#documents.insert(group);
       } catch (err) {
+        this.#failure = toBerthError(err).message;
         this.#deps.logger.error("decisions could not be written", { err });
         this.#commitTimer ??= setTimeout(() => void this.flush(), RETRY_INTERVAL_MS);
         return;
       }
-      for (const [id] of group) this.#waiting.delete(id);
+      this.#failure = undefined;
+      this.#waiting.written(group);
       await new Promise((resolve) => setImmediate(resolve));
     }
-    if (this.#dropped === 0) return;
-    this.#deps.logger.warn("decisions were not recorded: too many wait", { count: this.#dropped });
-    this.#dropped = 0;
+    const count = this.#waiting.takeDropped();
+    if (count === 0) return;
+    this.#deps.logger.warn("decisions were not recorded: too many wait", { count });
   }
 
   async #pruneOrg(orgId: string, nowMs: number): Promise<void> {
@@ -174,19 +158,30 @@ export class DecisionLog implements Part {
     const sizeBytes = await this.#documents.sizeBytes();
     if (sizeBytes <= maxBytes) this.#stuckAtBytes = 0;
     const excessBytes = sizeBytes - Math.max(maxBytes, this.#stuckAtBytes);
-    const goes = excessBytes > 0 ? count : await this.#tooOld(orgId, nowMs);
-    const removed = goes === 0 ? 0 : await this.#documents.removeOldest(orgId, goes);
+    const goes = excessBytes > 0 ? { count } : await this.#tooOld(orgId, nowMs, count);
+    const removed = goes.count === 0 ? 0 : await this.#documents.removeOldest(orgId, goes.count);
+    if (goes.oldestMs !== undefined) this.#oldestMs.set(orgId, goes.oldestMs);
     if (removed === 0) return "nothing";
     const freedBytes = sizeBytes - (await this.#documents.sizeBytes());
     return { removed, sizeBytes, excessBytes, freedBytes };
   }
 
-  /** How many of the oldest records are too old. */
-  async #tooOld(orgId: string, nowMs: number): Promise<number> {
+  /** How many of the oldest records are too old, up to `atMost`, and when the first that is not was made. */
+  async #tooOld(
+    orgId: string,
+    nowMs: number,
+    atMost: number,
+  ): Promise<{ readonly count: number; readonly oldestMs?: number }> {
     const { maxAgeMs } = this.#deps.limits;
-    const times = await this.#documents.oldestTimes(orgId, MAX_PRUNED_AT_ONCE);
-    const young = times.findIndex((time) => nowMs - Date.parse(time) <= maxAgeMs);
-    return young === -1 ? times.length : young;
+    const knownMs = this.#oldestMs.get(orgId);
+    if (knownMs !== undefined && nowMs - knownMs <= maxAgeMs) return { count: 0 };
+    const times = (await this.#documents.oldestTimes(orgId, atMost)).map((time) =>
+      Date.parse(time),
+    );
+    const young = times.findIndex((ms) => nowMs - ms <= maxAgeMs);
+    const oldestMs = times[young];
+    if (oldestMs === undefined) return { count: times.length };
+    return { count: young, oldestMs };
   }
 
   /** Deleting all that is left would be in vain, too. */
@@ -208,7 +203,7 @@ interface Pruned {
 
 /** As many records as should free the rest of what is too much: the newest of the past are to stay. */
 function nextCount({ removed, excessBytes, freedBytes }: Pruned): number {
-  if (excessBytes <= 0) return FIRST_PRUNED;
+  if (excessBytes <= 0) return MAX_PRUNED_AT_ONCE;
   if (freedBytes <= 0) return MAX_PRUNED_AT_ONCE;
   const wanted = Math.ceil(((excessBytes - freedBytes) * removed) / freedBytes);
   return Math.min(Math.max(wanted, 1), MAX_PRUNED_AT_ONCE);

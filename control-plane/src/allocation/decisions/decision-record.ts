@@ -1,4 +1,6 @@
-import type { Dropped } from "../choose-candidates.ts";
+import type { Dropped } from "../dropped.ts";
+import { chosenClusters } from "./chosen-clusters.ts";
+import type { DataCut } from "./recorded-data.ts";
 
 /** How a decision ended. */
 export type DecisionOutcome = "placed" | "unschedulable" | "failed";
@@ -25,8 +27,10 @@ export interface DecisionRecord {
   /** Clusters that are left out of `dropped` because there are so many. */
   readonly dropped_more: number;
   readonly warnings: readonly string[];
-  /** The placement, or why there is none; null when the decision failed. */
+  /** The placement, or why there is none; null when the decision failed. Of more than 16 KiB the beginning. */
   readonly data: unknown;
+  /** What the whole was; absent when `data` is the whole. */
+  readonly data_cut?: DataCut;
   readonly error: { readonly reason: string; readonly message: string } | null;
   /** Runs of the policy: more than one when others were given the same GPUs meanwhile. */
   readonly attempts: number;
@@ -61,19 +65,21 @@ export interface DecisionQuery {
 }
 
 /** Whether a record is asked for. */
-export function isAskedFor(record: DecisionRecord, query: DecisionQuery): boolean {
+export function isAskedFor(
+  record: Pick<DecisionRecord, "policy_rule_uri" | "outcome" | "data" | "data_cut">,
+  query: DecisionQuery,
+): boolean {
   const { policyRuleUri, clusterId, outcome } = query;
   return (
     (policyRuleUri === undefined || record.policy_rule_uri === policyRuleUri) &&
     (outcome === undefined || record.outcome === outcome) &&
-    (clusterId === undefined || chosenClusters(record.data).includes(clusterId))
+    (clusterId === undefined || clustersOf(record).includes(clusterId))
   );
 }
 
-function chosenClusters(data: unknown): readonly unknown[] {
-  return [data].flat().map((item) => {
-    return typeof item === "object" && item !== null && "cluster_id" in item
-      ? item.cluster_id
-      : undefined;
-  });
+function clustersOf({
+  data,
+  data_cut,
+}: Pick<DecisionRecord, "data" | "data_cut">): readonly unknown[] {
+  return data_cut?.cluster_ids ?? chosenClusters(data);
 }

@@ -34,6 +34,19 @@ describe("decision records", () => {
     expect(record?.timings_ms.total).toBeGreaterThan(0);
   });
 
+  it("stay small when the answer is large, and say so", async () => {
+    const uri = await harness.publish("large", 'return {"cluster_id": "c1", "text": "x" * 900000}');
+    expect(await harness.allocate(uri)).toMatchObject({ data: { text: "x".repeat(900_000) } });
+    expect(harness.records.at(-1)).toMatchObject({
+      data: { cluster_id: "c1" },
+      data_cut: { bytes: 900_029, cluster_ids: ["c1"] },
+      warnings: ["the record holds the beginning of an answer of 900029 bytes"],
+    });
+    const named = await harness.publish("named", 'return {"cluster_id": "x" * 900000}');
+    await expect(harness.allocate(named)).rejects.toThrow("is not one of the candidate clusters");
+    expect(JSON.stringify(harness.records.at(-1)).length).toBeLessThan(3_000);
+  });
+
   it("say why clusters were no candidates", async () => {
     const uri = await harness.publish("seen", SEEN);
     await harness.allocate(uri);

@@ -71,7 +71,7 @@ describe("snapshot admission", () => {
   });
 
   it("takes a turn back that is not used, and one whose agent has gone", async () => {
-    await link.startWith({ atOnce: 1, turnMs: 100 });
+    await link.startWith({ atOnce: 1, turnMs: 100, turnMsPer64KiB: 0 });
     const idle = await link.newAgent("a").open();
     await idle.admitted();
     const gone = link.newAgent("b");
@@ -86,15 +86,86 @@ describe("snapshot admission", () => {
     expect(link.server.sessions.admission.counts).toMatchObject({ admitted: 0, waiting: 0 });
   });
 
-  it("suspends verdicts for a bounded time, however long agents stall", async () => {
+  it("suspends verdicts for a bounded time, however long agents stall in a queue", async () => {
     await link.startWith({ atOnce: 1, suspendMs: 60_000 });
     await link.agent.join();
     await (await link.newAgent("a").open()).admitted();
+    const waiting = await link.newAgent("b").open();
+    waiting.send();
+    await waiting.answer();
+    link.server.nowMs = 70_000;
+    link.server.sessions.expire();
+    expect(await health()).toBe("live");
+    link.server.nowMs = 70_001;
+    link.server.sessions.expire();
+    expect(await health()).toBe("unreachable");
+  });
+
+  it("excuses nobody but its own agent when one fails with its snapshot again and again", async () => {
+    await link.startWith({});
+    await link.agent.join();
+    for (let nowMs = 5_000; nowMs <= 15_000; nowMs += 5_000) {
+      const bad = await link.newAgent("bad").open({ stateDigest: "x" });
+      await bad.admitted();
+      bad.send({ snapshot: true, snapshotEnd: true, entries: [entry("cluster", 1, [])] });
+      await expect(bad.answer()).rejects.toThrow("expected an object, got array");
+      link.server.nowMs = nowMs;
+      link.server.sessions.expire();
+      expect(await health()).toBe(nowMs > 10_000 ? "unreachable" : "live");
+    }
+  });
+
+  it("does not lose an agent whose own snapshot takes longer than its TTL", async () => {
+    await link.startWith({});
+    await link.agent.join();
+    const again = await link.newAgent().open({ stateDigest: "x" });
+    await again.admitted();
     link.server.nowMs = 60_000;
     link.server.sessions.expire();
     expect(await health()).toBe("live");
-    link.server.nowMs = 60_001;
+    again.send({
+      ...{ snapshot: true, snapshotEnd: true },
+      entries: [entry("cluster", 2, aDocument("c1"))],
+    });
+    await again.answer();
+    link.server.nowMs = 70_000;
+    link.server.sessions.expire();
+    expect(await health()).toBe("live");
+    link.server.nowMs = 70_001;
     link.server.sessions.expire();
     expect(await health()).toBe("unreachable");
+  });
+
+  it("gives the fleet a whole TTL of verdicts between two times in which it is excused", async () => {
+    await link.startWith({ atOnce: 1 });
+    await link.agent.join();
+    const crowd = async () => {
+      const pair = [link.newAgent("a"), link.newAgent("b")];
+      for (const agent of pair) {
+        const stream = await agent.open({ stateDigest: "x" });
+        stream.send();
+        await stream.answer();
+      }
+      await vi.waitFor(() =>
+        expect(link.server.sessions.admission.counts).toMatchObject({ waiting: 1 }),
+      );
+      return async () => {
+        for (const agent of pair) agent.close();
+        const left = { admitted: 0, waiting: 0 };
+        await vi.waitFor(() => expect(link.server.sessions.admission.counts).toMatchObject(left));
+      };
+    };
+    for (const nowMs of [5_000, 9_000, 13_000]) {
+      const leave = await crowd();
+      link.server.nowMs = nowMs;
+      link.server.sessions.expire();
+      expect(await health()).toBe("live");
+      await leave();
+    }
+    const leave = await crowd();
+    link.server.nowMs = 15_001;
+    link.server.sessions.expire();
+    expect(await health()).toBe("unreachable");
+    await leave();
   });
 });

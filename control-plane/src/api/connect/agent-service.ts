@@ -61,7 +61,7 @@ export function agentRoutes(router: ConnectRouter, deps: AgentServiceDeps): void
     method.register,
     async (request, context) => {
       const caller = { principal: () => principalOf(context), address: addressOf(context) };
-      requireKnown(caller, () => agents.keyUnknown(request.clusterId));
+      requireKnown(caller, () => agents.keyUnknown(request.clusterId, caller.address));
       const registered = await agents.register(caller, request);
       const { session, reportIntervalMs, ttlMs, snapshotWanted, observeReason } = registered;
       return {

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { AgentService, EnrolmentService } from "@berth/proto";
 import {
+  BerthError,
   createHttp2Server,
   type Enrolment,
   enrolmentGate,
@@ -36,12 +37,15 @@ let heard: string[];
 /** Ids whose agents may still be there, and those whose enrolment was refused beside them. */
 let held: Set<string>;
 let refusedBeside: string[];
+/** Ids that got a key, in order. */
+let given: string[];
 let failures: string[];
 
 beforeEach(() => {
   heard = [];
   held = new Set();
   refusedBeside = [];
+  given = [];
   failures = [];
   directory = mkdtempSync(path.join(tmpdir(), "berth-enrolment-"));
 });
@@ -57,6 +61,12 @@ async function start(tls: boolean): Promise<string> {
     store: openSqliteDocumentStore(":memory:", systemClock),
     ...{ orgId: "org-a", clock: systemClock, logger: silentLogger, subject: "cluster" },
     caPin: authority?.pin,
+    refuseReplacement: (id) => {
+      if (!held.has(id)) return undefined;
+      refusedBeside.push(id);
+      return new BerthError("UNAVAILABLE", "still there");
+    },
+    onKeyGiven: (id) => given.push(id),
   });
   server = createHttp2Server({
     name: "agent link",
@@ -67,13 +77,7 @@ async function start(tls: boolean): Promise<string> {
       requestGate: enrolmentGate(enrolment, EnrolmentService.typeName),
       interceptors: [errorMapping({ ...silentLogger, error: (message) => failures.push(message) })],
       routes(router) {
-        enrolmentRoutes(router, {
-          enrolment,
-          agents: {
-            isHeld: async (id, identity) => held.has(id) && identity === BERLIN.identity,
-            enrolmentRefused: (id) => refusedBeside.push(id),
-          },
-        });
+        enrolmentRoutes(router, enrolment);
         router.service(AgentService, {
           register: (_request, { requestHeader }) => {
             const authorization = requestHeader.get("authorization") ?? undefined;
@@ -183,6 +187,10 @@ describe("the agent port", () => {
     const other = { ...second, identity: "i2" };
     expect(await reasonOf(enrolments.enrol(other, bearer(token)))).toBe("ALREADY_EXISTS");
     expect(await reasonOf(enrolments.enrol(second, bearer(forBerlin)))).toBe("answered");
+    expect(given).toEqual(["berlin", "berlin"]);
+    const same = enrolments.enrol(second, bearer(forBerlin));
+    expect(await reasonOf(same)).toBe("answered");
+    expect(given).toHaveLength(2);
     held.clear();
     expect(await reasonOf(enrolments.enrol(request, bearer(token)))).toBe("answered");
   });

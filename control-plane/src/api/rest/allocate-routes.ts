@@ -1,5 +1,5 @@
-import { BerthError, type Logger, toBerthError, toErrorBody } from "@berth/service-kit";
-import type { FastifyInstance } from "fastify";
+import { BerthError, type Logger, takeBody, toBerthError, toErrorBody } from "@berth/service-kit";
+import type { FastifyInstance, FastifyRequest } from "fastify";
 import {
   AllocationBody,
   type AllocationFrame,
@@ -23,11 +23,7 @@ export function allocateRoutes(server: FastifyInstance, deps: AllocateRoutesDeps
   server.post("/allocate", { schema }, async (request, reply) => {
     const gone = new AbortController();
     reply.raw.once("close", () => gone.abort());
-    if (request.bodyText === "") {
-      const message = "the request body: expected a JSON object, got nothing";
-      throw new BerthError("INVALID_ARGUMENT", message);
-    }
-    const frame = readParsedFrame(request.bodyText, request.body);
+    const frame = takeFrame(request);
     const answer = await deps.allocator
       .allocate(request.principal, frame, gone.signal)
       .then((body) => ({ status: 200, body }))
@@ -36,6 +32,14 @@ export function allocateRoutes(server: FastifyInstance, deps: AllocateRoutesDeps
     // fastify's serializer does not know raw numbers; JSON.stringify writes them as they came.
     return reply.send(JSON.stringify(withRequestId(answer.body, frame)));
   });
+}
+
+/** Not in the handler itself, which would keep the whole body for as long as the policy takes. */
+function takeFrame(request: FastifyRequest): AllocationFrame {
+  const { text, body } = takeBody(request);
+  if (text !== "") return readParsedFrame(text, body);
+  const message = "the request body: expected a JSON object, got nothing";
+  throw new BerthError("INVALID_ARGUMENT", message);
 }
 
 /** Failures echo the request's id like answers do, which the server's own error handler does not know. */

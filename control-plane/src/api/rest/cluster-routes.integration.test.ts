@@ -108,3 +108,39 @@ describe("POST and PUT /clusters", () => {
     expect(JSON.parse(put.text).message).toContain(message);
   });
 });
+
+describe("POST /clusters/query", () => {
+  const query = (payload?: string) => ask("POST", "/clusters/query", payload);
+
+  beforeEach(async () => {
+    for (const id of ["a", "b"]) await ask("POST", "/clusters", `{"id":"${id}"}`);
+  });
+
+  it.each([
+    ['{"query":{"id":"b"}}', ["b"]],
+    ['{"id":"b"}', ["b"]],
+    ['{"id":"nope"}', []],
+    ['{"$or":[{"id":"a"},{"id":"b"}]}', ["a", "b"]],
+    ["{}", ["a", "b"]],
+    ['{"query":{}}', ["a", "b"]],
+    ['{"query":null}', ["a", "b"]],
+    [undefined, ["a", "b"]],
+  ])("takes %s", async (payload, ids) => {
+    const { status, text } = await query(payload);
+    expect(status).toBe(200);
+    expect(JSON.parse(text).map(({ id }: { id: string }) => id)).toEqual(ids);
+  });
+
+  it.each([
+    ['{"$where":"1"}', "$where"],
+    ['{"query":{"$where":"1"}}', "$where"],
+    ['{"$gt":1}', "$gt stands below a field"],
+    ['{"query":{},"id":"a"}', "id: unknown field beside query"],
+    ['{"query":7}', "query: expected an object, got number"],
+    ["[]", "expected a JSON object, got array"],
+  ])("refuses %s and says why", async (payload, message) => {
+    const { status, text } = await query(payload);
+    expect(status).toBe(400);
+    expect(JSON.parse(text).message).toContain(message);
+  });
+});

@@ -4,6 +4,7 @@ import { Type } from "typebox";
 import { ClusterDocumentBody } from "../../fleet/cluster-body.ts";
 import type { ClusterRegistry } from "../../fleet/cluster-registry.ts";
 import type { ClusterView } from "../../fleet/cluster-view.ts";
+import { filterOf } from "./filter-body.ts";
 
 const DeleteParameters = Type.Object(
   {
@@ -83,7 +84,7 @@ export function clusterRoutes(server: FastifyInstance, clusters: ClusterRegistry
     { schema: { tags, summary: "Documents that match a MongoDB-style filter" } },
     async (request, reply) => {
       const body = request.body === undefined ? {} : bodyObject(request);
-      const views = await clusters.query(request.principal.orgId, body.query);
+      const views = await clusters.query(request.principal.orgId, filterOf(body));
       return sendJson(reply, documents(views));
     },
   );

@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyReply } from "fastify";
 import { Type } from "typebox";
 import { PolicyChange, PublishBody } from "../../policies/policy-record.ts";
 import type { PolicyRegistry } from "../../policies/policy-registry.ts";
+import { filterOf } from "./filter-body.ts";
 import { pacedJson } from "./paced-json.ts";
 
 const UnpackBody = Type.Object({
@@ -40,8 +41,10 @@ export function policyRoutes(server: FastifyInstance, policies: PolicyRegistry):
   server.post(
     "/policy/query",
     { schema: { tags, summary: "Policies that match a MongoDB-style filter" } },
-    async (request, reply) =>
-      sendList(reply, await policies.query(request.principal.orgId, bodyObject(request))),
+    async (request, reply) => {
+      const filter = filterOf(bodyObject(request));
+      return sendList(reply, await policies.query(request.principal.orgId, filter));
+    },
   );
   server.get<{ Params: UriParams }>(
     "/policy/:uri",

@@ -2,6 +2,7 @@ import {
   type Authenticate,
   addTokenRoutes,
   createHttpServer,
+  type HttpTraffic,
   type Logger,
   type OriginRules,
   type TokenRoutesDeps,
@@ -48,6 +49,8 @@ export interface RestDeps {
   readonly ready: ReadyCheck;
   readonly authenticate: Authenticate;
   readonly origins: OriginRules;
+  /** What this server shares with the program's others. */
+  readonly traffic: HttpTraffic;
   readonly logger: Logger;
   /** Version in the OpenAPI document: "0.1.0". */
   readonly version: string;

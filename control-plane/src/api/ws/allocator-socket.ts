@@ -1,12 +1,17 @@
-import { type Logger, type Principal, toBerthError, toErrorBody } from "@berth/service-kit";
+import {
+  type BerthError,
+  type HttpTraffic,
+  type Logger,
+  MAX_DEPARTURE_MS,
+  type Principal,
+  toBerthError,
+  toErrorBody,
+  type UnsentReplies,
+} from "@berth/service-kit";
 import type { WebSocket } from "ws";
 import { type AllocationFrame, readFrame } from "../../allocation/allocation-request.ts";
 import type { Allocator } from "../../allocation/allocator.ts";
-import type { ByteBudget } from "./byte-budget.ts";
 import { Inbox } from "./inbox.ts";
-
-/** A reply that a client has not taken by then ends its socket, in ms. */
-const MAX_DEPARTURE_MS = 60_000;
 
 /** What serving a socket takes. */
 export interface AllocatorSocketDeps {
@@ -14,42 +19,52 @@ export interface AllocatorSocketDeps {
   readonly logger: Logger;
 }
 
-/** A socket of a caller, and the bytes that large messages of all sockets share. */
+/** A socket of a caller, and what all callers share. */
 export interface AllocatorSocket {
   readonly socket: WebSocket;
   readonly principal: Principal;
-  readonly budget: ByteBudget;
+  readonly traffic: HttpTraffic;
 }
 
 /**
  * Serves allocation requests on one WebSocket until it closes. Every frame gets one reply; a bad one
- * gets an error frame and the socket stays open. Requests run side by side, 64 and 32 MiB at a time.
+ * gets an error frame and the socket stays open. Requests run side by side, 64 and 16 MiB at a time.
  * Replies to requests with a `request_id` are sent as they finish and echo it; those without one keep
  * the order of their requests, which is all that their clients can correlate by. A request counts as
- * under way until its reply has left, and a client that takes none for a minute is cut off.
+ * under way until its reply has left, and a client that takes none for a minute is cut off, or earlier when it
+ * leaves most unread and all clients together leave too much.
  */
 export function serveAllocatorSocket(
-  { socket, principal, budget }: AllocatorSocket,
+  { socket, principal, traffic }: AllocatorSocket,
   deps: AllocatorSocketDeps,
 ): void {
   const closed = new AbortController();
   let lastInOrder: Promise<void> = Promise.resolve();
 
-  const answer = async (message: Buffer): Promise<void> => {
-    const frame = readFrame(message.toString("utf8"));
+  const send = (body: object) => sendReply(socket, body, traffic.replies);
+  const answer = async (frame: AllocationFrame, refusal: BerthError | undefined): Promise<void> => {
     const { requestId } = frame;
-    const reply = replyTo(frame, { principal, deps, signal: closed.signal });
+    const reply =
+      refusal === undefined
+        ? replyTo(frame, { principal, deps, signal: closed.signal })
+        : Promise.resolve(toErrorBody(refusal));
     if (requestId !== undefined) {
-      await send(socket, { ...(await reply), request_id: requestId });
+      await send({ ...(await reply), request_id: requestId });
       return;
     }
     const previous = lastInOrder;
-    lastInOrder = Promise.all([reply, previous]).then(([body]) => send(socket, body));
+    lastInOrder = Promise.all([reply, previous]).then(([body]) => send(body));
     await lastInOrder;
   };
 
-  new Inbox(socket, budget, answer);
-  socket.on("close", () => closed.abort());
+  // The message itself is not kept for as long as its policy takes.
+  new Inbox(socket, traffic.requests, (message, refusal) =>
+    answer(readFrame(message.toString("utf8")), refusal),
+  );
+  socket.on("close", () => {
+    closed.abort();
+    traffic.replies.forget(socket);
+  });
   socket.on("error", (err) => deps.logger.debug("websocket error", { err }));
 }
 
@@ -69,15 +84,18 @@ async function replyTo(
 }
 
 /** Resolves when the frame has left or the socket is gone; never rejects. */
-function send(socket: WebSocket, body: object): Promise<void> {
+function sendReply(socket: WebSocket, body: object, replies: UnsentReplies): Promise<void> {
   return new Promise((resolve) => {
     if (socket.readyState !== socket.OPEN) {
       resolve();
       return;
     }
+    const frame = Buffer.from(JSON.stringify(body));
     const late = setTimeout(() => socket.terminate(), MAX_DEPARTURE_MS);
-    socket.send(JSON.stringify(body), () => {
+    replies.sending(socket, frame.length, () => socket.terminate());
+    socket.send(frame, { binary: false }, () => {
       clearTimeout(late);
+      replies.left(socket, frame.length);
       resolve();
     });
   });

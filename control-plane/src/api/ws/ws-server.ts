@@ -4,6 +4,7 @@ import type { Duplex } from "node:stream";
 import {
   type Authenticate,
   BerthError,
+  type HttpTraffic,
   type ListenAddress,
   listenError,
   MAX_BODY_BYTES,
@@ -16,14 +17,11 @@ import {
 } from "@berth/service-kit";
 import { type WebSocket, WebSocketServer } from "ws";
 import { type AllocatorSocketDeps, serveAllocatorSocket } from "./allocator-socket.ts";
-import { ByteBudget } from "./byte-budget.ts";
 import { UnfinishedMessages } from "./unfinished-messages.ts";
 
 const PING_INTERVAL_MS = 20_000;
 const CLOSE_GRACE_MS = 500;
 const SWEEP_INTERVAL_MS = 1_000;
-/** Bytes that large requests of all sockets may hold together. */
-const MAX_REQUEST_BYTES = 128 * 1024 * 1024;
 /** Time for a client to send the head of its upgrade, in ms. */
 const UPGRADE_LIMIT_MS = 10_000;
 
@@ -31,6 +29,8 @@ const UPGRADE_LIMIT_MS = 10_000;
 export interface WsDeps extends AllocatorSocketDeps {
   readonly authenticate: Authenticate;
   readonly origins: OriginRules;
+  /** What these endpoints share with the program's other servers. */
+  readonly traffic: HttpTraffic;
 }
 
 /**
@@ -42,7 +42,6 @@ export class WsEndpoints {
   readonly #deps: WsDeps;
   readonly #sockets: WebSocketServer;
   readonly #answered = new WeakSet<WebSocket>();
-  readonly #budget = new ByteBudget(MAX_REQUEST_BYTES);
   readonly #unfinished = new UnfinishedMessages();
   readonly #timers: NodeJS.Timeout[] = [];
 
@@ -119,7 +118,8 @@ export class WsEndpoints {
       this.#answered.add(webSocket);
       webSocket.on("pong", () => this.#answered.add(webSocket));
       if (socket instanceof Socket) this.#unfinished.watch(webSocket, socket);
-      serveAllocatorSocket({ socket: webSocket, principal, budget: this.#budget }, this.#deps);
+      const { traffic } = this.#deps;
+      serveAllocatorSocket({ socket: webSocket, principal, traffic }, this.#deps);
     });
   }
 

@@ -1,0 +1,29 @@
+import { type DocumentStore, toBerthError } from "@berth/service-kit";
+import type { DecisionLog } from "../allocation/decisions/decision-log.ts";
+import type { SandboxReadiness } from "./sandbox-health.ts";
+
+/** What {@link readiness} looks at. */
+export interface ReadinessParts {
+  readonly store: Pick<DocumentStore, "storeId">;
+  readonly decisions: Pick<DecisionLog, "failure">;
+  readonly sandbox: SandboxReadiness;
+  readonly version: string;
+}
+
+/**
+ * What `/readyz` tells. `store` is "ready", or what is wrong with it. Decisions that cannot be written do not
+ * keep the control-plane from deciding, so they show there and leave it ready; a store that does not answer, or
+ * is known to be damaged, does not.
+ */
+export async function readiness({ store, decisions, sandbox, version }: ReadinessParts) {
+  const broken = await store.storeId().then(
+    () => undefined,
+    (err: unknown) => toBerthError(err).message,
+  );
+  const { failure } = decisions;
+  const unwritten = failure === undefined ? "ready" : `decisions cannot be written: ${failure}`;
+  return {
+    ready: sandbox.snapshot === "ready" && broken === undefined,
+    parts: { version, store: broken ?? unwritten, sandbox },
+  };
+}
