@@ -18,9 +18,10 @@ afterEach(async () => {
 async function take(first: number, more: number): Promise<void> {
   for (let port = first; port <= first + more; port++) {
     const server = createServer();
-    const settled = Promise.race([once(server, "listening"), once(server, "error")]);
+    const settled = Promise.withResolvers<void>();
+    for (const event of ["listening", "error"]) server.once(event, () => settled.resolve());
     server.listen(port, "127.0.0.1");
-    await settled;
+    await settled.promise;
     if (server.listening) servers.push(server);
   }
 }
