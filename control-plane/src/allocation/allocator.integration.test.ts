@@ -142,7 +142,7 @@ describe("Allocator", () => {
     expect(await harness.allocate(uri)).toMatchObject({
       data: { cluster_id: null, unschedulable: true, reasons: [expect.any(String)] },
     });
-    expect(await harness.allocate(uri, '"inputs":[]')).toMatchObject({ data: [] });
+    expect(await harness.allocate(uri, '"inputs":{"requests":[]}')).toMatchObject({ data: [] });
   });
 
   it("repeats no more than the beginning of a policy's name that nobody knows", async () => {
