@@ -130,7 +130,28 @@ describe("the key of a node that had duplicates", () => {
     clock.leap(10 * HOLD_MS);
     expect(await enrol(OTHER)).toBe(Code.PermissionDenied);
     expect(await register(registers("a1", "boot-3"))).toBe("taken");
-    const token = await tokenFor(agent, { node_id: "node-b" });
-    expect(await enrol({ ...OTHER, token })).toBe("taken");
+    expect(await entersAs(agent, OTHER.key)).toBe("taken");
+  });
+
+  it("is replaced by a token that was made for the node while nobody has picked, and the node is one again", async () => {
+    const { agent, clock, register } = await opened();
+    expect(await register(registers("a1"))).toBe("taken");
+    await until("both are refused", async () => {
+      clock.leap(6_000);
+      await register(registers("d1", "boot-2"));
+      await register(registers("a1"));
+      return agent.nodes.duplicates("node-b")?.state === "duplicate";
+    });
+    expect(await entersAs(agent, OTHER.key)).toBe("taken");
+    expect(agent.nodes.duplicates("node-b")).toEqual({ state: "clear", candidates: [] });
+    expect(agent.nodes.view("node-b")?.liveness).toBe("live");
   });
 });
+
+/** A machine without any state enrols with a token for node-b, and registers. */
+async function entersAs(agent: ClusterAgent, key: string): Promise<Code | "taken"> {
+  const token = await tokenFor(agent, { node_id: "node-b" });
+  await enrolNode(cleanup, agent, { ...FIRST, key, token });
+  const headers = { headers: { authorization: `Bearer ${key}` } };
+  return codeOf(nodeClient(cleanup, agent).register(registers("fresh", "boot-9"), headers));
+}

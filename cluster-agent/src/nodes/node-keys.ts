@@ -29,6 +29,11 @@ export class NodeKeys {
     return refusal;
   }
 
+  /** The key of a node is about to be replaced; durable when it resolves. */
+  replacing(id: string): Promise<void> {
+    return this.#deps.watch.keyReplaced(id);
+  }
+
   /** Somebody has got a key as a node, and is about to register. */
   given(id: string): void {
     this.#deps.watch.keyUsed(id);

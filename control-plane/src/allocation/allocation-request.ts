@@ -65,7 +65,7 @@ export interface AllocationRequest {
   readonly selection: Selection;
   /** `inputs` as the client wrote them, passed to the policy unchanged. */
   readonly inputsJson: string;
-  /** Number of placements asked for, when the inputs are a list of requests or hold one. */
+  /** Number of placements asked for, when the inputs hold a list of `requests`. */
   readonly requestCount: number | undefined;
   /** Parameters and settings with their numbers as written; override the policy's defaults. */
   readonly parameters: Readonly<Record<string, unknown>>;

@@ -83,9 +83,8 @@ type Answered = Verdict & { readonly check: Exclude<PlacementCheck, { kind: "inv
 /** Answers allocation requests: candidates, policy, check of the result, record. */
 export class Allocator {
   readonly #deps: AllocatorDeps;
-  readonly #pacer = new Pacer();
-  readonly #queries = new QueryRunner(this.#pacer);
-  readonly #filters = new FilterTurns(this.#pacer);
+  readonly #queries = new QueryRunner(new Pacer());
+  readonly #filters = new FilterTurns();
   /** For what the place of a policy is held for: filters of those who have none yet are not waited for. */
   readonly #heldPacer = new Pacer();
 

@@ -1,4 +1,3 @@
-import { Pacer } from "@berth/service-kit";
 import { describe, expect, it, vi } from "vitest";
 import { FilterTurns } from "./filter-turns.ts";
 
@@ -23,11 +22,48 @@ class Slow {
   }
 }
 
+/** A work that takes so many ms, in short pieces, and tells how many of its pieces were done. */
+class Timed {
+  pieces = 0;
+  readonly #totalMs: number;
+
+  constructor(totalMs: number) {
+    this.#totalMs = totalMs;
+  }
+
+  *run(): Generator<void, number> {
+    for (let spentMs = 0; spentMs < this.#totalMs; spentMs += 0.5) {
+      const pieceUntil = performance.now() + 0.5;
+      while (performance.now() < pieceUntil);
+      this.pieces += 1;
+      yield;
+    }
+    return this.pieces;
+  }
+}
+
+/** Longest time in ms between two turns of the loop until a promise is settled. */
+async function longestTurnMs(promise: Promise<unknown>): Promise<number> {
+  let isSettled = false;
+  let longest = 0;
+  let last = performance.now();
+  const done = promise.finally(() => {
+    isSettled = true;
+  });
+  while (!isSettled) {
+    await new Promise((resolve) => setImmediate(resolve));
+    longest = Math.max(longest, performance.now() - last);
+    last = performance.now();
+  }
+  await done;
+  return longest;
+}
+
 const slowOnes = (count: number) => Array.from({ length: count }, () => new Slow());
 
 describe("FilterTurns", () => {
-  it("does a quick work at once, however many others wait", async () => {
-    const turns = new FilterTurns(new Pacer(), LIMITS);
+  it("does a quick work soon, however many others take long", async () => {
+    const turns = new FilterTurns({ ...LIMITS, waiting: 4 });
     const others = slowOnes(5);
     const works = others.map((slow) => turns.run(slow.run(), never));
     // biome-ignore lint/correctness/useYield: it is done before it would pause.
@@ -40,7 +76,7 @@ describe("FilterTurns", () => {
   });
 
   it("goes on with a few at a time, in their order, and with the next when one has ended", async () => {
-    const turns = new FilterTurns(new Pacer(), LIMITS);
+    const turns = new FilterTurns(LIMITS);
     const works = slowOnes(4);
     const done = works.map((slow) => turns.run(slow.run(), never));
     const begun = () => works.map(({ isBegun }) => isBegun);
@@ -53,7 +89,7 @@ describe("FilterTurns", () => {
   });
 
   it("refuses what comes on top of those that wait, and goes on to serve", async () => {
-    const turns = new FilterTurns(new Pacer(), LIMITS);
+    const turns = new FilterTurns(LIMITS);
     const works = slowOnes(5);
     const done = works.map((slow) => turns.run(slow.run(), never));
     await expect(turns.run(new Slow().run(), never)).rejects.toMatchObject({
@@ -67,8 +103,58 @@ describe("FilterTurns", () => {
     expect(await turns.run(next.run(), never)).toBe("done");
   });
 
+  it("lets others have the loop while many filters come at once", async () => {
+    const turns = new FilterTurns({ ...LIMITS, underWay: 8, waiting: 100 });
+    const works = Array.from({ length: 60 }, () => new Timed(10));
+    const begunAt = performance.now();
+    const done = works.map((work) => turns.run(work.run(), never));
+    expect(performance.now() - begunAt).toBeLessThan(30);
+    expect(await longestTurnMs(Promise.all(done))).toBeLessThan(100);
+    expect(works.map(({ pieces }) => pieces)).toEqual(Array(60).fill(20));
+  });
+
+  it("lets others have the loop while many waiting ones end quickly, one after the other", async () => {
+    const turns = new FilterTurns({ ...LIMITS, underWay: 1, waiting: 100 });
+    const works = Array.from({ length: 60 }, () => new Timed(15));
+    const done = works.map((work) => turns.run(work.run(), never));
+    expect(await longestTurnMs(Promise.all(done))).toBeLessThan(100);
+  });
+
+  it("does no work for what it refuses", async () => {
+    const turns = new FilterTurns(LIMITS);
+    const works = slowOnes(5);
+    const done = works.map((slow) => turns.run(slow.run(), never));
+    const refused = Array.from({ length: 50 }, () => new Timed(20));
+    const answers = await Promise.allSettled(refused.map((work) => turns.run(work.run(), never)));
+    expect(answers.every(({ status }) => status === "rejected")).toBe(true);
+    expect(refused.map(({ pieces }) => pieces)).toEqual(Array(50).fill(0));
+    for (const slow of works) slow.isLetGo = true;
+    expect(await Promise.all(done)).toEqual(Array(5).fill("done"));
+  });
+
+  it("gives back the place of what throws", async () => {
+    const turns = new FilterTurns({ ...LIMITS, underWay: 1, waiting: 0 });
+    const failing = function* () {
+      yield* new Timed(12).run();
+      throw new Error("bad filter");
+    };
+    await expect(turns.run(failing(), never)).rejects.toThrow("bad filter");
+    expect(await turns.run(new Timed(12).run(), never)).toBe(24);
+  });
+
+  it("gives back the place of what nobody waits for any more", async () => {
+    const turns = new FilterTurns({ ...LIMITS, underWay: 1, waiting: 0 });
+    const gone = new AbortController();
+    const slow = new Slow();
+    const running = turns.run(slow.run(), gone.signal);
+    await vi.waitFor(() => expect(slow.isBegun).toBe(true), 5_000);
+    gone.abort(new Error("gone"));
+    await expect(running).rejects.toThrow("gone");
+    expect(await turns.run(new Timed(12).run(), never)).toBe(24);
+  });
+
   it("gives up what has waited too long, and what nobody waits for any more", async () => {
-    const turns = new FilterTurns(new Pacer(), { ...LIMITS, underWay: 1, waitMs: 30 });
+    const turns = new FilterTurns({ ...LIMITS, underWay: 1, waitMs: 200 });
     const first = new Slow();
     const gone = new AbortController();
     const works = [first, new Slow(), new Slow()].map((slow, at) =>
@@ -85,7 +171,7 @@ describe("FilterTurns", () => {
   });
 
   it("begins nothing for a caller that has gone", async () => {
-    const turns = new FilterTurns(new Pacer(), { ...LIMITS, underWay: 1 });
+    const turns = new FilterTurns({ ...LIMITS, underWay: 1 });
     const first = new Slow();
     const running = turns.run(first.run(), never);
     const aborted = AbortSignal.abort(new Error("gone"));

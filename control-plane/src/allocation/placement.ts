@@ -6,8 +6,6 @@ import { UnschedulableTexts } from "./unschedulable.ts";
 
 /** Most placements of one result. */
 const MAX_PLACEMENTS = 10_000;
-/** The same when the inputs hold no list of requests. */
-const MAX_UNASKED_PLACEMENTS = 1_000;
 /** Characters of a name that a policy made up. */
 const MAX_NAME = 253;
 
@@ -63,9 +61,8 @@ interface Common {
 
 /**
  * Holds the result of an allocator policy against what exists: cluster, node and GPUs must be there
- * and alive. A result is one placement or a list of them, one per request, at most 10,000 (1,000 when the
- * inputs hold no list of requests). null, `{}` and `cluster_id: null` mean that nothing fits: unschedulable,
- * with the policy's own `reasons` if it gave any, as does `[]` where one placement was asked for. Of several
+ * and alive. A result is one placement or a list of them, one per request, at most 10,000. null, `{}` and
+ * `cluster_id: null` mean that nothing fits: unschedulable, with the policy's own `reasons` if it gave any, as does `[]` where one placement was asked for. Of several
  * requests it is said of each, of more than 10,000 once. GPU ids become slot strings; ints and UUIDs are accepted. Extra keys are kept. A GPU that is leased or
  * allocated may be chosen (a policy may know better), and is told as taken.
  */
@@ -82,10 +79,8 @@ export function checkPlacement(result: unknown, context: PlacementContext): Plac
     const expected = `expected ${requestCount} placements, one per request`;
     return invalid("result", `${expected}, got ${result.length}`);
   }
-  const most = requestCount === undefined ? MAX_UNASKED_PLACEMENTS : MAX_PLACEMENTS;
-  if (result.length > most) {
-    const why = requestCount === undefined ? ", because the inputs hold no list of requests" : "";
-    return invalid("result", `expected at most ${most} placements${why}, got ${result.length}`);
+  if (result.length > MAX_PLACEMENTS) {
+    return invalid("result", `expected at most ${MAX_PLACEMENTS} placements, got ${result.length}`);
   }
   return checkList(result, common);
 }

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { setTimeout } from "node:timers/promises";
 import { formatToken, newSecret } from "@berth/service-kit";
 import { Code } from "@connectrpc/connect";
@@ -114,6 +115,11 @@ describe("a second process with a copy of the state of a connected agent, and an
     await expect(first.agent.register()).resolves.toBeDefined();
     await wiped.enrol(await aToken(composed, 1, "c1"));
     await expect(first.agent.register()).rejects.toThrow("not enrolled");
+    // Nobody else has the key any more, so there is nothing left to decide.
+    await expect(
+      wiped.agent.register({ ...COPIED, agentInstanceId: randomUUID() }),
+    ).resolves.toBeDefined();
+    expect(await agents.duplicates(ORG, "c1")).toMatchObject({ state: "clear" });
   }, 30_000);
 });
 

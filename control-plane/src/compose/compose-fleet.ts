@@ -79,6 +79,7 @@ export async function openFleet(
     onKeyEnded: (clusterId) => agents.keyEnded(clusterId),
     onSecondRefused: (clusterId, why) => agents.enrolmentRefused(clusterId, why),
     refuseReplacement: (clusterId) => agents.refuseReplacement(clusterId),
+    onKeyReplacing: (clusterId) => agents.keyReplacing(clusterId),
     onKeyGiven: (clusterId) => agents.keyGiven(clusterId),
   });
   const controllerTerm = BigInt(await store.raise("controller_term"));

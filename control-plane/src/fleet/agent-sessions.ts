@@ -157,6 +157,12 @@ export class AgentSessions {
     if (!live.snapshotWanted) this.#setLive(live);
   }
 
+  /** A snapshot cannot be taken: what is held of its cluster is not known to be true any more. */
+  snapshotRefused(session: AgentSession, why: string): void {
+    if (this.#sessions.find(session.id) === undefined) return;
+    this.lose(session.cluster.id, `the agent's snapshot was refused: ${why}`);
+  }
+
   /** Marks clusters whose agents have been silent for their TTL. Called by a timer. */
   expire(): void {
     const countsFromMs = this.admission.silenceCountsFromMs;

@@ -189,6 +189,11 @@ export class ClusterAgents {
     return refusal;
   }
 
+  /** The cluster's key is about to be replaced; durable when it resolves. */
+  keyReplacing(clusterId: string): Promise<void> {
+    return this.#watch.keyReplaced(clusterId);
+  }
+
   /** Somebody has got the cluster's key, and is about to register. */
   keyGiven(clusterId: string): void {
     this.#watch.keyUsed(clusterId);

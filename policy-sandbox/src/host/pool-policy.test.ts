@@ -40,11 +40,12 @@ test("one tenant may take all but one of the running evaluations, and at least o
 });
 
 test("slow evaluations have places on top, as far as workers are left for the quick", () => {
-  expect(poolLimits({ maxWorkers: 1 })).toMatchObject({ maxSlow: 0 });
+  expect(poolLimits({ maxWorkers: 1 })).toMatchObject({ maxSlow: 0, maxLate: 0 });
   expect(poolLimits({ maxWorkers: 2, maxRunning: 2 })).toMatchObject({ maxSlow: 1 });
   expect(poolLimits({ maxWorkers: 4, maxRunning: 64 })).toMatchObject({ maxSlow: 3 });
-  const { maxWorkers, maxSlow } = poolLimits({});
-  expect(maxSlow).toBeLessThan(maxWorkers);
+  const { maxWorkers, maxSlow, maxLate } = poolLimits({});
+  expect(maxSlow).toBeLessThanOrEqual(maxLate);
+  expect(maxLate).toBeLessThan(maxWorkers);
 });
 
 test("there is a spare, and one for each tenant that waits, as far as there is room", () => {

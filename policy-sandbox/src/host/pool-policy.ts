@@ -8,6 +8,8 @@ export interface PoolLimits {
   readonly maxRunning: number;
   /** Slow evaluations at once, on top of the quick ones. 0: slow ones keep their places. */
   readonly maxSlow: number;
+  /** Slow evaluations at once, with those that turn out to be slow. */
+  readonly maxLate: number;
   /** Evaluations of one tenant at once. */
   readonly maxPerTenant: number;
   /** Evaluations that wait. */
@@ -56,6 +58,7 @@ export function poolLimits(options: {
     maxWorkers,
     maxRunning,
     maxSlow: Math.min(SLOW_PER_CORE * cores, maxWorkers - keptForQuick),
+    maxLate: maxWorkers - keptForQuick,
     maxPerTenant: Math.max(1, maxRunning - 1),
     maxQueued: Math.max(0, options.maxQueued ?? DEFAULT_MAX_QUEUED),
     maxQueuedBytes: MAX_QUEUED_BYTES,

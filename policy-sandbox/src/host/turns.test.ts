@@ -4,7 +4,7 @@ import { type Turn, Turns, type Waiting } from "./turns.ts";
 
 const MIB = 1024 * 1024;
 const LIMITS = {
-  ...{ maxRunning: 4, maxPerTenant: 3, maxSlow: 4 },
+  ...{ maxRunning: 4, maxPerTenant: 3, maxSlow: 4, maxLate: 4 },
   ...{ maxQueued: 3, maxQueuedBytes: 100 * MIB },
 };
 
@@ -37,6 +37,14 @@ function startNext(turns: Turns<Waiter>, tenant: string): Turn {
   return turn;
 }
 
+/** Lets a tenant have runs that are over soon. */
+function runQuick(turns: Turns<Waiter>, tenant: string, runs = 1): void {
+  for (let run = 0; run < runs; run += 1) {
+    turns.add(waiter(tenant));
+    turns.end(startNext(turns, tenant));
+  }
+}
+
 /** Lets a tenant have one run that is slow all through. */
 function runSlow(turns: Turns<Waiter>, tenant: string): Turn {
   turns.add(waiter(tenant));
@@ -47,6 +55,7 @@ function runSlow(turns: Turns<Waiter>, tenant: string): Turn {
 
 test("one tenant takes at most its share of the places, all together no more than there are", () => {
   const turns = new Turns<Waiter>({ ...LIMITS, maxQueued: 100 });
+  for (const tenant of ["a", "b", "c"]) runQuick(turns, tenant);
   for (let count = 0; count < 5; count += 1) {
     turns.add(waiter("a"));
     turns.add(waiter("b"));
@@ -170,6 +179,7 @@ test("those who wait are refused one by one, as is said of each", () => {
 describe("slow runs", () => {
   test("leave the quick places to others", () => {
     const turns = new Turns<Waiter>({ ...LIMITS, maxRunning: 2 });
+    for (const tenant of ["e", "f", "g"]) runQuick(turns, tenant);
     for (const tenant of ["a", "b", "c", "d"]) runSlow(turns, tenant);
     expect({ running: turns.running, slow: turns.slow }).toEqual({ running: 4, slow: 4 });
     for (const tenant of ["e", "f", "g"]) turns.add(waiter(tenant));
@@ -178,7 +188,7 @@ describe("slow runs", () => {
   });
 
   test("keep their quick place while no slow one is free, and leave it when one is", () => {
-    const turns = new Turns<Waiter>({ ...LIMITS, maxRunning: 1, maxSlow: 1 });
+    const turns = new Turns<Waiter>({ ...LIMITS, maxRunning: 1, maxSlow: 1, maxLate: 1 });
     const first = runSlow(turns, "a");
     runSlow(turns, "b");
     turns.add(waiter("c"));
@@ -188,22 +198,33 @@ describe("slow runs", () => {
     expect({ running: turns.running, slow: turns.slow }).toEqual({ running: 1, slow: 1 });
   });
 
-  test("make their tenant wait for a slow place next time, until it has been quick", () => {
-    const turns = new Turns<Waiter>({ ...LIMITS, maxSlow: 2 });
+  test("make their tenant wait for a slow place until it has been quick 16 times in a row", () => {
+    const turns = new Turns<Waiter>({ ...LIMITS, maxSlow: 2, maxLate: 2 });
     turns.end(runSlow(turns, "a"));
+    runQuick(turns, "a", 15);
     const others = [runSlow(turns, "b"), runSlow(turns, "c")];
-    for (let count = 0; count < 3; count += 1) turns.add(waiter("a"));
+    turns.add(waiter("a"));
     expect(turns.mayStart("a")).toBe(false);
     for (const other of others) turns.end(other);
     const quick = startNext(turns, "a");
-    expect({ slow: turns.slow, more: turns.mayStart("a") }).toEqual({ slow: 1, more: false });
+    expect({ running: turns.running, slow: turns.slow }).toEqual({ running: 1, slow: 1 });
     turns.end(quick);
+    turns.add(waiter("a"));
     startNext(turns, "a");
     expect({ running: turns.running, slow: turns.slow }).toEqual({ running: 1, slow: 0 });
   });
 
+  test("of those that nobody knew leave a quick place to who is known to be quick", () => {
+    const turns = new Turns<Waiter>({ ...LIMITS, maxRunning: 2, maxSlow: 1, maxLate: 2 });
+    runQuick(turns, "quick");
+    for (const tenant of ["a", "b", "c"]) runSlow(turns, tenant);
+    expect({ running: turns.running, slow: turns.slow }).toEqual({ running: 3, slow: 2 });
+    for (const tenant of ["new", "quick"]) turns.add(waiter(tenant));
+    expect([turns.mayStart("new"), turns.mayStart("quick")]).toEqual([false, true]);
+  });
+
   test("of one tenant leave a slow place to others", () => {
-    const turns = new Turns<Waiter>({ ...LIMITS, maxSlow: 2, maxQueued: 9 });
+    const turns = new Turns<Waiter>({ ...LIMITS, maxSlow: 2, maxLate: 2, maxQueued: 9 });
     for (let count = 0; count < 3; count += 1) turns.add(waiter("a"));
     for (const turn of startAll(turns, "a")) turns.noteSlow(turn);
     expect({ running: turns.running, slow: turns.slow }).toEqual({ running: 3, slow: 1 });
@@ -212,7 +233,7 @@ describe("slow runs", () => {
   });
 
   test("are runs like others where there is no slow place", () => {
-    const turns = new Turns<Waiter>({ ...LIMITS, maxSlow: 0 });
+    const turns = new Turns<Waiter>({ ...LIMITS, maxSlow: 0, maxLate: 0 });
     turns.end(runSlow(turns, "a"));
     turns.add(waiter("a"));
     expect(turns.mayStart("a")).toBe(true);

@@ -1,6 +1,7 @@
 import { FairQueue } from "./fair-queue.ts";
 import type { PoolLimits } from "./pool-policy.ts";
 import type { Refusal } from "./pool-task.ts";
+import { TenantPace } from "./tenant-pace.ts";
 
 /** An evaluation that waits for its turn. */
 export interface Waiting {
@@ -26,23 +27,21 @@ interface Run extends Turn {
 
 type TurnLimits = Pick<
   PoolLimits,
-  "maxRunning" | "maxPerTenant" | "maxSlow" | "maxQueued" | "maxQueuedBytes"
+  "maxRunning" | "maxPerTenant" | "maxSlow" | "maxLate" | "maxQueued" | "maxQueuedBytes"
 >;
 
 const MIB = 1024 * 1024;
 
-/** Tenants whose slowness is remembered; the one that has been slow longest ago is forgotten first. */
-const MAX_KNOWN_SLOW = 10_000;
-
 /**
- * Who waits, how much runs, and who may start next. Slow runs have places of their own, and a tenant whose last run
- * was slow starts only in one of those: slow policies wait for each other, nobody quick waits for them (ADR 13).
+ * Who waits, how much runs, and who may start next. Slow runs have places of their own, and a tenant that was slow
+ * lately starts only in one of those: slow policies wait for each other, nobody quick waits for them. One of
+ * the quick places is for tenants that are known to be quick (ADR 13).
  */
 export class Turns<W extends Waiting> {
   readonly #limits: TurnLimits;
   readonly #queue = new FairQueue<W>(({ bytes }) => bytes);
   readonly #runs = new Set<Run>();
-  readonly #knownSlow = new Set<string>();
+  readonly #pace = new TenantPace();
 
   constructor(limits: TurnLimits) {
     this.#limits = limits;
@@ -113,7 +112,7 @@ export class Turns<W extends Waiting> {
   start(tenant: string): { readonly next: W; readonly turn: Turn } | undefined {
     const next = this.#queue.take(tenant);
     if (next === undefined) return undefined;
-    const place = this.#knownSlow.has(tenant) ? "slow" : "quick";
+    const place = this.#pace.isSlow(tenant) ? "slow" : "quick";
     const turn: Run = { tenant, late: false, place };
     this.#runs.add(turn);
     return { next, turn };
@@ -124,7 +123,7 @@ export class Turns<W extends Waiting> {
     const run = this.#find(turn);
     if (run === undefined || this.#limits.maxSlow === 0) return;
     run.late = true;
-    this.#remember(run.tenant);
+    this.#pace.noteSlow(run.tenant);
     this.#moveLate();
   }
 
@@ -133,7 +132,7 @@ export class Turns<W extends Waiting> {
     const run = this.#find(turn);
     if (run === undefined) return;
     this.#runs.delete(run);
-    if (!run.late) this.#knownSlow.delete(run.tenant);
+    if (!run.late) this.#pace.noteQuick(run.tenant);
     this.#moveLate();
   }
 
@@ -146,29 +145,23 @@ export class Turns<W extends Waiting> {
   }
 
   #hasPlace(tenant: string): boolean {
-    if (this.#knownSlow.has(tenant)) return this.#hasSlowPlace(tenant);
-    return this.#count(({ place }) => place === "quick") < this.#limits.maxRunning;
+    const { maxRunning, maxSlow } = this.#limits;
+    if (this.#pace.isSlow(tenant)) return this.#hasSlowPlace(tenant, maxSlow);
+    const kept = maxSlow === 0 || this.#pace.isQuick(tenant) ? 0 : 1;
+    return this.#count(({ place }) => place === "quick") < Math.max(1, maxRunning - kept);
   }
 
   /** One tenant gets at most all but one of the slow places, too. */
-  #hasSlowPlace(tenant: string): boolean {
-    const { maxSlow } = this.#limits;
+  #hasSlowPlace(tenant: string, places: number): boolean {
     const own = this.#count((run) => run.place === "slow" && run.tenant === tenant);
-    return this.slow < maxSlow && own < Math.max(1, maxSlow - 1);
+    return this.slow < places && own < Math.max(1, this.#limits.maxSlow - 1);
   }
 
   #moveLate(): void {
+    const { maxLate } = this.#limits;
     for (const run of this.#runs) {
-      if (run.late && run.place === "quick" && this.#hasSlowPlace(run.tenant)) run.place = "slow";
-    }
-  }
-
-  #remember(tenant: string): void {
-    this.#knownSlow.delete(tenant);
-    this.#knownSlow.add(tenant);
-    const [oldest] = this.#knownSlow;
-    if (this.#knownSlow.size > MAX_KNOWN_SLOW && oldest !== undefined) {
-      this.#knownSlow.delete(oldest);
+      if (!run.late || run.place === "slow") continue;
+      if (this.#hasSlowPlace(run.tenant, maxLate)) run.place = "slow";
     }
   }
 

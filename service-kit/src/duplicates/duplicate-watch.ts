@@ -144,6 +144,23 @@ export class DuplicateWatch {
     });
   }
 
+  /**
+   * The key of a subject is about to be replaced: none of the processes that had it can ask any more, so there is nobody
+   * left to choose from or to wait for. Durable when it resolves.
+   */
+  keyReplaced(id: string): Promise<void> {
+    return this.#writes.run(async () => {
+      const { logger, standings, subject } = this.#options;
+      const { kind } = this.#states.get(id)?.standing ?? CLEAR;
+      if (kind !== "clear") {
+        await standings.remove(id);
+        const message = `the key of a ${subject} is replaced: who had it is no candidate any more`;
+        logger.warn(message, { [subject]: id, formerly: kind });
+      }
+      this.#states.delete(id);
+    });
+  }
+
   /** Forgets a subject that was removed, durably. */
   forget(id: string): Promise<void> {
     return this.#writes.run(async () => {

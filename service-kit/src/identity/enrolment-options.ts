@@ -31,6 +31,8 @@ export interface EnrolmentOptions {
    * undefined when it may be. Must not throw.
    */
   readonly refuseReplacement?: ((subjectId: string) => BerthError | undefined) | undefined;
+  /** Awaited right before a subject's key is replaced: when it rejects, the key stays, and its caller hears why. */
+  readonly onKeyReplacing?: ((subjectId: string) => Promise<void>) | undefined;
   /** Called when a subject has got a key, durably. Must not throw. */
   readonly onKeyGiven?: ((subjectId: string) => void) | undefined;
   /**

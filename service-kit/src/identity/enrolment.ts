@@ -180,6 +180,7 @@ export class Enrolment {
     this.#refuseSecond(before, request);
     if (before !== undefined) this.#refuseReplacement(grant, request);
     this.#refuseSharedKey(keySha256, subjectId);
+    if (before !== undefined) await this.#options.onKeyReplacing?.(subjectId);
     const enrolledAt = clock.timestamp();
     const after: StoredBinding = { subjectId, identity, enrolledAt, tokenId, keySha256 };
     await this.#kept.change([

@@ -48,6 +48,44 @@ describe("recordedData", () => {
     expect(recordedData(none).data).toEqual({ ...none, reasons: ["full"] });
   });
 
+  it.each<[string, object, object]>([
+    ["a long name", { node_id: "x".repeat(900_000) }, {}],
+    ["a name that is no text", { node_id: { a: "x".repeat(900_000) } }, {}],
+    ["GPUs that are no list", { gpus: { a: "x".repeat(900_000) } }, {}],
+    ["reasons that are no list", { reasons: "x".repeat(900_000) }, {}],
+    ["a mark that is none", { unschedulable: "x".repeat(900_000) }, {}],
+    ["one large GPU behind a small one", { gpus: ["0", "x".repeat(900_000)] }, { gpus: ["0"] }],
+  ])("does not keep %s of a placement that is too large", (_name, part, kept) => {
+    const data = { cluster_id: "c1", ...part };
+    expect(recordedData(data).data).toEqual({ cluster_id: "c1", ...kept });
+    expect(recordedData([data, placed(2)]).data).toEqual([
+      { cluster_id: "c1", ...kept },
+      placed(2),
+    ]);
+  });
+
+  it("holds no more than its limit of a placement whose every part is as large as can be", () => {
+    const name = "\u0001".repeat(253);
+    const list = Array.from({ length: 100_000 }, (_, n) => `\u0001${n}`);
+    const data = {
+      cluster_id: name,
+      node_id: name,
+      gpus: list,
+      unschedulable: true,
+      reasons: list,
+    };
+    const { data: kept } = recordedData(data);
+    expect(kept).toMatchObject({ cluster_id: name, node_id: name, unschedulable: true });
+    expect(bytesOf(kept)).toBeLessThanOrEqual(LIMIT);
+    expect(bytesOf(recordedData([data, data, data]).data)).toBeLessThanOrEqual(LIMIT);
+  });
+
+  it("keeps that nothing fits, whatever the policy adds", () => {
+    const none = { cluster_id: null, unschedulable: true, reasons: ["full"] };
+    const data = { ...none, node_id: "x".repeat(900_000), gpus: { a: "x".repeat(900_000) } };
+    expect(recordedData(data).data).toEqual(none);
+  });
+
   it("tells how many clusters it does not name", () => {
     const data = Array.from({ length: 5_000 }, (_, n) => placed(n));
     const { data_cut } = recordedData(data);

@@ -6,8 +6,28 @@ import { chosenClusters } from "./chosen-clusters.ts";
 const MAX_DATA_BYTES = 16 * 1024;
 /** The same for the names of the chosen clusters. */
 const MAX_NAMES_BYTES = 16 * 1024;
-/** What is kept of a placement that is too large: what it places, or why it does not. */
-const KEPT = ["cluster_id", "node_id", "gpus", "unschedulable", "reasons"];
+/** The same for each list of a single placement that is too large. */
+const MAX_LIST_BYTES = MAX_DATA_BYTES / 4;
+/** Characters of a name: with two of them, 6 bytes each at most, and two lists, it is within the limit. */
+const MAX_NAME = 253;
+
+type Keep = (value: unknown) => unknown;
+const name: Keep = (value) => {
+  return value === null || (typeof value === "string" && value.length <= MAX_NAME)
+    ? value
+    : undefined;
+};
+const list: Keep = (value) => (Array.isArray(value) ? fitting(value, MAX_LIST_BYTES) : undefined);
+const flag: Keep = (value) => (typeof value === "boolean" ? value : undefined);
+
+/** What is kept of a placement that is too large: what it places, or why it does not. Undefined is left out. */
+const KEPT: readonly (readonly [string, Keep])[] = [
+  ["cluster_id", name],
+  ["node_id", name],
+  ["gpus", list],
+  ["unschedulable", flag],
+  ["reasons", list],
+];
 
 /** What a record tells of a placement that it does not hold whole. */
 export interface DataCut {
@@ -62,11 +82,10 @@ function beginning(data: unknown): unknown {
 /** The part of a placement that Berth understands, with as many GPUs or reasons as fit. */
 function small(item: unknown): unknown {
   if (!isJsonObject(item)) return null;
-  const known = KEPT.filter((key) => Object.hasOwn(item, key)).map((key) => {
-    const value = item[key];
-    return [key, Array.isArray(value) ? fitting(value, MAX_DATA_BYTES / 4) : value] as const;
+  const known = KEPT.map(([key, keep]) => {
+    return [key, Object.hasOwn(item, key) ? keep(item[key]) : undefined] as const;
   });
-  return Object.fromEntries(known);
+  return Object.fromEntries(known.filter(([, value]) => value !== undefined));
 }
 
 /** The first items of a list that fit into so many bytes of JSON. */

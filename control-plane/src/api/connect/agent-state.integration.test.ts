@@ -93,14 +93,19 @@ describe("AgentService.state and .report", () => {
     await expect(state.answer()).rejects.toSatisfy(hasCode(Code.ResourceExhausted));
   });
 
-  it("keeps the state that it had when a snapshot holds a bad entry", async () => {
+  it("keeps the state that it had when a snapshot holds a bad entry, as one of an unreachable cluster", async () => {
     await link.agent.join();
     const state = await link.agent.open();
     await state.admitted();
     const entries = [entry("cluster", 2, aDocument("c1")), entry("evil", 1, {})];
     state.send({ snapshot: true, snapshotEnd: true, entries });
     await expect(state.answer()).rejects.toThrow("unknown key");
-    expect((await link.registry.get(ORG, "c1")).document).toEqual(aDocument("c1"));
+    const { document } = await link.registry.get(ORG, "c1");
+    expect(document).toEqual({ ...aDocument("c1"), status: "unreachable" });
+    await vi.waitFor(async () => {
+      const [lost] = await link.server.events.list({ kind: "agent_lost", limit: 1 });
+      expect(JSON.stringify(lost ?? "")).toContain("the agent's snapshot was refused: ");
+    });
   });
 
   it("calls a cluster unreachable after its TTL of silence, and live when it is back", async () => {

@@ -1,5 +1,5 @@
 import type { Entry, Event, StateRequest, StateResponse } from "@berth/proto";
-import { BerthError, isBerthError, toConnectError } from "@berth/service-kit";
+import { BerthError, isBerthError, toBerthError, toConnectError } from "@berth/service-kit";
 import { checkKey } from "../../fleet/agent-entries.ts";
 import type { AgentSession } from "../../fleet/agent-session.ts";
 import type { AdmissionTicket } from "../../fleet/snapshot-admission.ts";
@@ -101,10 +101,19 @@ class StateStream {
     }
   }
 
-  #takeChunk(session: AgentSession, { entries, snapshotEnd }: StateRequest): void {
+  #takeChunk(session: AgentSession, chunk: StateRequest): void {
     if (this.#ticket === undefined || !this.#isTold) {
       throw new BerthError("PRECONDITION_FAILED", "snapshot: it was not admitted");
     }
+    try {
+      this.#takeAdmitted(session, chunk);
+    } catch (thrown) {
+      this.#intake.agents.snapshotRefused(session, toBerthError(thrown).message);
+      throw thrown;
+    }
+  }
+
+  #takeAdmitted(session: AgentSession, { entries, snapshotEnd }: StateRequest): void {
     // Chunks are kept until the last one: only their values are counted, so their keys must be short.
     for (const [index, { key }] of entries.entries()) checkKey(key, index);
     this.#snapshot = this.#snapshot.concat(entries);
