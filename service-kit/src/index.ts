@@ -58,7 +58,13 @@ export {
 export { type ListenAddress, listenError } from "./http/listen-error.ts";
 export { losslessBody } from "./http/lossless-body.ts";
 export { type OriginRules, originRefusal } from "./http/origin.ts";
-export { MAX_BODY_BYTES, RequestBudget, type RequestHold } from "./http/request-budget.ts";
+export {
+  MAX_BODY_BYTES,
+  RequestBudget,
+  type RequestHold,
+  type RequestSize,
+  requestSize,
+} from "./http/request-budget.ts";
 export {
   bodyObject,
   createHttpServer,

@@ -25,6 +25,10 @@ export class ByteBudget {
     this.#limits = limits;
   }
 
+  get maxBytes(): number {
+    return this.#limits.maxBytes;
+  }
+
   get usedBytes(): number {
     return this.#usedBytes;
   }

@@ -78,6 +78,17 @@ async function post(bytes: number, options: { readonly chunked?: boolean } = {})
   return { socket, answer };
 }
 
+const chunkOf = (bytes: number) => `${bytes.toString(16)}\r\n${"x".repeat(bytes)}\r\n`;
+
+/** What a client has been sent by and by. */
+function heardBy(socket: net.Socket): { text: string } {
+  const heard = { text: "" };
+  socket.setEncoding("utf8").on("data", (piece: string) => {
+    heard.text += piece;
+  });
+  return heard;
+}
+
 /** Lets the sockets do their work until it holds. */
 async function until(holds: () => boolean): Promise<void> {
   for (let turn = 0; !holds(); turn += 1) {
@@ -95,8 +106,8 @@ it.each([false, true])(
     const fourth = await post(15 * MIB, { chunked });
     const small = await post(60_000, { chunked });
     await until(() => begun === 4);
-    expect(traffic.requests.usedBytes).toBe(chunked ? 48 * MIB : 45 * MIB);
-    await until(() => vi.getTimerCount() > 0);
+    expect(traffic.requests.usedBytes).toBe(45 * MIB);
+    await until(() => traffic.requests.waiting === 1);
     await vi.advanceTimersByTimeAsync(5_000);
     const refused = await fourth.answer;
     expect(refused).toMatch(/^HTTP\/1.1 429 .*"reason":"OVERLOADED"/s);
@@ -133,6 +144,132 @@ it.each([false, true])(
     expect(begun).toBe(1);
   },
 );
+
+it.each([
+  ["GET /reply/0", "application/json", 200],
+  ["POST /work", "text/plain", 415],
+  ["POST /nowhere", "text/plain", 404],
+  ["POST /nowhere", "application/json", 404],
+  ["HEAD /reply/0", "application/json", 200],
+])(
+  "takes no share that it would keep for a chunked body of %s as %s",
+  async (line, type, status) => {
+    const held = traffic.requests.tryHold(48 * MIB);
+    const socket = await connected();
+    const heard = heardBy(socket);
+    const head = `${line} HTTP/1.1\r\nhost: localhost\r\ncontent-type: ${type}\r\n`;
+    socket.write(`${head}transfer-encoding: chunked\r\n\r\n${chunkOf(30_000)}`);
+    await new Promise((resolve) => setImmediate(resolve));
+    for (let count = 0; count < 6; count += 1) {
+      socket.write(chunkOf(20_000));
+      for (let turn = 0; turn < 20; turn += 1)
+        await new Promise((resolve) => setImmediate(resolve));
+    }
+    await vi.advanceTimersByTimeAsync(20_000);
+    if (!socket.destroyed) socket.write("0\r\n\r\n");
+    await until(() => heard.text !== "");
+    // A body that is read gets no share, and is refused before anybody sees that there is no such route.
+    expect(heard.text).toMatch(new RegExp(`^HTTP/1.1 (${status}|429)`));
+    socket.destroy();
+    held?.release();
+    await until(() => traffic.requests.waiting === 0 && traffic.requests.usedBytes === 0);
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(traffic.requests.usedBytes).toBe(0);
+  },
+);
+
+it.each([
+  ["GET /reply/0", "application/json"],
+  ["POST /work", "text/plain"],
+  ["POST /nowhere", "text/plain"],
+])("holds nothing for what comes after the reply to %s as %s", async (line, type) => {
+  const socket = await connected();
+  const heard = heardBy(socket);
+  const head = `${line} HTTP/1.1\r\nhost: localhost\r\ncontent-type: ${type}\r\n`;
+  socket.write(`${head}transfer-encoding: chunked\r\n\r\n${chunkOf(30_000)}`);
+  await until(() => {
+    vi.advanceTimersByTime(100);
+    return heard.text !== "";
+  });
+  for (let count = 0; count < 12; count += 1) {
+    if (!socket.destroyed) socket.write(chunkOf(20_000));
+    for (let turn = 0; turn < 50; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+  }
+  socket.destroy();
+  for (let turn = 0; turn < 50; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+  expect(traffic.requests.usedBytes).toBe(0);
+});
+
+it("gives no share to who has sent no more than a head, and gives back what no longer comes", async () => {
+  const head = `POST /work HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: ${16 * MIB}\r\n\r\n`;
+  for (let count = 0; count < 6; count += 1) (await connected()).write(head);
+  const first = await post(15 * MIB);
+  await until(() => begun === 1);
+  expect(traffic.requests.usedBytes).toBe(15 * MIB);
+  for (let count = 0; count < 2; count += 1) {
+    (await connected()).write(`${head}"${"x".repeat(100_000)}`);
+  }
+  await until(() => traffic.requests.usedBytes === 47 * MIB);
+  const second = await post(15 * MIB);
+  await until(() => traffic.requests.waiting === 1);
+  await vi.advanceTimersByTimeAsync(1_000);
+  await until(() => begun === 2);
+  expect(traffic.requests.usedBytes).toBeLessThan(31 * MIB);
+  work.resolve();
+  for (const { answer } of [first, second]) expect(await answer).toMatch(/^HTTP\/1.1 200/);
+});
+
+it("reads a body to its end that stops for a while", async () => {
+  const socket = await connected();
+  const heard = heardBy(socket);
+  const head = `POST /work HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 200000\r\n\r\n`;
+  socket.write(`${head}"${"x".repeat(99_999)}`);
+  await until(() => traffic.requests.usedBytes === 200_000);
+  await vi.advanceTimersByTimeAsync(3_000);
+  expect(traffic.requests.usedBytes).toBe(100_000);
+  socket.write(`${"x".repeat(99_999)}"`);
+  await until(() => begun === 1);
+  expect(traffic.requests.usedBytes).toBe(200_000);
+  work.resolve();
+  await until(() => heard.text.endsWith("}"));
+  expect(traffic.requests.usedBytes).toBe(0);
+});
+
+it("reads the rest of a refused body before it ends the connection", async () => {
+  const held = traffic.requests.tryHold(48 * MIB);
+  const socket = await connected();
+  const heard = heardBy(socket);
+  const head = `POST /work HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nconnection: close\r\n`;
+  socket.write(`${head}content-length: ${10 * MIB}\r\n\r\n${"x".repeat(MIB)}`);
+  await until(() => traffic.requests.waiting === 1);
+  await vi.advanceTimersByTimeAsync(5_000);
+  // The client goes on, and reads when it has sent everything.
+  for (let mib = 1; mib < 10; mib += 1) {
+    expect(heard.text).toBe("");
+    await new Promise<void>((resolve) => socket.write("x".repeat(MIB), () => resolve()));
+  }
+  await until(() => heard.text.endsWith("}"));
+  expect(heard.text).toMatch(/^HTTP\/1.1 429 .*"reason":"OVERLOADED"/s);
+  held?.release();
+  expect(traffic.requests.usedBytes).toBe(0);
+});
+
+it("answers a refused client that sends no more", async () => {
+  const held = traffic.requests.tryHold(48 * MIB);
+  const socket = await connected();
+  const heard = heardBy(socket);
+  const head = `POST /work HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n`;
+  socket.write(`${head}content-length: ${10 * MIB}\r\n\r\n${"x".repeat(MIB)}`);
+  await until(() => traffic.requests.waiting === 1);
+  await vi.advanceTimersByTimeAsync(5_000);
+  await until(() => traffic.requests.waiting === 0 && vi.getTimerCount() > 0);
+  await until(() => {
+    vi.advanceTimersByTime(100);
+    return heard.text.endsWith("}");
+  });
+  expect(heard.text).toMatch(/^HTTP\/1.1 429/);
+  held?.release();
+});
 
 it("ends the connection that leaves most unread when all together leave too much", async () => {
   const ask = async (mib: number) => {

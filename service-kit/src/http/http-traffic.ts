@@ -1,11 +1,6 @@
-import { type Readable, Transform } from "node:stream";
-import type { FastifyInstance, FastifyReply } from "fastify";
-import {
-  MAX_BODY_BYTES,
-  RequestBudget,
-  type RequestHold,
-  SMALL_REQUEST_BYTES,
-} from "./request-budget.ts";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { ArrivingBody } from "./arriving-body.ts";
+import { RequestBudget, SMALL_REQUEST_BYTES } from "./request-budget.ts";
 import { UnsentReplies } from "./unsent-replies.ts";
 
 /** Replies up to this size are bounded by the number of connections. */
@@ -22,62 +17,47 @@ export class HttpTraffic {
 }
 
 /**
- * Bounds what a server holds: a body is read when it has a share of the budget, which it keeps until its reply is there, and
- * clients that do not take their replies are cut off.
+ * Bounds what a server holds: a body has a share of the budget from when it is more than a small one until its reply is there,
+ * and clients that do not take their replies are cut off.
  */
 export function boundTraffic(server: FastifyInstance, traffic: HttpTraffic): void {
-  const holds = new WeakMap<FastifyReply, RequestHold>();
-  const holdFor = async (reply: FastifyReply, bytes: number): Promise<void> => {
-    const gone = new AbortController();
-    reply.raw.once("close", () => gone.abort());
-    const hold = await traffic.requests.hold(bytes, gone.signal);
-    holds.set(reply, hold);
-    reply.raw.once("close", () => {
-      if (!reply.raw.writableFinished) setTimeout(() => hold.release(), MAX_AFTERMATH_MS).unref();
-    });
-  };
+  const bodies = new WeakMap<FastifyReply, ArrivingBody>();
   server.addHook("preParsing", (request, reply, payload, done) => {
-    const bytes = declaredBytes(request.headers);
-    // Too large a body is refused before it is read.
-    if (bytes === 0 || (bytes !== undefined && bytes > MAX_BODY_BYTES)) done(null, payload);
-    else if (bytes === undefined)
-      done(
-        null,
-        counted(payload, () => holdFor(reply, MAX_BODY_BYTES)),
-      );
-    else if (bytes <= SMALL_REQUEST_BYTES) done(null, payload);
-    else holdFor(reply, bytes).then(() => done(null, payload), done);
+    const bytes = declaredBytes(request);
+    if (bytes !== undefined && bytes <= SMALL_REQUEST_BYTES) return done(null, payload);
+    const body = new ArrivingBody(payload, { budget: traffic.requests, declaredBytes: bytes });
+    bodies.set(reply, body);
+    const { raw } = reply;
+    if (raw.closed) body.end();
+    else raw.once("close", () => endAfterClient(body, raw.writableFinished));
+    done(null, body.stream);
   });
-  server.addHook("onSend", (_request, reply, payload, done) => {
-    holds.get(reply)?.release();
+  server.addHook("onSend", async (_request, reply, payload) => {
+    const body = bodies.get(reply);
+    body?.end();
+    // Many clients look for a reply when they have sent everything, and see none when the connection ends before.
+    if (body?.isComplete === false) await body.discard();
     if (typeof payload === "string" || Buffer.isBuffer(payload)) {
       watchDeparture(reply, Buffer.byteLength(payload), traffic.replies);
     }
-    done(null, payload);
+    return payload;
   });
 }
 
-/** Bytes of a body: 0 without one, undefined when the client does not say. */
-function declaredBytes(headers: Readonly<Record<string, unknown>>): number | undefined {
+/** A handler goes on for a while after its client has gone. */
+function endAfterClient(body: ArrivingBody, isAnswered: boolean): void {
+  if (isAnswered || !body.isComplete) body.end();
+  else setTimeout(() => body.end(), MAX_AFTERMATH_MS).unref();
+}
+
+/** Methods whose bodies nobody reads; they are dropped as they come. */
+const BODYLESS_METHODS: readonly string[] = ["GET", "HEAD", "TRACE"];
+
+/** Bytes of a body: 0 without one that is read, undefined when the client does not say. */
+function declaredBytes({ method, headers }: FastifyRequest): number | undefined {
+  if (BODYLESS_METHODS.includes(method)) return 0;
   if (headers["transfer-encoding"] !== undefined) return undefined;
   return Number(headers["content-length"] ?? 0);
-}
-
-/** The body; what is beyond the size of a small one waits for `hold`. */
-function counted(body: Readable, hold: () => Promise<void>): Readable {
-  let bytes = 0;
-  let held: Promise<void> | undefined;
-  const passing = new Transform({
-    transform: (chunk: Buffer, _encoding, done) => {
-      bytes += chunk.length;
-      if (bytes <= SMALL_REQUEST_BYTES) return done(null, chunk);
-      held ??= hold();
-      held.then(() => done(null, chunk), done);
-    },
-  });
-  // Not a pipeline, which would close the connection before a refusal has left.
-  body.once("error", (cause) => passing.destroy(cause));
-  return body.pipe(passing);
 }
 
 function watchDeparture(reply: FastifyReply, bytes: number, replies: UnsentReplies): void {

@@ -12,6 +12,7 @@ import type { WebSocket } from "ws";
 import { type AllocationFrame, readFrame } from "../../allocation/allocation-request.ts";
 import type { Allocator } from "../../allocation/allocator.ts";
 import { Inbox } from "./inbox.ts";
+import { ReplyOrder, type Turn } from "./reply-order.ts";
 
 /** What serving a socket takes. */
 export interface AllocatorSocketDeps {
@@ -26,9 +27,15 @@ export interface AllocatorSocket {
   readonly traffic: HttpTraffic;
 }
 
+/** The place of a reply, and why the request was refused before it was read. */
+interface Answering {
+  readonly turn: Turn;
+  readonly refusal: BerthError | undefined;
+}
+
 /**
  * Serves allocation requests on one WebSocket until it closes. Every frame gets one reply; a bad one
- * gets an error frame and the socket stays open. Requests run side by side, 64 and 16 MiB at a time.
+ * gets an error frame and the socket stays open. Requests run side by side, a bounded number and size at a time.
  * Replies to requests with a `request_id` are sent as they finish and echo it; those without one keep
  * the order of their requests, which is all that their clients can correlate by. A request counts as
  * under way until its reply has left, and a client that takes none for a minute is cut off, or earlier when it
@@ -39,30 +46,33 @@ export function serveAllocatorSocket(
   deps: AllocatorSocketDeps,
 ): void {
   const closed = new AbortController();
-  let lastInOrder: Promise<void> = Promise.resolve();
+  const order = new ReplyOrder();
 
   const send = (body: object) => sendReply(socket, body, traffic.replies);
-  const answer = async (frame: AllocationFrame, refusal: BerthError | undefined): Promise<void> => {
+  const answer = async (frame: AllocationFrame, { turn, refusal }: Answering): Promise<void> => {
     const { requestId } = frame;
     const reply =
       refusal === undefined
         ? replyTo(frame, { principal, deps, signal: closed.signal })
         : Promise.resolve(toErrorBody(refusal));
     if (requestId !== undefined) {
+      turn.skip();
       await send({ ...(await reply), request_id: requestId });
       return;
     }
-    const previous = lastInOrder;
-    lastInOrder = Promise.all([reply, previous]).then(([body]) => send(body));
-    await lastInOrder;
+    const [body] = await Promise.all([reply, turn.earlier]);
+    await send(body);
+    turn.done();
   };
 
-  // The message itself is not kept for as long as its policy takes.
-  new Inbox(socket, traffic.requests, (message, refusal) =>
-    answer(readFrame(message.toString("utf8")), refusal),
-  );
+  new Inbox(socket, traffic.requests, () => {
+    const turn = order.next();
+    // The message itself is not kept for as long as its policy takes.
+    return (message, refusal) => answer(readFrame(message.toString("utf8")), { turn, refusal });
+  });
   socket.on("close", () => {
     closed.abort();
+    order.end();
     traffic.replies.forget(socket);
   });
   socket.on("error", (err) => deps.logger.debug("websocket error", { err }));
