@@ -49,8 +49,19 @@ export function gpusOf({ entry, metrics }: NodeParts): readonly GpuParts[] {
 /** What a GPU can be used for now: nothing, in a cluster that cannot be reached. */
 export function gpuStateOf({ health }: ClusterView, gpu: GpuParts): string {
   if (health === "unreachable") return "unhealthy";
-  const state = gpu.entry.state ?? gpu.metrics?.state;
+  const { state } = conditionOf(gpu);
   return GPU_STATES.find((known) => known === state) ?? "unknown";
+}
+
+/**
+ * State, health and reason of a GPU, all three of one document: the cluster's where that tells a state, else
+ * those of the telemetry. The two arrive apart, and a reason of one does not explain a state of the other.
+ */
+function conditionOf({
+  entry,
+  metrics,
+}: GpuParts): Pick<Partial<GpuEntry>, "state" | "health" | "reason"> {
+  return entry.state === undefined && metrics !== undefined ? metrics : entry;
 }
 
 /** Whether a node is made up by a simulator. */
@@ -83,6 +94,7 @@ export function gpuRow(
 ): AgedRow<GpuRow> {
   const { entry, metrics } = gpu;
   const isUnreachable = view.health === "unreachable";
+  const { health, reason } = conditionOf(gpu);
   return {
     body: {
       cluster_id: view.id,
@@ -91,8 +103,8 @@ export function gpuRow(
       uuid: textOf(entry.uuid),
       model: textOf(entry.modelName),
       state: gpuStateOf(view, gpu),
-      health: textOf(entry.health ?? metrics?.health),
-      reason: isUnreachable ? UNREACHABLE_REASON : textOf(entry.reason ?? metrics?.reason),
+      health: textOf(health),
+      reason: isUnreachable ? UNREACHABLE_REASON : textOf(reason),
       utilization: numberOf(metrics?.cudaUtilization),
       memory_total: numberOf(metrics?.totalMem) ?? knownSize(entry.memory),
       memory_used: numberOf(metrics?.usedMem),

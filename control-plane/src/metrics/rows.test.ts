@@ -1,4 +1,4 @@
-import type { GpuMetrics } from "@berth/proto";
+import type { GpuEntry, GpuMetrics } from "@berth/proto";
 import { describe, expect, it } from "vitest";
 import { aGpu, aView } from "../testing/documents.ts";
 import { fleetOf, runThrough, someGpus, testNode, viewOf } from "../testing/fleet-views.ts";
@@ -72,6 +72,17 @@ describe("the row of a GPU", () => {
         reason: "the cluster is unreachable: its agent is silent",
       },
     ]);
+  });
+
+  it("gives no reason of the telemetry to a state of the document, which is newer", () => {
+    const told = { state: "unhealthy", health: "reset", reason: "XID 79" } as const;
+    const healed = testNode("n1", [aGpu("0", { state: "free" })], told);
+    expect(rowsOf("gpus", [viewOf("c1", [healed])])).toMatchObject([
+      { state: "free", health: null, reason: null },
+    ]);
+    const { state: _state, ...stateless } = aGpu("0");
+    const alone = testNode("n1", [stateless as GpuEntry], told);
+    expect(rowsOf("gpus", [viewOf("c1", [alone])])).toMatchObject([told]);
   });
 
   it("finds its telemetry by the UUID when that has another order", () => {
