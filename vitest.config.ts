@@ -25,7 +25,9 @@ export default defineConfig({
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
           pool: "forks",
-          fileParallelism: false,
+          // Most of their time is waiting for timeouts of whole programs; after the others, which are CPU.
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
           testTimeout: 90_000,
           hookTimeout: 90_000,
         },
