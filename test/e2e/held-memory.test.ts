@@ -97,6 +97,21 @@ describe("what clients may have held for them, in a heap of 512 MiB", () => {
   });
 });
 
+describe("requests of several sizes that a client pipelines without request_id", () => {
+  it("are all answered, in their order", async () => {
+    const numbered = `return {"cluster_id": None, "reasons": [str(input_data["inputs"]["n"])]}`;
+    const policy = await plane.publish("numbered", policyOf(numbered));
+    const requests = Array.from({ length: 105 }, (_, n) => {
+      const inputs = { n, pad: n < 5 ? "x".repeat(1_000_000) : "" };
+      return JSON.stringify({ policy_rule_uri: policy, inputs });
+    });
+    const replies = (await exchange(plane.wsUrl, requests)) as { data?: { reasons?: string[] } }[];
+    expect(replies.map((reply) => reply.data?.reasons?.[0])).toEqual(
+      requests.map((_, n) => String(n)),
+    );
+  });
+});
+
 // Memory is measured on a server that nothing has been asked of.
 describe("what clients may leave unread", () => {
   beforeAll(async () => {

@@ -97,6 +97,15 @@ describe("Inbox", () => {
     expect(socket.isPaused).toBe(false);
   });
 
+  it("keeps a place for a message that others have passed, whose replies may wait for its own", async () => {
+    const { begun, send } = client(new RequestBudget());
+    send(...Array<number>(5).fill(1_000_000), ...Array<number>(100).fill(10));
+    expect(begun).toHaveLength(MAX_IN_FLIGHT - 1);
+    for (const { end } of begun.slice(0, 4)) await end();
+    expect(begun.filter(({ bytes }) => bytes === 1_000_000)).toHaveLength(5);
+    expect(begun).toHaveLength(MAX_IN_FLIGHT + 4);
+  });
+
   it("begins nothing while the client leaves more than 4 MiB of replies unread", async () => {
     const { socket, begun, send } = client(new RequestBudget());
     send(10, 10);

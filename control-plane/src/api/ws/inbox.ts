@@ -29,10 +29,17 @@ const MAX_UNREAD_BYTES = 4 * MIB;
  */
 export type MessageWork = (message: Buffer, refusal: BerthError | undefined) => Promise<void>;
 
+interface Waiting {
+  /** Place among all messages of the socket. */
+  readonly place: number;
+  readonly message: Buffer;
+  readonly work: MessageWork;
+}
+
 /** Messages of one size, which are begun in the order of their coming. */
 interface Lane {
   readonly maxBytes: number;
-  readonly waiting: { readonly message: Buffer; readonly work: MessageWork }[];
+  readonly waiting: Waiting[];
   bytes: number;
   inFlight: number;
   /** Whether the first that waits has asked for its share. */
@@ -55,6 +62,7 @@ export class Inbox {
     large: laneOf("large"),
   };
   #inFlight = 0;
+  #received = 0;
 
   /** `receive` is called for each message as it comes, and gives what works on it when its turn is there. */
   constructor(socket: WebSocket, budget: RequestBudget, receive: () => MessageWork) {
@@ -62,7 +70,9 @@ export class Inbox {
     this.#budget = budget;
     socket.on("message", (data: RawData) => {
       const message = toBuffer(data);
-      this.#lanes[requestSize(message.length)].waiting.push({ message, work: receive() });
+      this.#received += 1;
+      const place = this.#received;
+      this.#lanes[requestSize(message.length)].waiting.push({ place, message, work: receive() });
       this.#admit();
     });
     socket.on("close", () => {
@@ -85,19 +95,24 @@ export class Inbox {
 
   #admitFrom(lane: Lane): void {
     while (!lane.isAsking) {
-      const next = lane.waiting[0]?.message;
+      const next = lane.waiting[0];
       if (next === undefined || !this.#hasRoom(lane, next)) return;
-      const hold = this.#budget.tryHold(next.length);
-      if (hold === undefined) void this.#ask(lane, next);
+      const hold = this.#budget.tryHold(next.message.length);
+      if (hold === undefined) void this.#ask(lane, next.message);
       else this.#begin(lane, { hold });
     }
   }
 
-  /** What the socket has under way makes room when it ends. */
-  #hasRoom(lane: Lane, { length }: Buffer): boolean {
+  /**
+   * What the socket has under way makes room when it ends. That may be waiting for the reply to an earlier message,
+   * which has to have a place then: the last one is not for those that pass others.
+   */
+  #hasRoom(lane: Lane, { place, message }: Waiting): boolean {
     if (this.#inFlight === 0) return true;
-    if (this.#inFlight >= MAX_IN_FLIGHT || this.#isUnread()) return false;
-    return lane.inFlight === 0 || lane.bytes + length <= lane.maxBytes;
+    const passes = this.#allLanes().some(({ waiting: [first] }) => first && first.place < place);
+    const places = passes ? MAX_IN_FLIGHT - 1 : MAX_IN_FLIGHT;
+    if (this.#inFlight >= places || this.#isUnread()) return false;
+    return lane.inFlight === 0 || lane.bytes + message.length <= lane.maxBytes;
   }
 
   #isUnread(): boolean {
