@@ -66,6 +66,7 @@ export {
   requestSize,
 } from "./http/request-budget.ts";
 export {
+  asksForWebSocket,
   bodyObject,
   createHttpServer,
   type HttpServerOptions,

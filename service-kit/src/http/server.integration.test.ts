@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import http from "node:http";
 import net from "node:net";
 import type { FastifyInstance } from "fastify";
 import { expect, it } from "vitest";
@@ -45,6 +46,32 @@ it("survives bytes that are not HTTP", async () => {
   expect((await fetch(`http://127.0.0.1:${portOf(server)}/`)).status).toBe(404);
   await part.stop();
 });
+
+it.each([false, true])(
+  "answers a request that offers another protocol (WebSockets served: %s)",
+  async (hasWebSockets) => {
+    const server = aServer();
+    server.post("/echo", ({ body }) => body);
+    if (hasWebSockets) server.server.on("upgrade", (_request, socket) => socket.destroy());
+    const part = listening(server, address(0), "http");
+    await part.start();
+    const headers = {
+      connection: "Upgrade, HTTP2-Settings",
+      upgrade: "h2c",
+      "http2-settings": "AAMAAABkAAQAAP__",
+      "content-type": "application/json",
+    };
+    const { promise, resolve, reject } = Promise.withResolvers<string>();
+    const url = `http://127.0.0.1:${portOf(server)}/echo`;
+    const request = http.request(url, { method: "POST", headers }, async (response) => {
+      resolve(`${response.statusCode} ${(await response.toArray()).join("")}`);
+    });
+    request.on("error", reject);
+    request.end('{"a":1}');
+    expect(await promise).toBe('200 {"a":1}');
+    await part.stop();
+  },
+);
 
 function aServer(): FastifyInstance {
   return createHttpServer({

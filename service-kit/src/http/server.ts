@@ -1,4 +1,5 @@
 import { isUtf8 } from "node:buffer";
+import type { IncomingMessage } from "node:http";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { BerthError, toBerthError, toErrorBody } from "../errors.ts";
 import { isJsonObject, parseClientJson } from "../json.ts";
@@ -36,12 +37,17 @@ export interface HttpServerOptions {
  * held at a time are bounded (see `boundTraffic`).
  */
 export function createHttpServer(options: HttpServerOptions): FastifyInstance {
-  const server = Fastify({
+  const server: FastifyInstance = Fastify({
     bodyLimit: MAX_BODY_BYTES,
     exposeHeadRoutes: true,
     forceCloseConnections: true,
     requestTimeout: 30_000,
-    http: { headersTimeout: 10_000, connectionsCheckingInterval: 1_000 },
+    http: {
+      headersTimeout: 10_000,
+      connectionsCheckingInterval: 1_000,
+      shouldUpgradeCallback: (request) =>
+        asksForWebSocket(request) && server.server.listenerCount("upgrade") > 0,
+    },
     routerOptions: { maxParamLength: 512, ignoreTrailingSlash: true },
     // URLs that the router cannot read come past every hook.
     frameworkErrors: (thrown, _request, reply) => sendError(reply, fromFastify(thrown)),
@@ -73,6 +79,14 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     return sendError(reply, error);
   });
   return server;
+}
+
+/**
+ * Whether a request asks for the one protocol that Berth's servers change to. An offer of another (`Upgrade: h2c` of
+ * Java's and .NET's clients) is one that a server may leave alone: RFC 9110 §7.8.
+ */
+export function asksForWebSocket({ headers }: IncomingMessage): boolean {
+  return headers.upgrade?.trim().toLowerCase() === "websocket";
 }
 
 function sendError(reply: FastifyReply, error: BerthError): FastifyReply {

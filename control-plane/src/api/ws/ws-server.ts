@@ -3,6 +3,7 @@ import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import {
   type Authenticate,
+  asksForWebSocket,
   BerthError,
   type HttpTraffic,
   type ListenAddress,
@@ -73,6 +74,7 @@ export class WsEndpoints {
       headersTimeout: UPGRADE_LIMIT_MS,
       requestTimeout: UPGRADE_LIMIT_MS,
       connectionsCheckingInterval: 1_000,
+      shouldUpgradeCallback: asksForWebSocket,
     };
     const server = http.createServer(limits, (_request, response) => {
       const error = new BerthError("INVALID_ARGUMENT", "this port speaks WebSocket");
