@@ -71,6 +71,15 @@ test("an evaluation whose worker dies before it has taken it runs on another, on
   expect(context.reads).toBe(2);
 });
 
+test("an evaluation whose worker was stopped before it has taken it runs on another", async () => {
+  const sandbox = sandboxForTest();
+  const limits = LIMITS_BY_KIND.allocator;
+  expectKind(await sandbox.evaluate(requestFor(QUICK, { limits })), "returned");
+  process.kill(pidOf(sandbox), "SIGSTOP");
+  const { wallMs } = expectKind(await sandbox.evaluate(requestFor(QUICK, { limits })), "returned");
+  expect(wallMs).toBeLessThan(limits.wallMs);
+});
+
 test("it goes ahead of its tenant's others", async () => {
   const sandbox = sandboxForTest({ maxRunning: 1 });
   const context = watchedContext();

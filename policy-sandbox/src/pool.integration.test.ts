@@ -87,6 +87,26 @@ test.each([
   expect((await Promise.all(slow)).map(({ kind }) => kind)).toEqual(Array(4).fill("canceled"));
 });
 
+test("a policy whose code takes long to load does not wait among the slow ones", async () => {
+  const sandbox = sandboxForTest({ maxRunning: 2, maxWorkers: 4 });
+  const limits = LIMITS_BY_KIND.allocator;
+  const sleep = policyWithBody("import time\ntime.sleep(input_data)\nreturn 1");
+  const aborts = new AbortController();
+  const run = (tenant: string, inputJson: string) =>
+    sandbox.evaluate(requestFor(sleep, { tenant, inputJson, limits, signal: aborts.signal }));
+  const tenants = ["org/a", "org/b"];
+  for (const tenant of tenants)
+    for (const s of ["0", "0.5"]) expectKind(await run(tenant, s), "returned");
+  const loading = `import time\ntime.sleep(0.5)\n${QUICK}`;
+  const quick = () => sandbox.evaluate(requestFor(loading, { tenant: "org/quick", limits }));
+  expectKind(await quick(), "returned");
+  const slow = tenants.map((tenant) => run(tenant, "15"));
+  await until(() => sandbox.stats().slow === 2);
+  expect(expectKind(await quick(), "returned").queuedMs).toBeLessThan(5_000);
+  aborts.abort();
+  await Promise.all(slow);
+});
+
 test("what does not fit into the queue is overloaded at once", async () => {
   const sandbox = sandboxForTest({ maxQueued: 2 });
   await sandbox.ready();

@@ -71,6 +71,7 @@ class PooledSandbox implements Sandbox {
       bytes: bytesOf(request),
       signal: request.signal,
       runsAlone: () => this.#contexts.runsAlone(request.tenant, contextName(request)),
+      isCold: ({ instances }) => !instances.has(prepared.instance),
       work: (worker, queuedMs) =>
         evaluateOn(worker, prepared, {
           queuedMs,

@@ -1,4 +1,10 @@
-import { EXIT, type RunMessage } from "../protocol/messages.ts";
+import {
+  BELL,
+  EXIT,
+  type RunMessage,
+  SHORT_RUN_MS,
+  WATCHDOG_SLACK_MS,
+} from "../protocol/messages.ts";
 import type { RunFacts } from "./worker-messages.ts";
 
 /** One run, as the process sees it. */
@@ -74,4 +80,10 @@ export function endOf(
   const oom = stderr.includes("JavaScript heap out of memory");
   if (oom) return { cause: "memory", message: "the worker's heap overflowed" };
   return { cause: "exit", message: `the worker ${how}` };
+}
+
+/** The byte that goes ahead of a job: how it is watched over. */
+export function bellFor({ wallMs, graceMs }: Job["message"]): Uint8Array {
+  const short = wallMs + graceMs + WATCHDOG_SLACK_MS < SHORT_RUN_MS;
+  return Uint8Array.of(short ? BELL.short : BELL.long);
 }

@@ -1,5 +1,6 @@
-import type { WorkerState } from "../sandbox-types.ts";
+import type { WorkerState, WorkerStats } from "../sandbox-types.ts";
 import type { PoolWorker } from "./pool-task.ts";
+import { readUsageNow } from "./process-usage.ts";
 import type { ResidentRecord } from "./resident-record.ts";
 import type { WorkerProcess } from "./worker-process.ts";
 
@@ -38,4 +39,16 @@ export function poolEntry(
 /** Whether a tenant has it, and may go on using it. */
 export function isBound({ tenant, state }: Entry): boolean {
   return tenant !== null && state !== "stopping";
+}
+
+/** What is told of a worker. */
+export function workerStats({ process, tenant, state, evaluations }: Entry): WorkerStats {
+  const usage = readUsageNow(process.pid);
+  return {
+    pid: process.pid,
+    tenant,
+    state: process.alive ? state : "stopping",
+    evaluations,
+    ...(usage === null ? {} : { rssMiB: Math.round(usage.rssMiB) }),
+  };
 }

@@ -34,6 +34,8 @@ export interface Task<T> {
   readonly signal?: AbortSignal | undefined;
   /** Asked when its turn has come: whether no other of the tenant may run meanwhile. Default: others may. */
   readonly runsAlone?: () => boolean;
+  /** Whether this worker has to take in what others have already. Default: it has not worked yet. */
+  readonly isCold?: (worker: PoolWorker) => boolean;
   readonly work: (worker: PoolWorker, queuedMs: number) => Promise<T | NotBegun<T>>;
 }
 

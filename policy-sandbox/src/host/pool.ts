@@ -1,8 +1,7 @@
 import type { SandboxEvent, SandboxStats } from "../sandbox-types.ts";
-import { type Entry, isBound, poolEntry } from "./pool-entry.ts";
+import { type Entry, isBound, poolEntry, workerStats } from "./pool-entry.ts";
 import { chooseWorker, type PoolLimits, wantsWorker } from "./pool-policy.ts";
 import { NotBegun, type PoolParts, type Refusal, type Task } from "./pool-task.ts";
-import { readUsageNow } from "./process-usage.ts";
 import type { SnapshotStore } from "./snapshot.ts";
 import { pyodideDir, xzScript } from "./spawn-worker.ts";
 import { StartFailures } from "./start-failures.ts";
@@ -18,6 +17,8 @@ interface Queued extends Waiting {
 const MAX_TRIES = 3;
 /** What goes on for longer makes room for the quick. */
 const SLOW_AFTER_MS = 200;
+/** A worker that takes in code and documents first is excused for so long: it says nothing of the policy's pace. */
+const COLD_SLOW_AFTER_MS = 2_000;
 
 /** Worker processes and who waits for them. Nothing in here waits without an end. */
 export class Pool {
@@ -78,7 +79,8 @@ export class Pool {
       queuedAt,
       start: (entry, turn) => {
         task.signal?.removeEventListener("abort", onAbort);
-        this.#work(entry, turn, () => attempt(entry)).then((outcome) => {
+        const cold = task.isCold?.(entry) ?? entry.evaluations === 0;
+        this.#work(entry, { turn, cold }, () => attempt(entry)).then((outcome) => {
           if (outcome !== null) resolve(outcome);
         }, reject);
       },
@@ -95,18 +97,8 @@ export class Pool {
   }
 
   stats(): Omit<SandboxStats, "snapshot"> {
-    const workers = [...this.#workers].map((entry) => {
-      const usage = readUsageNow(entry.process.pid);
-      return {
-        pid: entry.process.pid,
-        tenant: entry.tenant,
-        state: entry.process.alive ? entry.state : "stopping",
-        evaluations: entry.evaluations,
-        ...(usage === null ? {} : { rssMiB: Math.round(usage.rssMiB) }),
-      };
-    });
     const { running, slow, queued } = this.#turns;
-    return { workers, running, slow, queued };
+    return { workers: [...this.#workers].map(workerStats), running, slow, queued };
   }
 
   async close(): Promise<void> {
@@ -159,18 +151,29 @@ export class Pool {
     return entry;
   }
 
-  async #work<T>(entry: Entry, turn: Turn, action: () => Promise<T>): Promise<T> {
-    const timer = setTimeout(() => this.#makeRoom(entry, turn), SLOW_AFTER_MS);
+  async #work<T>(
+    entry: Entry,
+    { turn, cold }: { readonly turn: Turn; readonly cold: boolean },
+    action: () => Promise<T>,
+  ): Promise<T> {
+    const slowAfterMs = cold ? COLD_SLOW_AFTER_MS : SLOW_AFTER_MS;
+    const timers = [setTimeout(() => this.#noteSlow(entry, turn), slowAfterMs)];
+    if (cold) timers.push(setTimeout(() => this.#noteLate(turn), SLOW_AFTER_MS));
     try {
       return await action();
     } finally {
-      clearTimeout(timer);
+      for (const timer of timers) clearTimeout(timer);
       entry.evaluations += 1;
       this.#release(entry, turn);
     }
   }
 
-  #makeRoom(entry: Entry, turn: Turn): void {
+  #noteLate(turn: Turn): void {
+    this.#turns.noteLate(turn);
+    this.#dispatch();
+  }
+
+  #noteSlow(entry: Entry, turn: Turn): void {
     entry.process.background = true;
     this.#turns.noteSlow(turn);
     this.#dispatch();

@@ -223,6 +223,17 @@ describe("slow runs", () => {
     expect([turns.mayStart("new"), turns.mayStart("quick")]).toEqual([false, true]);
   });
 
+  test("say nothing of their tenant's pace where they are only late", () => {
+    const turns = new Turns<Waiter>({ ...LIMITS, maxSlow: 1, maxLate: 1 });
+    runSlow(turns, "slow");
+    turns.add(waiter("cold"));
+    const cold = startNext(turns, "cold");
+    turns.noteLate(cold);
+    turns.end(cold);
+    turns.add(waiter("cold"));
+    expect(turns.mayStart("cold")).toBe(true);
+  });
+
   test("of one tenant leave a slow place to others", () => {
     const turns = new Turns<Waiter>({ ...LIMITS, maxSlow: 2, maxLate: 2, maxQueued: 9 });
     for (let count = 0; count < 3; count += 1) turns.add(waiter("a"));

@@ -119,12 +119,19 @@ export class Turns<W extends Waiting> {
   }
 
   /** The turn has gone on for long: it leaves its quick place, at once or as soon as there is a slow one. */
-  noteSlow(turn: Turn): void {
+  noteLate(turn: Turn): void {
     const run = this.#find(turn);
     if (run === undefined || this.#limits.maxSlow === 0) return;
     run.late = true;
-    this.#pace.noteSlow(run.tenant);
     this.#moveLate();
+  }
+
+  /** It is its tenant that is slow: the next ones wait for slow places. */
+  noteSlow(turn: Turn): void {
+    const run = this.#find(turn);
+    if (run === undefined || this.#limits.maxSlow === 0) return;
+    this.#pace.noteSlow(run.tenant);
+    this.noteLate(turn);
   }
 
   /** The turn is over. */

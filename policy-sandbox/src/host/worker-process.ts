@@ -1,6 +1,7 @@
 import { encodeFrame, type Frame, FrameError, FrameReader } from "../protocol/frames.ts";
-import { BELL, SHORT_RUN_MS, WATCHDOG_SLACK_MS, type WorkerConfig } from "../protocol/messages.ts";
-import { type EndCause, endOf, type Job, type JobReply } from "./job.ts";
+import type { WorkerConfig } from "../protocol/messages.ts";
+import { beginDeadline } from "./begin-deadline.ts";
+import { bellFor, type EndCause, endOf, type Job, type JobReply } from "./job.ts";
 import { setBackground } from "./process-priority.ts";
 import { type ProcessUsage, readUsage } from "./process-usage.ts";
 import { type SpawnedWorker, spawnWorker } from "./spawn-worker.ts";
@@ -127,7 +128,11 @@ export class WorkerProcess {
     };
     this.#running = running;
     const { wallMs, graceMs } = job.message;
+    const isSettled = () => running.begun || this.#running !== running;
     running.timers.push(
+      beginDeadline({ sections: job.sections, isSettled }, () =>
+        this.kill("exit", "the worker did not take the evaluation in time"),
+      ),
       setTimeout(() => this.kill("wall", "the policy ignored its deadline"), wallMs + graceMs),
       setInterval(() => void this.#watch(running), POLL_MS),
     );
@@ -290,9 +295,4 @@ export class WorkerProcess {
     const cpuMs = Math.max(0, (running?.lastUsage?.cpuMs ?? 0) - first);
     return { kind: "ended", ...end, cpuMs, begun: running?.begun ?? false };
   }
-}
-
-function bellFor({ wallMs, graceMs }: Job["message"]): Uint8Array {
-  const short = wallMs + graceMs + WATCHDOG_SLACK_MS < SHORT_RUN_MS;
-  return Uint8Array.of(short ? BELL.short : BELL.long);
 }
