@@ -58,6 +58,7 @@ export {
 export { type ListenAddress, listenError } from "./http/listen-error.ts";
 export { losslessBody } from "./http/lossless-body.ts";
 export { type OriginRules, originRefusal } from "./http/origin.ts";
+export { answerRaw } from "./http/raw-answer.ts";
 export {
   MAX_BODY_BYTES,
   RequestBudget,

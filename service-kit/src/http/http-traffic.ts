@@ -3,8 +3,8 @@ import { ArrivingBody } from "./arriving-body.ts";
 import { RequestBudget, SMALL_REQUEST_BYTES } from "./request-budget.ts";
 import { UnsentReplies } from "./unsent-replies.ts";
 
-/** Replies up to this size are bounded by the number of connections. */
-const SMALL_REPLY_BYTES = 64 * 1024;
+/** What a reply takes beside its bytes until it has left: Node's and fastify's objects of a request. */
+const REPLY_OVERHEAD_BYTES = 8 * 1024;
 /** A reply that a client has not taken by then ends its connection, in ms. */
 export const MAX_DEPARTURE_MS = 60_000;
 /** A handler has ended by then after its client has gone, in ms. */
@@ -37,9 +37,8 @@ export function boundTraffic(server: FastifyInstance, traffic: HttpTraffic): voi
     body?.end();
     // Many clients look for a reply when they have sent everything, and see none when the connection ends before.
     if (body?.isComplete === false) await body.discard();
-    if (typeof payload === "string" || Buffer.isBuffer(payload)) {
-      watchDeparture(reply, Buffer.byteLength(payload), traffic.replies);
-    }
+    const bytes = bytesOf(payload);
+    if (bytes !== undefined) watchDeparture(reply, bytes, traffic.replies);
     return payload;
   });
 }
@@ -60,8 +59,15 @@ function declaredBytes({ method, headers }: FastifyRequest): number | undefined 
   return Number(headers["content-length"] ?? 0);
 }
 
-function watchDeparture(reply: FastifyReply, bytes: number, replies: UnsentReplies): void {
-  if (bytes <= SMALL_REPLY_BYTES) return;
+/** Undefined for streams, which keep to what their clients read by themselves. */
+function bytesOf(payload: unknown): number | undefined {
+  if (payload === null || payload === undefined) return 0;
+  if (typeof payload === "string" || Buffer.isBuffer(payload)) return Buffer.byteLength(payload);
+  return undefined;
+}
+
+function watchDeparture(reply: FastifyReply, length: number, replies: UnsentReplies): void {
+  const bytes = length + REPLY_OVERHEAD_BYTES;
   const { raw } = reply;
   const { socket } = reply.request;
   if (raw.closed || socket.destroyed) return;

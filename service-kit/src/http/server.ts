@@ -1,5 +1,5 @@
 import { isUtf8 } from "node:buffer";
-import type { IncomingMessage } from "node:http";
+import http, { type IncomingMessage } from "node:http";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { BerthError, toBerthError, toErrorBody } from "../errors.ts";
 import { isJsonObject, parseClientJson } from "../json.ts";
@@ -10,6 +10,8 @@ import { typeName } from "../validate.ts";
 import { boundTraffic, HttpTraffic } from "./http-traffic.ts";
 import { type ListenAddress, listenError } from "./listen-error.ts";
 import { type OriginRules, originRefusal } from "./origin.ts";
+import { boundPipelining } from "./pipelined-requests.ts";
+import { answerMalformed } from "./raw-answer.ts";
 import { MAX_BODY_BYTES } from "./request-budget.ts";
 
 declare module "fastify" {
@@ -38,32 +40,24 @@ export interface HttpServerOptions {
  */
 export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   const server: FastifyInstance = Fastify({
+    serverFactory,
     bodyLimit: MAX_BODY_BYTES,
     exposeHeadRoutes: true,
     forceCloseConnections: true,
-    requestTimeout: 30_000,
-    http: {
-      headersTimeout: 10_000,
-      connectionsCheckingInterval: 1_000,
-      shouldUpgradeCallback: (request) =>
-        asksForWebSocket(request) && server.server.listenerCount("upgrade") > 0,
-    },
+    clientErrorHandler: answerMalformed,
     routerOptions: { maxParamLength: 512, ignoreTrailingSlash: true },
     // URLs that the router cannot read come past every hook.
     frameworkErrors: (thrown, _request, reply) => sendError(reply, fromFastify(thrown)),
   });
   // Without a listener an accept that fails (no file descriptors left) would end the process.
   server.server.on("error", (err) => options.logger.error("http server error", { err }));
-  server.decorateRequest("bodyText", "");
+  readJsonBodies(server);
   server.decorateRequest("principal");
-  server.removeAllContentTypeParsers();
-  server.addContentTypeParser("application/json", { parseAs: "buffer" }, (request, body, done) => {
-    readJsonBody(request, body as Buffer, done);
-  });
   server.addHook("onRequest", async (request) => {
     const refusal = originRefusal(request.headers, options.origins);
     if (refusal !== undefined) throw new BerthError("PERMISSION_DENIED", refusal);
     request.principal = options.authenticate(request.headers);
+    checkEncoding(request.headers["content-encoding"]);
   });
   boundTraffic(server, options.traffic ?? new HttpTraffic());
   server.setNotFoundHandler((request, reply) => {
@@ -77,6 +71,26 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
       options.logger.error("request failed", { method, url: url.split("?")[0], err: thrown });
     }
     return sendError(reply, error);
+  });
+  return server;
+}
+
+function serverFactory(handle: http.RequestListener): http.Server {
+  const server: http.Server = http.createServer(
+    {
+      requestTimeout: 30_000,
+      headersTimeout: 10_000,
+      connectionsCheckingInterval: 1_000,
+      keepAliveTimeout: 72_000,
+      shouldUpgradeCallback: (request) =>
+        asksForWebSocket(request) && server.listenerCount("upgrade") > 0,
+    },
+    boundPipelining(handle),
+  );
+  server.on("checkExpectation", (_request, response) => {
+    const error = new BerthError("INVALID_ARGUMENT", "expect: only 100-continue is understood");
+    response.writeHead(417, { "content-type": "application/json" });
+    response.end(JSON.stringify(toErrorBody(error)));
   });
   return server;
 }
@@ -110,21 +124,37 @@ export function listening(server: FastifyInstance, address: ListenAddress, name:
   };
 }
 
-function readJsonBody(
-  request: FastifyRequest,
-  bytes: Buffer,
-  done: (error: Error | null, body?: unknown) => void,
-): void {
-  try {
-    if (!isUtf8(bytes)) {
-      throw new BerthError("INVALID_ARGUMENT", "the request body is not UTF-8 text");
+/**
+ * Bodies are JSON. One that is none is refused after the parser, which would end the connection: all of the body has
+ * come, and the next request on the connection is as good as any.
+ */
+function readJsonBodies(server: FastifyInstance): void {
+  const refusals = new WeakMap<FastifyRequest, BerthError>();
+  server.decorateRequest("bodyText", "");
+  server.removeAllContentTypeParsers();
+  server.addContentTypeParser("application/json", { parseAs: "buffer" }, (request, body, done) => {
+    try {
+      done(null, jsonOf(request, body as Buffer));
+    } catch (thrown) {
+      refusals.set(request, toBerthError(thrown));
+      done(null, undefined);
     }
-    const text = bytes.toString("utf8");
-    request.bodyText = text;
-    done(null, text === "" ? undefined : parseClientJson(text));
-  } catch (thrown) {
-    done(toBerthError(thrown));
+  });
+  server.addHook("preValidation", (request, _reply, done) => done(refusals.get(request)));
+}
+
+function jsonOf(request: FastifyRequest, bytes: Buffer): unknown {
+  if (!isUtf8(bytes)) {
+    throw new BerthError("INVALID_ARGUMENT", "the request body is not UTF-8 text");
   }
+  request.bodyText = bytes.toString("utf8");
+  return request.bodyText === "" ? undefined : parseClientJson(request.bodyText);
+}
+
+function checkEncoding(encoding: string | undefined): void {
+  if (encoding === undefined || encoding.toLowerCase() === "identity") return;
+  const message = `content-encoding: ${encoding.slice(0, 50)} is not understood; send the body as it is`;
+  throw new BerthError("UNSUPPORTED_MEDIA_TYPE", message);
 }
 
 /** The body as a JSON object; INVALID_ARGUMENT when it is missing or of another type. */

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { scrapeFaults } from "../testing/scrape-faults.ts";
 import { ScrapeRegistry } from "./scrape-registry.ts";
 
 function registry(): ScrapeRegistry {
@@ -70,6 +71,40 @@ describe("ScrapeRegistry", () => {
     expect(await scraped.text()).not.toMatch(/^berth_unread/m);
   });
 
+  it("leaves out a family without a value, its help too", async () => {
+    const unused = { cpuUsage: () => ({ user: Number.NaN, system: 0 }), uptime: () => Number.NaN };
+    const scraped = new ScrapeRegistry({
+      ...{ program: "test-program", version: "1.2.3" },
+      usage: { ...unused, memoryUsage: { rss: () => Number.NaN } },
+    });
+    scraped.add({ name: "berth_none", help: "None.", type: "gauge", observe: () => [] });
+    expect(await scraped.text()).toBe(
+      "# HELP berth_build_info Always 1; the labels say which program and version this is.\n" +
+        "# TYPE berth_build_info gauge\n" +
+        'berth_build_info{program="test-program",version="1.2.3"} 1\n',
+    );
+  });
+
+  it("tells a distribution as one histogram, with its buckets added up", async () => {
+    const scraped = registry();
+    scraped.addHistogram({
+      name: "berth_wait_seconds",
+      help: "Waits.",
+      observe: () => ({ bounds: [0.1, 1, 10], counts: [3, 0, 2, 1], sum: 25.5 }),
+    });
+    const text = await scraped.text();
+    expect(scrapeFaults(text)).toEqual([]);
+    expect(text).toContain(`# HELP berth_wait_seconds Waits.
+# TYPE berth_wait_seconds histogram
+berth_wait_seconds_bucket{le="0.1"} 3
+berth_wait_seconds_bucket{le="1"} 3
+berth_wait_seconds_bucket{le="10"} 5
+berth_wait_seconds_bucket{le="+Inf"} 6
+berth_wait_seconds_sum 25.5
+berth_wait_seconds_count 6
+`);
+  });
+
   it("escapes label values and refuses a name twice", async () => {
     const scraped = registry();
     const family = {
@@ -80,7 +115,9 @@ describe("ScrapeRegistry", () => {
       observe: () => [{ value: 1, labels: { id: 'a"b\\c\nd' } }],
     } as const;
     scraped.add(family);
-    expect(await scraped.text()).toContain('berth_odd{id="a\\"b\\\\c\\nd"} 1\n');
+    const text = await scraped.text();
+    expect(text).toContain('berth_odd{id="a\\"b\\\\c\\nd"} 1\n');
+    expect(scrapeFaults(text)).toEqual([]);
     expect(() => scraped.add(family)).toThrow("already been registered");
   });
 });

@@ -7,3 +7,4 @@ export {
   startHalfOpenProxy,
   type TestCleanup,
 } from "./half-open-proxy.ts";
+export { scrapeFaults } from "./scrape-faults.ts";

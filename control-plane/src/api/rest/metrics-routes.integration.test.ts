@@ -175,6 +175,8 @@ describe("/cluster/query", () => {
     [{ $where: "1" }, 'operator "$where" is not supported'],
     [[{ $match: {} }], "expected a filter as a JSON object, got array"],
     [{ clusterId: { $in: "c1" } }, "$in: expected an array, got string"],
+    [{ query: [] }, "query: expected a filter as a JSON object, got array"],
+    [{ query: { clusterId: "c1" }, limit: 1 }, 'limit: expected nothing beside "query"'],
   ])("refuses %j by name", async (filter, wanted) => {
     for (const route of ["/cluster/query", "/cluster/aggregate"]) {
       const { status, message, error } = await ask(route, filter);

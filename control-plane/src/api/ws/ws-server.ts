@@ -3,6 +3,7 @@ import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import {
   type Authenticate,
+  answerRaw,
   asksForWebSocket,
   BerthError,
   type HttpTraffic,
@@ -64,7 +65,7 @@ export class WsEndpoints {
   attach(server: http.Server, path: string): void {
     server.on("upgrade", (request, socket, head) => {
       if (pathOf(request) === path) this.#upgrade(request, socket, head);
-      else refuseUpgrade(socket, new BerthError("NOT_FOUND", `no WebSocket at ${pathOf(request)}`));
+      else answerRaw(socket, new BerthError("NOT_FOUND", `no WebSocket at ${pathOf(request)}`));
     });
   }
 
@@ -113,7 +114,7 @@ export class WsEndpoints {
       if (refusal !== undefined) throw new BerthError("PERMISSION_DENIED", refusal);
       principal = this.#deps.authenticate(request.headers);
     } catch (thrown) {
-      refuseUpgrade(socket, toBerthError(thrown));
+      answerRaw(socket, toBerthError(thrown));
       return;
     }
     this.#sockets.handleUpgrade(request, socket, head, (webSocket) => {
@@ -148,14 +149,4 @@ export class WsEndpoints {
 
 function pathOf(request: IncomingMessage): string {
   return (request.url ?? "/").split("?")[0] ?? "/";
-}
-
-function refuseUpgrade(socket: Duplex, error: BerthError): void {
-  const body = JSON.stringify(toErrorBody(error));
-  socket.on("error", () => socket.destroy());
-  socket.end(
-    `HTTP/1.1 ${error.httpStatus} ${http.STATUS_CODES[error.httpStatus]}\r\n` +
-      "connection: close\r\ncontent-type: application/json\r\n" +
-      `content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-  );
 }
