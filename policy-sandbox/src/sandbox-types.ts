@@ -90,10 +90,10 @@ export interface Sandbox {
    * Cheap when asked again: what is found out about a part is kept with the part object.
    */
   unfitResidents(resident: ResidentInput, limits: Limits): readonly UnfitResident[];
-  /** Looks at the code without running it. */
-  check(code: PolicyCode): Promise<CheckOutcome>;
-  /** Reads a policy archive (tar in any compression, or zip) inside a sealed worker. */
-  unpack(archive: Uint8Array): Promise<UnpackOutcome>;
+  /** Looks at the code without running it. Callers take turns: code of one that takes long delays no other's. */
+  check(code: PolicyCode, caller?: string): Promise<CheckOutcome>;
+  /** Reads a policy archive (tar in any compression, or zip) inside a sealed worker. Callers take turns. */
+  unpack(archive: Uint8Array, caller?: string): Promise<UnpackOutcome>;
   stats(): SandboxStats;
   /** Kills every worker; queued and running evaluations end as `canceled`. */
   close(): Promise<void>;

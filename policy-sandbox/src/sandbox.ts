@@ -87,22 +87,24 @@ class PooledSandbox implements Sandbox {
     return unfitDocuments(resident, limits, this.#checks);
   }
 
-  async check(code: PolicyCode): Promise<CheckOutcome> {
+  async check(code: PolicyCode, caller = ""): Promise<CheckOutcome> {
     const outcome = await this.#pool.submit({
       tenant: CHECK_TENANT,
+      line: `${CHECK_TENANT}/${caller}`,
       bytes: Object.values(code.files).reduce((sum, text) => sum + text.length, 0),
       work: (worker) => checkOn(worker, code.files),
     });
     return isRefusal(outcome) ? unavailable(outcome) : outcome;
   }
 
-  async unpack(archive: Uint8Array): Promise<UnpackOutcome> {
+  async unpack(archive: Uint8Array, caller = ""): Promise<UnpackOutcome> {
     if (archive.byteLength > MAX_ARCHIVE_BYTES) {
       const message = `${archive.byteLength} bytes, at most ${MAX_ARCHIVE_BYTES} are allowed`;
       return { kind: "refused", reason: "too_large", message: `the archive has ${message}` };
     }
     const outcome = await this.#pool.submit({
       tenant: UNPACK_TENANT,
+      line: `${UNPACK_TENANT}/${caller}`,
       bytes: archive.byteLength,
       work: (worker) => unpackOn(worker, archive),
     });

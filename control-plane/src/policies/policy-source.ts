@@ -29,7 +29,7 @@ export async function readPolicyCode(
   sandbox: Sandbox,
 ): Promise<CheckedCode> {
   const code = pythonPolicy(await readFiles(request, sandbox));
-  const checked = await sandbox.check(code);
+  const checked = await sandbox.check(code, request.name);
   if (checked.kind === "unavailable") throw new BerthError("UNAVAILABLE", checked.message);
   if (checked.kind === "refused") {
     const problems = checked.problems.map(({ file, line, message, text }) => {
@@ -51,10 +51,10 @@ async function readFiles(
 ): Promise<Readonly<Record<string, string>>> {
   if (request.files !== undefined) return checkFiles(request.files);
   if (request.archive !== undefined)
-    return codeOf(await unpackArchive(decodeBase64(request.archive), sandbox));
+    return codeOf(await unpackArchive(decodeBase64(request.archive), sandbox, request.name));
   const source = request.code ?? "";
   if (/^https?:\/\/\S+$/i.test(source))
-    return codeOf(await unpackArchive(await fetchArchive(source), sandbox));
+    return codeOf(await unpackArchive(await fetchArchive(source), sandbox, request.name));
   if (!/^\s*(class|def|import|from|#|"|')/m.test(source)) {
     const message = "code: expected Python source text or an http(s) URL of an archive";
     throw new BerthError("INVALID_ARGUMENT", message);
@@ -83,8 +83,9 @@ function codeOf(files: Readonly<Record<string, string>>): Readonly<Record<string
 export async function unpackArchive(
   archive: Uint8Array,
   sandbox: Sandbox,
+  caller?: string,
 ): Promise<Readonly<Record<string, string>>> {
-  const outcome = await sandbox.unpack(archive);
+  const outcome = await sandbox.unpack(archive, caller);
   if (outcome.kind === "unpacked") return outcome.files;
   if (outcome.kind === "unavailable") throw new BerthError("UNAVAILABLE", outcome.message);
   throw new BerthError("INVALID_ARGUMENT", `archive: ${outcome.message}`, {

@@ -29,6 +29,8 @@ export class NotBegun<T> {
 /** Something to do on a worker of one tenant. */
 export interface Task<T> {
   readonly tenant: string;
+  /** With whom it shares its place in the queue and its pace, where that is not the tenant. */
+  readonly line?: string;
   /** What it keeps in memory while it waits. */
   readonly bytes: number;
   readonly signal?: AbortSignal | undefined;

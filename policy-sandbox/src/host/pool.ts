@@ -1,6 +1,6 @@
 import type { SandboxEvent, SandboxStats } from "../sandbox-types.ts";
 import { type Entry, isBound, poolEntry, workerStats } from "./pool-entry.ts";
-import { chooseWorker, type PoolLimits, wantsWorker } from "./pool-policy.ts";
+import { type Choice, chooseWorker, type PoolLimits, wantsWorker } from "./pool-policy.ts";
 import { NotBegun, type PoolParts, type Refusal, type Task } from "./pool-task.ts";
 import type { SnapshotStore } from "./snapshot.ts";
 import { pyodideDir, xzScript } from "./spawn-worker.ts";
@@ -9,6 +9,8 @@ import { type Turn, Turns, type Waiting } from "./turns.ts";
 import { WorkerProcess } from "./worker-process.ts";
 
 interface Queued extends Waiting {
+  /** Whose workers it may use. */
+  readonly boundTo: string;
   readonly queuedAt: number;
   readonly start: (entry: Entry, turn: Turn) => void;
 }
@@ -72,8 +74,10 @@ export class Pool {
       this.#turns.putBack(queued);
       return null;
     };
+    const line = task.line ?? task.tenant;
     const queued: Queued = {
-      tenant: task.tenant,
+      tenant: line,
+      boundTo: task.tenant,
       bytes: task.bytes,
       runsAlone: task.runsAlone ?? (() => false),
       queuedAt,
@@ -92,7 +96,7 @@ export class Pool {
     task.signal?.addEventListener("abort", onAbort, { once: true });
     this.#turns.add(queued);
     this.#dispatch();
-    this.#turns.trim(task.tenant);
+    this.#turns.trim(line);
     return promise;
   }
 
@@ -116,12 +120,11 @@ export class Pool {
   #dispatch(): void {
     if (this.#closed) return;
     for (const tenant of this.#turns.tenants()) {
-      if (!this.#turns.mayStart(tenant)) continue;
-      const choice = chooseWorker(this.#living(), tenant, this.#limits);
+      const choice = this.#chooseFor(tenant);
       if (choice.kind === "wait") continue;
       if (choice.evict !== null) this.#stop(choice.evict, "another policy needs its place");
       const started = this.#turns.start(tenant);
-      started?.next.start(this.#occupy(choice.worker, tenant), started.turn);
+      started?.next.start(this.#occupy(choice.worker, started.next.boundTo), started.turn);
     }
     this.#startWorkers();
     // A tenant may have more waiting than the one that it just got served.
@@ -133,14 +136,14 @@ export class Pool {
     return [...this.#workers].filter(({ process }) => process.alive);
   }
 
+  #chooseFor(tenant: string): Choice<Entry> {
+    const next = this.#turns.next(tenant);
+    if (next === undefined || !this.#turns.mayStart(tenant)) return { kind: "wait" };
+    return chooseWorker(this.#living(), next.boundTo, this.#limits);
+  }
+
   #canServeMore(): boolean {
-    return this.#turns
-      .tenants()
-      .some(
-        (tenant) =>
-          this.#turns.mayStart(tenant) &&
-          chooseWorker(this.#living(), tenant, this.#limits).kind === "use",
-      );
+    return this.#turns.tenants().some((tenant) => this.#chooseFor(tenant).kind === "use");
   }
 
   #occupy(entry: Entry, tenant: string): Entry {
@@ -266,8 +269,8 @@ export class Pool {
         .filter(isBound)
         .map((entry) => entry.tenant),
     );
-    this.#turns.refuse(({ tenant, queuedAt }) =>
-      served.has(tenant)
+    this.#turns.refuse(({ boundTo, queuedAt }) =>
+      served.has(boundTo)
         ? null
         : { kind: "no_worker", message, queuedMs: performance.now() - queuedAt },
     );

@@ -12,14 +12,14 @@ test("a start that a signal has ended is tried again at once, and nobody is refu
   expect(failures.note(killed())).toMatchObject({ backoffMs: 0, givesUp: false });
 });
 
-test("the third failure in a row gives up and waits longer and longer, up to half a minute", () => {
+test("the third failure in a row gives up and waits longer and longer, up to 5 s", () => {
   const failures = new StartFailures();
   failures.note(killed());
   failures.note(killed());
   expect(failures.note(killed())).toEqual({ backoffMs: 1_000, suspectsImage: true, givesUp: true });
   expect(failures.note(killed())).toMatchObject({ backoffMs: 2_000, givesUp: true });
   for (let more = 0; more < 2_000; more += 1) failures.note(killed());
-  expect(failures.note(killed())).toMatchObject({ backoffMs: 30_000, givesUp: true });
+  expect(failures.note(killed())).toMatchObject({ backoffMs: 5_000, givesUp: true });
 });
 
 test("a start after which a worker came up leaves no failure behind", () => {

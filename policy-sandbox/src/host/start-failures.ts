@@ -12,7 +12,8 @@ export interface StartVerdict {
 
 const MAX_IN_A_ROW = 3;
 const BACKOFF_MIN_MS = 250;
-const BACKOFF_MAX_MS = 30_000;
+/** Whoever comes meanwhile waits for it. */
+const BACKOFF_MAX_MS = 5_000;
 
 /**
  * The failures to start a worker since one came up. One whose process a signal ended (somebody's kill, the kernel

@@ -19,8 +19,10 @@ export interface Turn {
 }
 
 interface Run extends Turn {
-  /** It has been told to be slow. */
+  /** It has gone on for long. */
   late: boolean;
+  /** That is its tenant's doing. */
+  slow: boolean;
   /** Which places it counts against: a late one may have to keep a quick place until a slow one is free. */
   place: "quick" | "slow";
 }
@@ -71,6 +73,7 @@ export class Turns<W extends Waiting> {
   }
 
   add(waiting: W): void {
+    this.#pace.noteAsked(waiting.tenant);
     this.#queue.add(waiting.tenant, waiting);
   }
 
@@ -100,9 +103,14 @@ export class Turns<W extends Waiting> {
     return this.#queue.remove(waiting.tenant, waiting);
   }
 
+  /** The tenant's next. */
+  next(tenant: string): W | undefined {
+    return this.#queue.first(tenant);
+  }
+
   /** Whether the tenant's next may start now, as far as places go. */
   mayStart(tenant: string): boolean {
-    const next = this.#queue.first(tenant);
+    const next = this.next(tenant);
     if (next === undefined || !this.#hasPlace(tenant)) return false;
     const running = this.#count((run) => run.tenant === tenant);
     return running === 0 || (running < this.#limits.maxPerTenant && !next.runsAlone());
@@ -113,7 +121,7 @@ export class Turns<W extends Waiting> {
     const next = this.#queue.take(tenant);
     if (next === undefined) return undefined;
     const place = this.#pace.isSlow(tenant) ? "slow" : "quick";
-    const turn: Run = { tenant, late: false, place };
+    const turn: Run = { tenant, late: false, slow: false, place };
     this.#runs.add(turn);
     return { next, turn };
   }
@@ -130,6 +138,7 @@ export class Turns<W extends Waiting> {
   noteSlow(turn: Turn): void {
     const run = this.#find(turn);
     if (run === undefined || this.#limits.maxSlow === 0) return;
+    run.slow = true;
     this.#pace.noteSlow(run.tenant);
     this.noteLate(turn);
   }
@@ -139,7 +148,8 @@ export class Turns<W extends Waiting> {
     const run = this.#find(turn);
     if (run === undefined) return;
     this.#runs.delete(run);
-    if (!run.late) this.#pace.noteQuick(run.tenant);
+    if (run.slow) this.#pace.noteSlowEnd(run.tenant);
+    else if (!run.late) this.#pace.noteQuick(run.tenant);
     this.#moveLate();
   }
 
