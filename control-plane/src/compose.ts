@@ -42,9 +42,11 @@ export async function composeControlPlane(
   const { sandbox, health, stateDir } = openSandbox(config, logger);
   const fleet = await openFleet(config, store, logger);
   const { agents, enrolment } = fleet;
+  const assumptions = new Assumptions(systemClock);
   const clusters = new ClusterRegistry({
     ...{ store, agents: agents.sessions },
     forget: (orgId, id, options) => agents.forget(orgId, id, options),
+    onRemoved: (orgId, id) => assumptions.remove(orgId, id),
   });
   const contexts = new PolicyContexts({ store, logger });
   const policies = new PolicyRegistry({ store, sandbox, contexts });
@@ -58,7 +60,7 @@ export async function composeControlPlane(
     metrics.allocations.add(decision);
     decisions.log.record(orgId, decision);
   };
-  const placing = { clusters, policies, contexts, sandbox, decisions: { record } };
+  const placing = { clusters, assumptions, policies, contexts, sandbox, decisions: { record } };
   const allocator = openAllocator(config, placing);
   const edge = openEdge(config);
   const rest = createRestServer({
@@ -122,13 +124,12 @@ function openEdge({ allowedHosts, allowedOrigins, orgId }: Config<typeof setting
 
 function openAllocator(
   config: Config<typeof settings>,
-  parts: Pick<AllocatorDeps, "clusters" | "policies" | "contexts" | "sandbox" | "decisions">,
+  parts: Omit<AllocatorDeps, "assumeSeconds" | "caps" | "residents">,
 ): Allocator {
   const { assumeSeconds, policyWallMs: wallMs, policyCpuMs: cpuMs } = config;
   const caps = { wallMs, cpuMs, memoryMiB: config.policyMemoryMiB };
   const residents = new ResidentCatalog();
-  const assumptions = new Assumptions(systemClock);
-  return new Allocator({ ...parts, assumeSeconds, caps, residents, assumptions });
+  return new Allocator({ ...parts, assumeSeconds, caps, residents });
 }
 
 /** Decisions live in a file of their own: they are many, and may lose their newest in a power cut. */

@@ -11,6 +11,7 @@ export function explainView(decision: unknown): string {
   const lines = [
     `decision   ${field(decision, "decision_id")}  ${field(decision, "decided_at")}`,
     `policy     ${field(decision, "policy_rule_uri")} (${shortDigest(decision, "policy_digest")})`,
+    ...rankingLines(decision),
     `inputs     sha256 ${shortDigest(decision, "inputs_digest")}`,
     `inventory  revision ${field(decision, "inventory_revision")}`,
     `outcome    ${field(decision, "outcome")}${attemptsText(decision)}`,
@@ -23,7 +24,8 @@ export function explainView(decision: unknown): string {
     droppedText(decision),
     warningsText(decision),
     placementText(decision),
-    logText(decision),
+    logText("ranking log", at(decision, "ranking")),
+    logText("policy log", decision),
   ].join("");
 }
 
@@ -52,7 +54,20 @@ function chosenText(data: unknown): string {
 
 function attemptsText(decision: unknown): string {
   const attempts = at(decision, "attempts");
+  if (attempts === 0) return "; the policy did not run";
   return typeof attempts === "number" && attempts > 1 ? ` after ${attempts} runs` : "";
+}
+
+/** What ranked the candidates of a search. */
+function rankingLines(decision: unknown): readonly string[] {
+  const ranking = at(decision, "ranking");
+  if (!isObject(ranking)) return [];
+  const timings = at(ranking, "timings_ms");
+  const ran = isObject(timings)
+    ? `queued ${field(timings, "queued")} ms, ran ${field(timings, "policy")} ms (CPU ${field(timings, "policy_cpu")})`
+    : "did not run";
+  const uri = field(ranking, "policy_rule_uri");
+  return [`ranking    ${uri} (${shortDigest(ranking, "policy_digest")}): ${ran}`];
 }
 
 function errorLines(decision: unknown): readonly string[] {
@@ -96,11 +111,12 @@ function placementText(decision: unknown): string {
   return `\n${text}${assumed}`;
 }
 
-function logText(decision: unknown): string {
-  const log = textAt(decision, "policy_log") ?? "";
+/** What a policy printed: the one that ranked, or the one that chose. */
+function logText(title: string, ran: unknown): string {
+  const log = textAt(ran, "policy_log") ?? "";
   if (log === "") return "";
   const lines = log.trimEnd().split("\n");
-  return `\npolicy log\n${lines.map((line) => `  ${printable(line)}\n`).join("")}`;
+  return `\n${title}\n${lines.map((line) => `  ${printable(line)}\n`).join("")}`;
 }
 
 function shortDigest(object: unknown, name: string): string {

@@ -1,6 +1,7 @@
 import type { Command } from "commander";
-import { usageError } from "../cli-error.ts";
-import { requestData } from "../client/http.ts";
+import { EXIT_CODES, usageError } from "../cli-error.ts";
+import { requestDecisions } from "../client/decision-pages.ts";
+import { requestAnswer, requestData } from "../client/http.ts";
 import {
   type ClientOptions,
   type CommandParts,
@@ -39,16 +40,28 @@ export function getDecisionsCommand(get: Command, parts: CommandParts): void {
     .option("--cluster <id>", "only those that chose this cluster")
     .option("--outcome <outcome>", "placed, unschedulable or failed")
     .option("--limit <count>", "at most so many, 1-1000", "20")
-    .action(async (options: DecisionOptions) => {
-      const query = new URLSearchParams({ limit: options.limit });
-      for (const name of ["policy", "cluster", "outcome"] as const) {
-        const value = options[name];
-        if (value !== undefined) query.set(name, value);
-      }
-      const server = serverOf(options, parts.context);
-      const data = await requestData(server, { method: "GET", path: `/decisions?${query}` });
-      printData(parts, data, { form: options.output, view: decisionsView });
-    });
+    .action((options: DecisionOptions) => getDecisions(options, parts));
+}
+
+async function getDecisions(options: DecisionOptions, parts: CommandParts): Promise<void> {
+  const { stderr } = parts.context;
+  const query = new URLSearchParams({ limit: options.limit });
+  for (const name of ["policy", "cluster", "outcome"] as const) {
+    const value = options[name];
+    if (value !== undefined) query.set(name, value);
+  }
+  const server = serverOf(options, parts.context);
+  const { decisions, gaveUp } = await requestDecisions(query, {
+    ask: (path) => requestAnswer(server, { method: "GET", path }),
+    onProgress: (line) => stderr.write(`still looking: ${line}\n`),
+    giveUpMs: server.timeoutMs,
+    nowMs: () => performance.now(),
+  });
+  printData(parts, decisions, { form: options.output, view: decisionsView });
+  if (gaveUp === undefined) return;
+  const after = `${server.timeoutMs / 1000} s`;
+  stderr.write(`gave up after ${after}: ${gaveUp}, not all is looked at; --timeout allows more\n`);
+  parts.finish(EXIT_CODES.failed);
 }
 
 function newestOf(data: unknown): unknown {

@@ -17,6 +17,7 @@ import {
 import { Type } from "typebox";
 import { type ClusterFilter, parseFilter, parseSearch, type Search } from "./query/selection.ts";
 import { requestCount } from "./request-count.ts";
+import { valueName } from "./value-name.ts";
 
 /** The message as OpenAPI describes it; {@link parseAllocationRequest} is what checks it. */
 export const AllocationBody = Type.Object({
@@ -142,11 +143,11 @@ function toRequest({ fields, inputsJson, requestCount }: Message): AllocationReq
   if (inputsJson === undefined || inputsJson === '""') return missing("inputs");
   const id = fields.request_id;
   if (id !== undefined && id !== null && !isRequestId(id)) {
-    const got = typeName(id);
+    const got = valueName(id);
     throw new BerthError("INVALID_ARGUMENT", `request_id: expected text or a number, got ${got}`);
   }
   if (typeof uri !== "string") {
-    const got = typeName(uri);
+    const got = valueName(uri);
     throw new BerthError("INVALID_ARGUMENT", `policy_rule_uri: expected a string, got ${got}`);
   }
   return {
@@ -176,8 +177,8 @@ function adhocOf(value: unknown): boolean | undefined {
   if (typeof value === "string" && /^(true|false)$/i.test(value)) return /^t/i.test(value);
   const number = toNumber(value);
   if (number === 0 || number === 1) return number === 1;
-  const got = typeof value === "string" ? JSON.stringify(value.slice(0, 60)) : typeName(value);
-  throw new BerthError("INVALID_ARGUMENT", `adhoc: expected true or false, got ${number ?? got}`);
+  const got = typeof value === "string" ? JSON.stringify(value.slice(0, 60)) : numberOrName(value);
+  throw new BerthError("INVALID_ARGUMENT", `adhoc: expected true or false, got ${got}`);
 }
 
 /**
@@ -211,7 +212,7 @@ function clusterIds(value: unknown): readonly string[] {
   if (value === undefined || value === null || value === "") return [];
   const ids = typeof value === "string" ? [value] : value;
   if (!Array.isArray(ids)) {
-    const got = typeName(value);
+    const got = valueName(value);
     throw new BerthError("INVALID_ARGUMENT", `clusters: expected an array, got ${got}`);
   }
   if (ids.length > MAX_CLUSTER_IDS) {
@@ -224,7 +225,7 @@ function clusterIds(value: unknown): readonly string[] {
       throw new BerthError("INVALID_ARGUMENT", message);
     }
     if (typeof id === "string") continue;
-    const message = `clusters[${index}]: expected a string, got ${typeName(id)}`;
+    const message = `clusters[${index}]: expected a string, got ${valueName(id)}`;
     throw new BerthError("INVALID_ARGUMENT", message);
   }
   return [...new Set<string>(ids)];
@@ -233,7 +234,7 @@ function clusterIds(value: unknown): readonly string[] {
 function optionalObject(field: string, value: unknown): Readonly<Record<string, unknown>> {
   if (value === undefined || value === null || value === "") return {};
   if (isJsonObject(value)) return value;
-  const message = `${field}: expected an object, got ${typeName(value)}`;
+  const message = `${field}: expected an object, got ${valueName(value)}`;
   throw new BerthError("INVALID_ARGUMENT", message);
 }
 
@@ -241,7 +242,7 @@ function assumeSeconds(value: unknown): number | undefined {
   if (value === undefined || value === null || value === "") return undefined;
   const seconds = toNumber(value);
   if (seconds !== undefined && seconds >= 0 && seconds <= MAX_ASSUME_SECONDS) return seconds;
-  const got = seconds === undefined ? typeName(value) : String(seconds);
+  const got = numberOrName(value);
   const message = `assume_seconds: expected a number from 0 to ${MAX_ASSUME_SECONDS}, got ${got}`;
   throw new BerthError("INVALID_ARGUMENT", message);
 }
@@ -250,7 +251,7 @@ function isHoldAsked(value: unknown): boolean {
   if (value === undefined || value === null || value === "") return false;
   if (typeof value === "boolean") return value;
   if (!isJsonObject(value)) {
-    const message = `hold: expected {"ttl_ms": …} or a boolean, got ${typeName(value)}`;
+    const message = `hold: expected {"ttl_ms": …} or a boolean, got ${valueName(value)}`;
     throw new BerthError("INVALID_ARGUMENT", message);
   }
   const ttl = value.ttl_ms;
@@ -261,4 +262,10 @@ function isHoldAsked(value: unknown): boolean {
   }
   const message = `hold.ttl_ms: expected a whole number of ms from 1 to ${MAX_HOLD_MS}`;
   throw new BerthError("INVALID_ARGUMENT", message);
+}
+
+/** A number as it is, and the name of what is none, or none that a double holds. */
+function numberOrName(value: unknown): string {
+  const number = toNumber(value);
+  return number !== undefined && Number.isFinite(number) ? String(number) : valueName(value);
 }

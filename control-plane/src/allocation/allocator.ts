@@ -25,7 +25,7 @@ import { fitCandidates } from "./fit-candidates.ts";
 import { hostClients } from "./host-clients.ts";
 import { checkPlacement, type PlacedGpu, type PlacementCheck, type TakenGpu } from "./placement.ts";
 import { type RankingDeps, rankClusters } from "./rank-clusters.ts";
-import { runPolicy } from "./run-policy.ts";
+import { logDetails, runPolicy } from "./run-policy.ts";
 import { shortList } from "./short-list.ts";
 import { Sight } from "./sight.ts";
 
@@ -144,11 +144,12 @@ export class Allocator {
    * What takes long is done before the policy has its turn: a filter is looked through, a search ranked. Which
    * clusters are still there, and match, is looked at before each run.
    */
-  async #ranked({ principal, request, signal }: Ask): Promise<RankedSelection> {
+  async #ranked({ principal, request, signal, draft }: Ask): Promise<RankedSelection> {
     const { selection } = request;
     if (selection.kind !== "search" && selection.kind !== "filter") return selection;
     const sight = await this.#look(principal.orgId);
-    const scope = { principal, sight, signal, pacer: this.#filters, queries: this.#queries };
+    draft.looked(sight);
+    const scope = { principal, sight, signal, draft, pacer: this.#filters, queries: this.#queries };
     if (selection.kind === "filter") return filterAhead(selection.filter, scope);
     return { kind: "ranked", ranking: await rankClusters(selection.search, scope, this.#deps) };
   }
@@ -222,9 +223,11 @@ export class Allocator {
     const check = checkPlacement(result, { candidates, requestCount: request.requestCount });
     if (check.kind === "invalid") return { check, chosen, contested: [], counts: false };
     const gpus = check.kind === "placed" ? check.gpus : [];
-    const contested = assumptions.contested(orgId, gpus, sight.newestDecision);
+    const since = sight.newestDecision;
+    const contested = assumptions.contested(orgId, gpus, since);
     const counts = contested.length === 0 || isLast;
-    if (counts) assumptions.assume(orgId, gpus, this.#assumeSeconds(request));
+    const seconds = this.#assumeSeconds(request);
+    if (counts) assumptions.assume(orgId, gpus, { seconds, since });
     return { check, chosen, contested, counts };
   }
 
@@ -249,7 +252,10 @@ export class Allocator {
   }
 
   async #look(orgId: string): Promise<Sight> {
-    return new Sight(await this.#deps.clusters.snapshot(orgId), this.#deps.assumptions);
+    const { clusters, assumptions } = this.#deps;
+    // Before the look: of a cluster that is removed meanwhile nothing may be assumed.
+    const { newest } = assumptions;
+    return new Sight(await clusters.snapshot(orgId), assumptions, newest);
   }
 }
 
@@ -284,9 +290,5 @@ function answered(
   const { check } = verdict;
   if (check.kind !== "invalid") return { ...verdict, check };
   const message = `policy ${policy.uri} returned an invalid placement: ${check.message}`;
-  throw new BerthError("POLICY_FAILED", message, { details: logOf(facts) });
-}
-
-function logOf(facts: EvaluationFacts): Readonly<Record<string, unknown>> {
-  return facts.log === "" ? {} : { log: facts.log };
+  throw new BerthError("POLICY_FAILED", message, { details: logDetails(facts) });
 }

@@ -5,6 +5,7 @@ import { Assumptions } from "./assumptions.ts";
 const ORG = "default_org";
 const view = aView("c1", { gpus: [aGpu("0"), aGpu("1")] });
 const gpu = (slot: string) => ({ clusterId: "c1", nodeId: "node-1", slot });
+const lasting = (seconds: number, since = assumptions.newest) => ({ seconds, since });
 
 let nowMs: number;
 let assumptions: Assumptions;
@@ -18,7 +19,7 @@ beforeEach(() => {
 
 describe("Assumptions", () => {
   it("shows a placed GPU as leased until its time is over", () => {
-    assumptions.assume(ORG, [gpu("1")], 10);
+    assumptions.assume(ORG, [gpu("1")], lasting(10));
     expect(states()).toEqual(["free", "leased"]);
     nowMs += 9_999;
     expect(states()).toEqual(["free", "leased"]);
@@ -28,8 +29,8 @@ describe("Assumptions", () => {
   });
 
   it("keeps the later end of two, and ends each GPU at its own time", () => {
-    assumptions.assume(ORG, [gpu("0")], 10);
-    assumptions.assume(ORG, [gpu("0"), gpu("1")], 5);
+    assumptions.assume(ORG, [gpu("0")], lasting(10));
+    assumptions.assume(ORG, [gpu("0"), gpu("1")], lasting(5));
     nowMs += 6_000;
     expect(states()).toEqual(["leased", "free"]);
     nowMs += 4_000;
@@ -37,9 +38,9 @@ describe("Assumptions", () => {
   });
 
   it("gives one view as long as nothing changes", () => {
-    assumptions.assume(ORG, [gpu("0")], 10);
+    assumptions.assume(ORG, [gpu("0")], lasting(10));
     const seen = assumptions.overlay(view);
-    assumptions.assume(ORG, [gpu("0")], 20);
+    assumptions.assume(ORG, [gpu("0")], lasting(20));
     expect(assumptions.overlay(view)).toBe(seen);
     const newer = { ...view, revision: 2 };
     expect(assumptions.overlay(newer)).not.toBe(seen);
@@ -47,18 +48,40 @@ describe("Assumptions", () => {
   });
 
   it("keeps orgs apart and takes 0 seconds as not at all", () => {
-    assumptions.assume("another", [gpu("0")], 10);
-    assumptions.assume(ORG, [gpu("0")], 0);
+    assumptions.assume("another", [gpu("0")], lasting(10));
+    assumptions.assume(ORG, [gpu("0")], lasting(0));
     expect(assumptions.overlay(view)).toBe(view);
   });
 
   it("tells which GPUs were given away after a decision had looked", () => {
-    assumptions.assume(ORG, [gpu("0")], 10);
+    assumptions.assume(ORG, [gpu("0")], lasting(10));
     const looked = assumptions.newest;
     expect(assumptions.contested(ORG, [gpu("0"), gpu("1")], looked)).toEqual([]);
-    assumptions.assume(ORG, [gpu("1")], 10);
+    assumptions.assume(ORG, [gpu("1")], lasting(10));
     expect(assumptions.contested(ORG, [gpu("0"), gpu("1")], looked)).toEqual([gpu("1")]);
     nowMs += 10_000;
     expect(assumptions.contested(ORG, [gpu("1")], looked)).toEqual([]);
+  });
+
+  it("forgets what is assumed of a cluster that is removed, and of no other one", () => {
+    const another = { ...view, id: "c2" };
+    assumptions.assume(ORG, [gpu("0"), { ...gpu("0"), clusterId: "c2" }], lasting(300));
+    assumptions.remove(ORG, "c1");
+    expect(assumptions.overlay(view)).toBe(view);
+    expect(states(assumptions.overlay(another))).toEqual(["leased", "free"]);
+    assumptions.assume(ORG, [gpu("1")], lasting(300));
+    expect(states()).toEqual(["free", "leased"]);
+  });
+
+  it("assumes nothing of a cluster that was removed while the decision ran", () => {
+    const looked = assumptions.newest;
+    assumptions.remove(ORG, "c1");
+    const other = { ...gpu("0"), clusterId: "c2" };
+    assumptions.assume(ORG, [gpu("0"), other], lasting(300, looked));
+    expect(assumptions.overlay(view)).toBe(view);
+    expect(states(assumptions.overlay({ ...view, id: "c2" }))).toEqual(["leased", "free"]);
+    expect(assumptions.contested(ORG, [gpu("0")], looked)).toEqual([]);
+    assumptions.assume("another", [gpu("0")], lasting(300, looked));
+    expect(states(assumptions.overlay({ ...view, orgId: "another" }))).toEqual(["leased", "free"]);
   });
 });

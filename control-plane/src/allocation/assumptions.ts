@@ -3,6 +3,8 @@ import type { ClusterView } from "../fleet/cluster-view.ts";
 import { withLeased } from "./overlay.ts";
 import type { PlacedGpu } from "./placement.ts";
 
+/** Removals that are remembered: a decision is over long before so many more. */
+const MAX_REMOVALS = 1_000;
 /** Emptied clusters are looked for so often, in ms. */
 const SWEEP_INTERVAL_MS = 60_000;
 
@@ -29,6 +31,8 @@ interface AssumedCluster {
 export class Assumptions {
   readonly #clock: Pick<Clock, "nowMs">;
   readonly #clusters = new Map<string, AssumedCluster>();
+  /** Clusters that were removed, with the number of that removal; the last removed ones come last. */
+  readonly #removals = new Map<string, number>();
   #decisions = 0;
   #sweptAtMs = 0;
 
@@ -36,19 +40,28 @@ export class Assumptions {
     this.#clock = clock;
   }
 
-  /** Number of the newest decision; what is assumed later has a higher one. */
+  /** Number of the newest decision or removal; what is assumed or removed later has a higher one. */
   get newest(): number {
     return this.#decisions;
   }
 
-  /** Assumes GPUs for some seconds, or longer where they are assumed for longer already. */
-  assume(orgId: string, gpus: readonly PlacedGpu[], seconds: number): void {
+  /**
+   * Assumes GPUs for some seconds, or longer where they are assumed for longer already. Not those of clusters that
+   * were removed after decision number `since`: whoever has their ids now has other GPUs.
+   */
+  assume(
+    orgId: string,
+    gpus: readonly PlacedGpu[],
+    { seconds, since }: { readonly seconds: number; readonly since: number },
+  ): void {
     if (gpus.length === 0 || seconds <= 0) return;
     const nowMs = this.#clock.nowMs();
     this.#sweep(nowMs);
     this.#decisions += 1;
     for (const { clusterId, nodeId, slot } of gpus) {
-      const cluster = this.#cluster(clusterKey(orgId, clusterId));
+      const key = clusterKey(orgId, clusterId);
+      if ((this.#removals.get(key) ?? 0) > since) continue;
+      const cluster = this.#cluster(key);
       const slots = cluster.nodes.get(nodeId) ?? new Map<string, Assumed>();
       cluster.nodes.set(nodeId, slots);
       const known = slots.get(slot);
@@ -57,6 +70,17 @@ export class Assumptions {
       cluster.nextFreeMs = Math.min(cluster.nextFreeMs, untilMs);
       if (known === undefined) cluster.cached = undefined;
     }
+  }
+
+  /** The cluster was removed: forgets what is assumed of it, and what decisions that still run would assume. */
+  remove(orgId: string, clusterId: string): void {
+    const key = clusterKey(orgId, clusterId);
+    this.#clusters.delete(key);
+    this.#decisions += 1;
+    this.#removals.delete(key);
+    this.#removals.set(key, this.#decisions);
+    const [oldest] = this.#removals.keys();
+    if (this.#removals.size > MAX_REMOVALS && oldest !== undefined) this.#removals.delete(oldest);
   }
 
   /** The cluster as a decision sees it now: with what is assumed of it. */

@@ -12,7 +12,7 @@ const clusters = new Map(
   ids.map((id, n) => [id, aView(id, { health: n === 3 ? "unreachable" : "live" })]),
 );
 const scope = (signal = new AbortController().signal, seen = clusters) => ({
-  sight: new Sight({ revision: 1, clusters: seen }, new Assumptions({ nowMs: () => 0 })),
+  sight: new Sight({ revision: 1, clusters: seen }, new Assumptions({ nowMs: () => 0 }), 0),
   pacer: new Pacer(),
   signal,
 });

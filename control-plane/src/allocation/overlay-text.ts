@@ -31,6 +31,9 @@ export const METRICS_LAYOUT: NodeLayout<NodeMetrics> = {
   gpusOf: (node) => node.gpus,
 };
 
+/** A number beside the nodes: the path to the object that has it, its name and its value. */
+export type NumberBeside = readonly [path: readonly string[], name: string, value: number];
+
 interface OverlayNode {
   readonly free_gpus?: number;
 }
@@ -55,15 +58,19 @@ export class OverlayText<N extends OverlayNode> {
   }
 
   /** The text with some nodes changed; both lists are the whole one, in the order of the text. */
-  with(before: readonly N[], after: readonly N[]): string {
-    const splices = after.flatMap((node, index): Splice[] => {
+  with(before: readonly N[], after: readonly N[], beside: readonly NumberBeside[] = []): string {
+    const ofNodes = after.flatMap((node, index): Splice[] => {
       const old = before[index];
       const span = this.#nodes[index];
       if (old === node || old === undefined) return [];
       if (span === undefined) throw new Error("a node of the document is not in its text");
       return [{ ...span, text: this.#nodeText(span, old, node) }];
     });
-    return spliced(this.#json, splices);
+    const ofOthers = beside.flatMap(([path, name, value]): Splice[] => {
+      const span = valueAt(this.#json, path);
+      return span === undefined ? [] : [setMember(this.#json, span, [name, String(value)])];
+    });
+    return spliced(this.#json, [...ofNodes, ...ofOthers]);
   }
 
   #nodeText(span: Span, old: N, node: N): string {

@@ -29,6 +29,7 @@ describe("withLeased", () => {
     for (const metrics of [seen.metrics, JSON.parse(seen.metricsJson ?? "")]) {
       expect(metrics.nodes[0].gpus[1].state).toBe("leased");
       expect(metrics.nodes[0].free_gpus).toBe(1);
+      expect(metrics.cluster.gpu).toEqual({ count: 2, free_gpus: 1 });
     }
     expect(seen.nodes.get("node-1")?.free_gpus).toBe(1);
   });
@@ -58,11 +59,16 @@ describe("withLeased", () => {
     const lossless = { ...view, documentJson, metricsJson };
     const seen = withLeased(lossless, leased("0"));
     const freed = (text: string) =>
-      text.replace('"leased"', '"free"').replace('"free_gpus":1', '"free_gpus":2');
+      text.replace('"leased"', '"free"').replaceAll('"free_gpus":1', '"free_gpus":2');
     expect(seen.documentJson).toContain('"leased"');
     expect(freed(seen.documentJson)).toBe(documentJson);
     expect(seen.metricsJson).toContain('"leased"');
     expect(freed(seen.metricsJson ?? "")).toBe(metricsJson);
+  });
+
+  it("takes nothing from the cluster's free GPUs for a node that does not count there", () => {
+    const dead = aView("c1", { node: { ...node, status: "unhealthy" } });
+    expect(withLeased(dead, leased("1")).metrics?.cluster.gpu?.free_gpus).toBe(2);
   });
 
   it.each([

@@ -1,4 +1,12 @@
-import type { ClusterDocument, GpuEntry, GpuMetrics, NodeEntry, NodeMetrics } from "@berth/proto";
+import type {
+  AggregateMetrics,
+  ClusterDocument,
+  ClusterMetrics,
+  GpuEntry,
+  GpuMetrics,
+  NodeEntry,
+  NodeMetrics,
+} from "@berth/proto";
 import type { ClusterView } from "../fleet/cluster-view.ts";
 import { DOCUMENT_LAYOUT, METRICS_LAYOUT, OverlayText } from "./overlay-text.ts";
 import { slotOf } from "./slot-of.ts";
@@ -12,6 +20,9 @@ export interface Overlaid {
   readonly leased: SlotsByNode;
 }
 
+/** Where the metrics of a cluster tell of its GPUs. */
+export const CLUSTER_GPU_PATH = ["cluster", "gpu"] as const;
+
 const overlaidViews = new WeakMap<ClusterView, Overlaid>();
 
 /** What a view was made from; undefined for one that {@link withLeased} did not make. */
@@ -21,7 +32,7 @@ export function overlaidOf(view: ClusterView): Overlaid | undefined {
 
 /**
  * The view in which some free GPUs count as leased: their `state`, the `free_gpus` of their nodes, in the
- * document and in the metrics. Only free GPUs change; the same view comes back when none of them is. The
+ * document and in the metrics, and there the `free_gpus` of the cluster. Only free GPUs change; the same view comes back when none of them is. The
  * texts are made when they are asked for, and keep everything else as its owner wrote it.
  */
 export function withLeased(base: ClusterView, leased: SlotsByNode): ClusterView {
@@ -66,7 +77,9 @@ class OverlaidView implements ClusterView {
         ? base.document
         : { ...base.document, nodes: { ...base.document.nodes, nodeData } };
     const isSame = nodes === undefined || base.metrics === null;
-    this.metrics = isSame ? base.metrics : { ...base.metrics, nodes };
+    this.metrics = isSame
+      ? base.metrics
+      : { ...base.metrics, nodes, cluster: leaseInCluster(base.metrics, nodes) };
   }
 
   get nodes(): ClusterView["nodes"] {
@@ -95,7 +108,14 @@ class OverlaidView implements ClusterView {
     if (this.metrics === metrics || this.metrics === null || metrics === null) {
       return this.#base.metricsJson;
     }
-    this.#metricsJson ??= textsOf(this.#base).metrics.with(metrics.nodes, this.metrics.nodes);
+    const freeGpus = freeGpusOf(this.metrics.cluster);
+    const ofCluster =
+      freeGpus === undefined ? [] : [[CLUSTER_GPU_PATH, "free_gpus", freeGpus] as const];
+    this.#metricsJson ??= textsOf(this.#base).metrics.with(
+      metrics.nodes,
+      this.metrics.nodes,
+      ofCluster,
+    );
     return this.#metricsJson;
   }
 }
@@ -114,6 +134,26 @@ function leaseInMetrics(node: NodeMetrics, slots: ReadonlySet<string> | undefine
   const gpus = mapChanged(node.gpus, (gpu, index): GpuMetrics => asLeased(gpu, index, slots));
   if (gpus === undefined) return node;
   return { ...node, gpus, free_gpus: gpus.filter(isFree).length };
+}
+
+/** The groups of the cluster, which are over its healthy nodes, with the free GPUs that its nodes have then. */
+function leaseInCluster(
+  { cluster, nodes: before }: ClusterMetrics,
+  after: readonly NodeMetrics[],
+): AggregateMetrics {
+  const freeGpus = freeGpusOf(cluster);
+  if (freeGpus === undefined) return cluster;
+  const taken = after.reduce((sum, node, index) => {
+    const was = before[index]?.free_gpus ?? 0;
+    return node.status === "healthy" ? sum + was - (node.free_gpus ?? was) : sum;
+  }, 0);
+  return { ...cluster, gpu: { ...cluster.gpu, free_gpus: Math.max(0, freeGpus - taken) } };
+}
+
+/** What the groups of a cluster tell of its free GPUs; undefined without GPUs. */
+export function freeGpusOf({ gpu }: AggregateMetrics): number | undefined {
+  const told = gpu?.free_gpus;
+  return typeof told === "number" ? told : undefined;
 }
 
 function asLeased<G extends GpuEntry | GpuMetrics>(

@@ -1,6 +1,6 @@
 import type { ResidentPart } from "@berth/policy-sandbox";
 import type { ClusterView } from "../fleet/cluster-view.ts";
-import type { SlotsByNode } from "./overlay.ts";
+import { CLUSTER_GPU_PATH, freeGpusOf, type SlotsByNode } from "./overlay.ts";
 import { slotOf } from "./slot-of.ts";
 
 /** Overlays of one text that are remembered, the least recently made forgotten first. */
@@ -82,6 +82,10 @@ export class PartFamily {
     for (const holder of gpuHolders(view, this.#name)) {
       const changed = difference(before.get(holder.id), leased.get(holder.id));
       if (changed.size > 0 && !addEdits(edits, holder, changed)) return undefined;
+    }
+    const freeGpus = view.metrics === null ? undefined : freeGpusOf(view.metrics.cluster);
+    if (this.#name === "metrics" && edits.length > 0 && freeGpus !== undefined) {
+      edits.push([[...CLUSTER_GPU_PATH, "free_gpus"], freeGpus]);
     }
     return JSON.stringify(edits);
   }

@@ -6,13 +6,19 @@ import {
   typeName,
 } from "@berth/service-kit";
 import type { PolicyRegistry } from "../policies/policy-registry.ts";
-import { applyFilter, type ChoosingScope, type Ranking } from "./choose-candidates.ts";
+import {
+  applyFilter,
+  type Candidates,
+  type ChoosingScope,
+  type Ranking,
+} from "./choose-candidates.ts";
+import type { DecisionDraft } from "./decisions/decision-draft.ts";
 import type { Dropped } from "./dropped.ts";
-import { fitCandidates } from "./fit-candidates.ts";
+import { type FitCandidates, type FitOptions, fitCandidates } from "./fit-candidates.ts";
 import { rankingClients } from "./host-clients.ts";
 import type { Search } from "./query/selection.ts";
 import type { ResidentCatalog } from "./resident-catalog.ts";
-import { type PolicyRunDeps, runPolicy } from "./run-policy.ts";
+import { logDetails, type PolicyRunDeps, type PolicyRunOutcome, runPolicy } from "./run-policy.ts";
 import { shortList } from "./short-list.ts";
 
 /** What {@link rankClusters} needs. */
@@ -21,10 +27,11 @@ export interface RankingDeps extends PolicyRunDeps {
   readonly residents: ResidentCatalog;
 }
 
-/** Who searches, what he sees, and until when he waits. */
+/** Who searches, what he sees, until when he waits, and where it is recorded. */
 export interface RankingScope extends ChoosingScope {
   readonly principal: Principal;
   readonly queries: QueryRunner;
+  readonly draft: Pick<DecisionDraft, "ranksBy" | "found" | "ranked">;
 }
 
 /**
@@ -36,25 +43,19 @@ export async function rankClusters(
   scope: RankingScope,
   deps: RankingDeps,
 ): Promise<Ranking> {
-  const { principal, sight, queries, signal } = scope;
+  const { principal, sight, queries, signal, draft } = scope;
   const policy = await deps.policies.runnable(principal.orgId, search.policyRuleUri);
-  const filtered = await applyFilter(search.filter, scope, "search");
-  const fit = fitCandidates(filtered.found, {
-    ...deps,
-    kind: "ranking",
-    residentOf: (views) => deps.residents.list(views),
-  });
-  const found = fit.candidates;
-  const dropped = [...filtered.dropped, ...fit.dropped];
-  const warnings = [...filtered.warnings, ...fit.warnings];
-  if (found.length === 0) return { ids: [], dropped, warnings };
+  draft.ranksBy(policy.code.digest);
+  const { resident, ...found } = await findFit(search, scope, deps);
+  draft.found(found);
+  if (found.candidates.length === 0) return rankingOf([], found, search);
   const run = await runPolicy(
     {
       orgId: principal.orgId,
       policy,
       kind: "ranking",
       inputJson: "null",
-      resident: async () => fit.resident,
+      resident: async () => resident,
       parameters: search.parameters,
       settings: search.settings,
       fieldPrefix: "search.rankingPolicyRule.",
@@ -64,17 +65,39 @@ export async function rankClusters(
     },
     deps,
   );
+  draft.ranked(run.facts);
   if (run.kind === "failed") throw run.error;
-  const ranked = rankedIds(JSON.parse(run.resultJson), search);
-  const findable = new Set(found.map(({ id }) => id));
-  // Only what the filter found is ranked: a policy cannot bring clusters back that it was not given.
+  const ranking = rankingOf(rankedIds(run, search), found, search);
+  draft.found({ ...ranking, candidates: ranking.ids.map((id) => ({ id })) });
+  return ranking;
+}
+
+/** What the filter of a search finds, as far as a policy worker can hold it. */
+async function findFit(
+  { filter }: Search,
+  scope: RankingScope,
+  deps: RankingDeps,
+): Promise<FitCandidates> {
+  const { found, dropped, warnings } = await applyFilter(filter, scope, "search");
+  const residentOf: FitOptions["residentOf"] = (views) => deps.residents.list(views);
+  const fit = fitCandidates(found, { ...deps, kind: "ranking", residentOf });
+  return {
+    ...fit,
+    dropped: [...dropped, ...fit.dropped],
+    warnings: [...warnings, ...fit.warnings],
+  };
+}
+
+/** Only what the filter found is ranked: a policy cannot bring clusters back that it was not given. */
+function rankingOf(ranked: readonly string[], found: Candidates, search: Search): Ranking {
+  const findable = new Set(found.candidates.map(({ id }) => id));
   const ids = ranked.filter((id) => findable.has(id)).slice(0, search.top);
   const chosen = new Set(ids);
-  const behind = found.filter((view) => !chosen.has(view.id));
+  const behind = found.candidates.filter(({ id }) => !chosen.has(id));
   return {
     ids,
-    dropped: [...dropped, ...behind.map(({ id }) => rankedOut(id, search))],
-    warnings: [...warnings, ...strangers(ranked, findable)],
+    dropped: [...found.dropped, ...behind.map(({ id }) => rankedOut(id, search))],
+    warnings: [...found.warnings, ...strangers(ranked, findable)],
   };
 }
 
@@ -95,13 +118,17 @@ function rankedOut(id: string, search: Search): Dropped {
   return { id, reason: `not returned by the ranking policy ${search.policyRuleUri}${limit}` };
 }
 
-function rankedIds(result: unknown, search: Search): readonly string[] {
+function rankedIds(
+  { resultJson, facts }: Extract<PolicyRunOutcome, { kind: "returned" }>,
+  search: Search,
+): readonly string[] {
+  const result: unknown = JSON.parse(resultJson);
   if (result === null) return [];
   const ids = [result].flat().map((item, index) => {
     const id = idOf(item);
     if (typeof id === "string") return id;
     const message = `ranking policy ${search.policyRuleUri} returned an invalid list: result[${index}]: expected a document with an id, got ${typeName(item)}`;
-    throw new BerthError("POLICY_FAILED", message);
+    throw new BerthError("POLICY_FAILED", message, { details: logDetails(facts) });
   });
   return [...new Set(ids)];
 }

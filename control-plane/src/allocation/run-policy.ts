@@ -113,6 +113,11 @@ function givenTexts(run: PolicyRun, settings: string, parameters: string): Given
   };
 }
 
+/** What the error of a result that is not taken tells beside its message: what the policy printed. */
+export function logDetails({ log }: EvaluationFacts): Readonly<Record<string, unknown>> {
+  return log === "" ? {} : { log };
+}
+
 /** The limits of one evaluation: those of its kind, lowered by the operator's caps. */
 export function limitsOf(kind: PolicyKind, caps: PolicyCaps): Limits {
   const limits = LIMITS_BY_KIND[kind];

@@ -8,17 +8,17 @@ import type { Assumptions } from "./assumptions.ts";
 export class Sight {
   /** Revision of the inventory that is seen. */
   readonly revision: number;
-  /** Number of the newest decision whose placement is seen. */
+  /** Number of the newest decision when the fleet was about to be looked at: what that assumed is seen. */
   readonly newestDecision: number;
   readonly #snapshot: FleetSnapshot;
   readonly #assumptions: Assumptions;
   readonly #seen = new Map<string, ClusterView>();
 
-  constructor(snapshot: FleetSnapshot, assumptions: Assumptions) {
+  constructor(snapshot: FleetSnapshot, assumptions: Assumptions, newestDecision: number) {
     this.#snapshot = snapshot;
     this.#assumptions = assumptions;
     this.revision = snapshot.revision;
-    this.newestDecision = assumptions.newest;
+    this.newestDecision = newestDecision;
   }
 
   /** One cluster; undefined when there is none of that id. */

@@ -5,7 +5,7 @@ import { parseLossless } from "@berth/service-kit";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { TestAgent } from "../testing/agents.ts";
 import { LinkServer, ORG } from "../testing/link-server.ts";
-import type { ClusterRegistry } from "./cluster-registry.ts";
+import { ClusterRegistry } from "./cluster-registry.ts";
 
 let directory: string;
 let server: LinkServer;
@@ -103,6 +103,26 @@ describe("a registered cluster's document", () => {
     const changed = registry.update(ORG, "by-hand", parseLossless(update));
     await expect(changed).rejects.toThrow(message);
     expect((await registry.get(ORG, "by-hand")).documentJson).toBe(documentJson);
+  });
+});
+
+describe("a cluster that is removed", () => {
+  it("is told as removed when it is gone, one that was not there is not", async () => {
+    const told: unknown[] = [];
+    const telling = new ClusterRegistry({
+      ...{ store: server.store, agents: server.sessions },
+      forget: async (_orgId, id) => id === "of-an-agent",
+      onRemoved: (orgId, id) => {
+        told.push(telling.snapshot(orgId).then(({ clusters }) => [orgId, id, clusters.has(id)]));
+      },
+    });
+    await telling.create(ORG, parseLossless(TEXT));
+    await expect(telling.remove(ORG, "no-such")).rejects.toThrow("Cluster not found");
+    await telling.remove(ORG, "by-hand");
+    await telling.remove(ORG, "of-an-agent");
+    expect(await Promise.all(told)).toEqual(
+      ["by-hand", "of-an-agent"].map((id) => [ORG, id, false]),
+    );
   });
 });
 

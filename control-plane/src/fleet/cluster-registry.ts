@@ -42,6 +42,8 @@ export interface ClusterRegistryDeps {
     id: string,
     options: { readonly force?: boolean },
   ) => Promise<boolean>;
+  /** A cluster was removed: whoever has its id next is another one. Must not throw. */
+  readonly onRemoved?: (orgId: string, id: string) => void;
 }
 
 /**
@@ -148,6 +150,7 @@ export class ClusterRegistry {
     const key = { orgId, collection: COLLECTION, id };
     const outcome = await this.#write(orgId, { kind: "delete", key });
     if (outcome.kind === "refused" && !forgotten) throw notFound(id);
+    this.#deps.onRemoved?.(orgId, id);
   }
 
   #registeredOf(orgId: string): Promise<ReadonlyMap<string, ClusterView>> {

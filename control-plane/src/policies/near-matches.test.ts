@@ -24,6 +24,12 @@ describe("nearMatches", () => {
     ["a missing letter", "first-fre:1.0.0-stable", ["first-free:1.0.0-stable"]],
     ["a letter too many", "rankk:1-t", ["rank:1-t"]],
     ["another version", "rank:7-beta", ["rank:1-t"]],
+    ["capital letters", "AB:1-T", ["ab:1-t"]],
+    [
+      "capital letters beside a letter too many",
+      "LEAST-LOADEDD:2.0.0-STABLE",
+      ["least-loaded:2.0.0-stable", "least-loaded:1.0.0-stable"],
+    ],
     ["no version", "first-free", ["first-free:1.0.0-stable"]],
     [
       "another sign between name and version",

@@ -18,22 +18,25 @@ interface Match {
 /**
  * The policies that somebody may have meant who asked for an unknown URI: those whose name, or whose whole URI,
  * differs in a few letters, at most five, the closest first. Names may differ in 2 letters or a third of them
- * (10 at most), whole URIs in 2, and neither in more than half of the name.
+ * (10 at most), whole URIs in 2, and neither in more than half of the name. Capital letters are as good as small
+ * ones.
  */
 export function nearMatches(asked: string, known: readonly string[]): readonly string[] {
   if (asked.length > MAX_ASKED_CHARACTERS) return [];
-  const name = nameOf(asked);
+  const meant = asked.toLowerCase();
+  const name = nameOf(meant);
   const allowed = allowedIn(name);
   const few = Math.min(FEW_EDITS, allowed);
   const ofNames = new Map<string, number>();
   const best: Match[] = [];
   for (const uri of known) {
     const worst = best[MAX_MATCHES - 1]?.edits ?? allowed;
-    const knownName = nameOf(uri);
+    const lower = uri.toLowerCase();
+    const knownName = nameOf(lower);
     const ofName =
       ofNames.get(knownName) ?? editDistance(name, knownName, Math.min(allowed, worst));
     ofNames.set(knownName, ofName);
-    const ofUri = editDistance(asked, uri, ofName === FAR ? Math.min(few, worst) : MOST_EDITS);
+    const ofUri = editDistance(meant, lower, ofName === FAR ? Math.min(few, worst) : MOST_EDITS);
     const edits = Math.min(ofName, ofUri);
     if (edits === FAR) continue;
     best.push({ uri, edits, ofUri: Math.min(ofUri, MOST_EDITS + 1) });

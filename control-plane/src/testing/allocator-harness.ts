@@ -35,6 +35,8 @@ export function threeClusters(): Map<string, ClusterView> {
 export class AllocatorHarness {
   /** The fleet, at revision 42; what is set here is what the next decision sees. */
   readonly views = threeClusters();
+  /** What answers have given away; here it outlives a restart. */
+  readonly assumptions = new Assumptions(systemClock);
   /** Decisions in the order in which they ended. */
   readonly records: DecisionRecord[] = [];
   /** Done once, before the next look at the fleet: when a policy's turn has come. */
@@ -131,7 +133,7 @@ export class AllocatorHarness {
       assumeSeconds: 0,
       caps: CAPS,
       residents: new ResidentCatalog(),
-      assumptions: new Assumptions(systemClock),
+      assumptions: this.assumptions,
       decisions: { record: (_orgId, record) => void this.records.push(record) },
     });
   }

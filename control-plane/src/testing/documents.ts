@@ -75,7 +75,8 @@ export function aView(
 ): ClusterView {
   const document = aDocument(id, options.gpus);
   const node = options.node ?? someMetrics();
-  const nested = { clusterId: id, cluster: {}, nodes: [node] };
+  const gpu = { count: node.gpus.length, free_gpus: node.free_gpus };
+  const nested = { clusterId: id, cluster: node.gpus.length === 0 ? {} : { gpu }, nodes: [node] };
   const metrics = reportedMetrics(nested, options.health ?? "live");
   return {
     id,

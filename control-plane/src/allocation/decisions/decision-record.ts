@@ -18,9 +18,11 @@ export interface DecisionRecord {
   /** SHA-256 of `inputs` as JSON text; the inputs themselves are not kept. */
   readonly inputs_digest: string;
   readonly selection: "all" | "ids" | "filter" | "search";
-  /** Revision of the inventory that the policy saw; null when it did not run. */
+  /** What ranked the candidates; absent without a `search`. */
+  readonly ranking?: RankingRecord;
+  /** Revision of the inventory that was looked at last; null when none was. */
   readonly inventory_revision: number | null;
-  /** Clusters that the policy could choose from. */
+  /** Clusters that the policy could choose from; those to be ranked when it failed before they were. */
   readonly candidates: readonly string[];
   /** Clusters that it could not choose, and why. */
   readonly dropped: readonly Dropped[];
@@ -32,7 +34,7 @@ export interface DecisionRecord {
   /** What the whole was; absent when `data` is the whole. */
   readonly data_cut?: DataCut;
   readonly error: { readonly reason: string; readonly message: string } | null;
-  /** Runs of the policy: more than one when others were given the same GPUs meanwhile. */
+  /** Runs of the policy: more than one when others were given the same GPUs meanwhile, 0 when it had none. */
   readonly attempts: number;
   /** Seconds for which the chosen GPUs count as taken. */
   readonly assume_seconds: number;
@@ -41,9 +43,24 @@ export interface DecisionRecord {
   readonly policy_log: string;
 }
 
-/** Where the time of a decision went, in ms. */
-export interface DecisionTimings {
+/** The part of a search's ranking policy in a decision. */
+export interface RankingRecord {
+  readonly policy_rule_uri: string;
+  /** SHA-256 of its code; null when there is no such policy. */
+  readonly policy_digest: string | null;
+  /** Null when it did not run. */
+  readonly timings_ms: RunTimings | null;
+  /** What it printed, the first 16 KiB. */
+  readonly policy_log: string;
+}
+
+/** Where the time of a decision went, in ms: all of it, and the part of the policy that chose. */
+export interface DecisionTimings extends RunTimings {
   readonly total: number;
+}
+
+/** Where the time of a policy's runs went, in ms. */
+export interface RunTimings {
   /** Waiting for a worker. */
   readonly queued: number;
   /** In the policy, host calls included. */

@@ -1,6 +1,7 @@
-import { BerthError, isJsonObject, toNumber, typeName } from "@berth/service-kit";
+import { BerthError, isJsonObject, toNumber } from "@berth/service-kit";
 import type { ClusterView } from "../../fleet/cluster-view.ts";
 import { policyMetrics } from "../policy-metrics.ts";
+import { valueName } from "../value-name.ts";
 import { compileQuery, type Query } from "./cluster-query.ts";
 import { DocumentLook } from "./document-look.ts";
 import type { QuerySteps, Verdict } from "./query-steps.ts";
@@ -71,7 +72,7 @@ export function parseSearch(search: Readonly<Record<string, unknown>>): Search {
     refuseOthers(outer, SEARCH, "search");
     const uri = rule.policyRuleURI;
     if (typeof uri !== "string" || uri === "") {
-      refuse(`${path}.policyRuleURI`, `expected a policy, got ${typeName(uri)}`);
+      refuse(`${path}.policyRuleURI`, `expected a policy, got ${valueName(uri)}`);
     }
     refuseOthers(rule, RANKING, path);
     const parameters = optionalObject(rule, "parameters", path);
@@ -196,7 +197,7 @@ function objectAt(
 ): Readonly<Record<string, unknown>> {
   const value = owner[key];
   if (isJsonObject(value)) return value;
-  return refuse(`${path}.${key}`, `expected an object, got ${typeName(value)}`);
+  return refuse(`${path}.${key}`, `expected an object, got ${valueName(value)}`);
 }
 
 function optionalObject(
