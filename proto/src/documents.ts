@@ -150,13 +150,13 @@ export interface GpuMetrics {
   readonly memBandwidthUtilization?: number;
   /** Uncorrected ECC errors since the driver was loaded. */
   readonly eccUncorrected?: number;
-  /** Corrected ones. */
+  /** Corrected ones; as old as `details_age_ms`. */
   readonly eccCorrected?: number;
   /** Why clocks are lower than they could be: "sw_power_cap", ...; absent when they are not. */
   readonly throttleReasons?: readonly string[];
-  /** Programs on it, at most 256; absent where the driver has not told. */
+  /** Programs on it, at most 256, as old as `details_age_ms`; absent where the driver has not told lately. */
   readonly processes?: readonly GpuProcessEntry[];
-  /** Use of the parts that MIG has cut; absent without any. */
+  /** Use of the parts that MIG has cut, as old as `details_age_ms`; absent without any. */
   readonly migDevices?: readonly {
     readonly uuid: string;
     readonly usedMem?: number;
@@ -171,6 +171,8 @@ export interface GpuMetrics {
   readonly quality: string;
   /** Age of the reading when the document was written, ms. */
   readonly age_ms?: number;
+  /** Age of what is read once a minute, ms; absent when that is too old to stand for now. */
+  readonly details_age_ms?: number;
 }
 
 /** One program that uses a GPU. */

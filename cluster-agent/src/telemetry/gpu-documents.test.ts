@@ -117,7 +117,18 @@ describe("metrics of a GPU", () => {
       throttleReasons,
       processes: [{ pid: 7, name: "python3", usedMem: 5, instance_id: "i-1" }],
       migDevices: [{ uuid: "MIG-1", usedMem: 3 }],
+      details_age_ms: 0,
     });
+  });
+
+  it("have nothing of details that are too old", async () => {
+    const processes = [{ pid: 7, name: "python3" }];
+    const migDevices = [{ uuid: "MIG-1" }];
+    const details = { quality: Quality.STALE, eccCorrectedTotal: 2n, processes, migDevices };
+    const gpu = await sampled({ details });
+    for (const name of ["processes", "migDevices", "eccCorrected", "details_age_ms"]) {
+      expect(gpu).not.toHaveProperty(name);
+    }
   });
 
   it("have no programs while the driver has told none, and a list when it told that there are none", async () => {

@@ -26,9 +26,10 @@ export function gpuMetrics(node: NodeView, position: number): GpuMetrics {
     id: String(position),
     uuid,
     ...verdictFields(verdict),
-    ...numbers({ reading: sample?.reading, current, details: details?.reading }, device),
+    ...numbers({ reading: sample?.reading, current }, device),
     ...(reasons.length === 0 ? {} : { throttleReasons: reasons }),
-    ...detailFields(details?.reading),
+    ...detailFields(current),
+    ...(current === undefined ? {} : known({ details_age_ms: details?.ageMs })),
     ...(facts.length === 0 ? {} : { healthFacts: factEntries(facts) }),
     quality: sample?.quality ?? "unavailable",
     ...(sample === undefined ? {} : { age_ms: sample.ageMs }),
@@ -39,11 +40,10 @@ export function gpuMetrics(node: NodeView, position: number): GpuMetrics {
 interface GpuReadings {
   readonly reading: GpuReading | undefined;
   readonly current: GpuDetailsReading | undefined;
-  readonly details: GpuDetailsReading | undefined;
 }
 
 function numbers(
-  { reading, current, details }: GpuReadings,
+  { reading, current }: GpuReadings,
   device: GpuInventory | undefined,
 ): Record<string, number> {
   const totalMem = device?.memoryMiB ?? addKnown(reading?.memoryUsedMiB, reading?.memoryFreeMiB);
@@ -60,7 +60,7 @@ function numbers(
     memClock: reading?.memoryClockMhz,
     memBandwidthUtilization: reading?.memoryUtilizationPercent,
     eccUncorrected: reading?.eccUncorrectedTotal,
-    eccCorrected: details?.eccCorrectedTotal,
+    eccCorrected: current?.eccCorrectedTotal,
   });
 }
 

@@ -35,6 +35,7 @@ it.each([
 
 it("reads texts and numbers within their ranges", () => {
   expect(textOf(" Tesla T4 ")).toBe("Tesla T4");
+  expect(textOf("x".repeat(3_000))).toHaveLength(256);
   expect([numberOf("-3.25"), numberOf("1e3"), numberOf("12 W")]).toEqual([
     -3.25,
     undefined,

@@ -1,4 +1,6 @@
 const MAX_UINT32 = 0xffff_ffff;
+/** Characters of a text that are kept: as many as a cluster-agent takes. Names of models have some 30. */
+const MAX_TEXT = 256;
 
 /** Words that stand where a value should be, without their brackets, in lower case. */
 const NO_VALUE = new Set([
@@ -26,7 +28,7 @@ export function textOf(cell: string | undefined): string | undefined {
   if (text === undefined || text.startsWith("[") || NO_VALUE.has(text.toLowerCase())) {
     return undefined;
   }
-  return text;
+  return text.slice(0, MAX_TEXT);
 }
 
 /** A decimal number without a unit; undefined for anything else. */
