@@ -68,6 +68,8 @@ async function measure({ file, dataDir, settleMs, seconds }: Run) {
       BERTH_NVIDIA_SMI: FAKE_NVIDIA_SMI_PATH,
       FAKE_SMI_PROFILE: "h100",
       BERTH_LOG_LEVEL: "warn",
+      // As `berth up` starts it, and as docs/settings.md says to.
+      MALLOC_TRIM_THRESHOLD_: "65536",
     },
   });
   const pid = agent.pid ?? 0;
