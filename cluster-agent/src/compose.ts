@@ -131,7 +131,7 @@ async function composeOn(
     onKeyEnded: (nodeId) => nodes.keys.ended(nodeId),
     onSecondRefused: (nodeId, why) => nodes.keys.secondRefused(nodeId, why),
     refuseReplacement: (nodeId) => nodes.keys.refuseReplacement(nodeId),
-    onKeyReplacing: (nodeId) => nodes.keys.replacing(nodeId),
+    onKeyReplacing: (nodeId, replace) => nodes.keys.replacing(nodeId, replace),
     onKeyGiven: (nodeId) => nodes.keys.given(nodeId),
   });
   const own = { store, memory, agentIncarnation, intervals, enrolment, nodePortSecurity };

@@ -83,7 +83,7 @@ export {
 } from "./identity/agent-identity.ts";
 export { type Authority, openAuthority, type ServerCertificate } from "./identity/authority.ts";
 export { Enrolment, openEnrolment } from "./identity/enrolment.ts";
-export type { CreatedToken, EnrolmentOptions } from "./identity/enrolment-options.ts";
+export type { CreatedToken, EnrolmentOptions, ReplaceKey } from "./identity/enrolment-options.ts";
 export {
   bearerSecret,
   type EnrolmentToken,

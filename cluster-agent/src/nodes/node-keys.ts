@@ -1,4 +1,4 @@
-import type { BerthError, DuplicateWatch } from "@berth/service-kit";
+import type { BerthError, DuplicateWatch, ReplaceKey } from "@berth/service-kit";
 import type { NodeNews } from "./node-events.ts";
 import type { RegistrationBook } from "./registration-book.ts";
 
@@ -29,9 +29,9 @@ export class NodeKeys {
     return refusal;
   }
 
-  /** The key of a node is about to be replaced; durable when it resolves. */
-  replacing(id: string): Promise<void> {
-    return this.#deps.watch.keyReplaced(id);
+  /** The key of a node is replaced by `replace`. */
+  replacing(id: string, replace: ReplaceKey): Promise<void> {
+    return this.#deps.watch.keyReplaced(id, replace);
   }
 
   /** Somebody has got a key as a node, and is about to register. */

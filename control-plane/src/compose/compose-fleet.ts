@@ -1,7 +1,6 @@
 import { AgentService, EnrolmentService } from "@berth/proto";
 import {
   type Config,
-  callerAddress,
   createHttp2Server,
   type DocumentStore,
   type Enrolment,
@@ -18,6 +17,7 @@ import {
   unaryPathsOf,
 } from "@berth/service-kit";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { agentCaller } from "../api/connect/agent-caller.ts";
 import { agentRoutes } from "../api/connect/agent-service.ts";
 import { enrolmentRoutes } from "../api/connect/enrolment-service.ts";
 import { openRegister } from "../api/connect/open-register.ts";
@@ -79,7 +79,7 @@ export async function openFleet(
     onKeyEnded: (clusterId) => agents.keyEnded(clusterId),
     onSecondRefused: (clusterId, why) => agents.enrolmentRefused(clusterId, why),
     refuseReplacement: (clusterId) => agents.refuseReplacement(clusterId),
-    onKeyReplacing: (clusterId) => agents.keyReplacing(clusterId),
+    onKeyReplacing: (clusterId, replace) => agents.keyReplacing(clusterId, replace),
     onKeyGiven: (clusterId) => agents.keyGiven(clusterId),
   });
   const controllerTerm = BigInt(await store.raise("controller_term"));
@@ -164,7 +164,7 @@ export function agentPort(config: ControlPlaneConfig, fleet: Fleet, logger: Logg
     unaryPaths: unaryPathsOf(AgentService, EnrolmentService),
     handler: connectNodeAdapter({
       requestGate: openRegister(enrolmentGate(enrolment, EnrolmentService.typeName)),
-      contextValues: callerAddress,
+      contextValues: agentCaller,
       interceptors: [errorMapping(logger)],
       routes(router) {
         agentRoutes(router, { ...fleet, authenticate });

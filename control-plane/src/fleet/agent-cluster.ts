@@ -16,11 +16,6 @@ import type { ClusterHealth, ClusterView } from "./cluster-view.ts";
 
 /** Most that is kept of one cluster: 10,000 nodes of eight GPUs fit. */
 const MAX_CLUSTER_CHARACTERS = 64 * 1024 * 1024;
-/** Least and most that a snapshot is expected to take: a message holds 16 MiB. */
-const MIN_EXPECTED_BYTES = 1024 * 1024;
-const MAX_EXPECTED_BYTES = 16 * 1024 * 1024;
-/** How many times larger than the last one a snapshot may be before it needs a second turn. */
-const EXPECTED_GROWTH = 4;
 
 type CheckedEntry = ParsedEntry | Entry;
 
@@ -51,8 +46,7 @@ export class AgentCluster {
   readonly orgId: string;
   #health: ClusterHealth = "unreachable";
   #document: HeldDocument | undefined;
-  /** The agent's last snapshot did not come in the time that was given for it. */
-  #tookTooLong = false;
+  #isLate = false;
   #metrics: HeldMetrics | undefined;
   readonly #nodes = new Map<string, HeldNode>();
   /** Ids of the nodes in their order, as long as there are the same. */
@@ -84,19 +78,14 @@ export class AgentCluster {
     this.#heardAtMs = atMs;
   }
 
-  /**
-   * Bytes that the agent's next snapshot may take: several times what is held, as it may have grown, and what a
-   * message may hold at most when nothing is held, or when less turned out to be too little.
-   */
-  get expectedBytes(): number {
-    if (this.#document === undefined || this.#tookTooLong) return MAX_EXPECTED_BYTES;
-    const grown = EXPECTED_GROWTH * this.#document.json.length;
-    return Math.min(MAX_EXPECTED_BYTES, Math.max(MIN_EXPECTED_BYTES, grown));
+  /** Whether the agent's last turn to send a snapshot was taken back, and none has come since. */
+  get isLate(): boolean {
+    return this.#isLate;
   }
 
-  /** The snapshot did not come within what {@link expectedBytes} allowed. */
+  /** The agent's turn to send a snapshot was taken back. */
   tookTooLong(): void {
-    this.#tookTooLong = true;
+    this.#isLate = true;
   }
 
   /**
@@ -110,7 +99,7 @@ export class AgentCluster {
   /** Replaces the acknowledged state by a whole snapshot, which is checked first. */
   replaceState(entries: readonly Entry[]): void {
     const checked = this.#check(entries);
-    this.#tookTooLong = false;
+    this.#isLate = false;
     this.#characters -= lengthOf(this.#document);
     this.#document = undefined;
     this.#take(checked);

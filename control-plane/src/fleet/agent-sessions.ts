@@ -118,16 +118,19 @@ export class AgentSessions {
     return this.#heard(session).openStream(kind);
   }
 
-  /** Queues a session whose snapshot is wanted; undefined when it may send changes right away. */
-  admit(session: AgentSession): AdmissionTicket | undefined {
+  /**
+   * Queues a session whose snapshot is wanted; undefined when it may send changes right away. `receivedBytes`: bytes
+   * that have come on its stream so far.
+   */
+  admit(session: AgentSession, receivedBytes: () => number): AdmissionTicket | undefined {
     const live = this.#heard(session);
     if (!live.snapshotWanted) return undefined;
-    const { id, expectedBytes } = live.cluster;
+    const { id, isLate } = live.cluster;
     const onOverdue = () => {
       live.cluster.tookTooLong();
       this.lose(id, "the agent did not send its snapshot in its turn");
     };
-    return live.takeTicket(() => this.admission.enter(onOverdue, expectedBytes));
+    return live.takeTicket(() => this.admission.enter({ receivedBytes, isLate, onOverdue }));
   }
 
   /** Takes in one message of telemetry. */

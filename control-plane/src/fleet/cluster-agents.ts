@@ -8,6 +8,7 @@ import {
   duplicateRules,
   KeyedDocuments,
   type Logger,
+  type ReplaceKey,
   type Standing,
 } from "@berth/service-kit";
 import { AgentBindings } from "./agent-bindings.ts";
@@ -189,9 +190,9 @@ export class ClusterAgents {
     return refusal;
   }
 
-  /** The cluster's key is about to be replaced; durable when it resolves. */
-  keyReplacing(clusterId: string): Promise<void> {
-    return this.#watch.keyReplaced(clusterId);
+  /** The cluster's key is replaced by `replace`. */
+  keyReplacing(clusterId: string, replace: ReplaceKey): Promise<void> {
+    return this.#watch.keyReplaced(clusterId, replace);
   }
 
   /** Somebody has got the cluster's key, and is about to register. */

@@ -1,30 +1,39 @@
 import type { Clock } from "@berth/service-kit";
 import { FleetExcuse } from "./fleet-excuse.ts";
+import { SnapshotTurn, type TurnLimits } from "./snapshot-turn.ts";
 
 /** Bounds of {@link SnapshotAdmission}. */
-export interface AdmissionLimits {
+export interface AdmissionLimits extends TurnLimits {
   /** Agents that may send their snapshot at once. */
   readonly atOnce: number;
-  /** Longest turn of an empty snapshot, ms. */
-  readonly turnMs: number;
-  /** How much longer a turn is for each 64 KiB of the snapshot that is expected, ms. */
-  readonly turnMsPer64KiB: number;
+  /** Time between two looks at a turn, ms. */
+  readonly checkMs: number;
   /** Longest suspension of the whole fleet's verdicts in one go, ms: agents that stall cannot stop them for ever. */
   readonly suspendMs: number;
 }
 
 /**
- * What `failure-model.md` asks for: 32 at once; a turn of 30 s, and a second per 64 KiB, which takes 286 s for the
- * longest document of 16 MiB; verdicts wait for 300 s at most.
+ * What `failure-model.md` asks for: 32 at once; a turn ends after 15 s without a byte, or after 30 s and a second per
+ * 64 KiB that have come, which is 286 s for the longest message of 16 MiB; verdicts wait for 300 s at most.
  */
 export const ADMISSION_LIMITS: AdmissionLimits = {
   atOnce: 32,
+  stallMs: 15_000,
   turnMs: 30_000,
   turnMsPer64KiB: 1_000,
+  checkMs: 1_000,
   suspendMs: 300_000,
 };
 
-const SIZE_STEP_BYTES = 64 * 1024;
+/** An agent that has a snapshot to send. */
+export interface SendingAgent {
+  /** Bytes that have come on its stream. */
+  readonly receivedBytes: () => number;
+  /** Its last turn was taken back, so that it goes behind the others. */
+  readonly isLate: boolean;
+  /** Called when its turn was taken back. */
+  readonly onOverdue: () => void;
+}
 
 /** One agent's place in the queue. */
 export interface AdmissionTicket {
@@ -37,21 +46,23 @@ export interface AdmissionTicket {
 }
 
 interface Place {
+  readonly agent: SendingAgent;
   admit(): void;
-  readonly onOverdue: () => void;
-  readonly turnMs: number;
   timer: NodeJS.Timeout | undefined;
   leftAtMs: number | undefined;
 }
 
 /**
- * Lets a bounded number of agents send their snapshots at once, in the order in which they came. While one waits
- * or sends, its own silence says nothing about it; while more come than may send at once, nobody's does.
+ * Lets a bounded number of agents send their snapshots at once, in the order in which they came; those whose last turn
+ * was taken back come behind all others. While one waits or sends, its own silence says nothing about it; while
+ * more come than may send at once, nobody's does.
  */
 export class SnapshotAdmission {
   readonly #limits: AdmissionLimits;
   readonly #clock: Clock;
   readonly #waiting = new Set<Place>();
+  /** Those that wait behind all of {@link #waiting}. */
+  readonly #late = new Set<Place>();
   readonly #admitted = new Set<Place>();
   readonly #excuse: FleetExcuse;
 
@@ -62,20 +73,14 @@ export class SnapshotAdmission {
     this.#excuse = new FleetExcuse(limits);
   }
 
-  /**
-   * Queues an agent that has this much to send. `onOverdue` is called when its turn took too long, after it has been
-   * taken back.
-   */
-  enter(onOverdue: () => void, expectedBytes: number): AdmissionTicket {
+  /** Queues an agent. */
+  enter(agent: SendingAgent): AdmissionTicket {
     const turn = Promise.withResolvers<void>();
-    const steps = Math.ceil(expectedBytes / SIZE_STEP_BYTES);
     const place: Place = {
-      admit: () => turn.resolve(),
-      onOverdue,
-      turnMs: this.#limits.turnMs + steps * this.#limits.turnMsPer64KiB,
+      ...{ agent, admit: () => turn.resolve() },
       ...{ timer: undefined, leftAtMs: undefined },
     };
-    this.#waiting.add(place);
+    (agent.isLate ? this.#late : this.#waiting).add(place);
     this.#admitNext();
     return {
       admitted: turn.promise,
@@ -89,7 +94,8 @@ export class SnapshotAdmission {
   /** Agents that send and agents that wait. */
   get counts(): { readonly admitted: number; readonly waiting: number; readonly limit: number } {
     const limit = this.#limits.atOnce;
-    return { admitted: this.#admitted.size, waiting: this.#waiting.size, limit };
+    const waiting = this.#waiting.size + this.#late.size;
+    return { admitted: this.#admitted.size, waiting, limit };
   }
 
   /**
@@ -106,31 +112,47 @@ export class SnapshotAdmission {
     for (const place of this.#admitted) clearTimeout(place.timer);
     this.#admitted.clear();
     this.#waiting.clear();
+    this.#late.clear();
     this.#look();
   }
 
   #admitNext(): void {
-    for (const place of this.#waiting) {
-      if (this.#admitted.size >= this.#limits.atOnce) break;
-      this.#waiting.delete(place);
-      this.#admitted.add(place);
-      place.timer = setTimeout(() => {
-        this.#leave(place);
-        place.onOverdue();
-      }, place.turnMs);
-      place.timer.unref();
-      place.admit();
+    for (const queue of [this.#waiting, this.#late]) {
+      for (const place of queue) {
+        if (this.#admitted.size >= this.#limits.atOnce) break;
+        queue.delete(place);
+        this.#admitted.add(place);
+        this.#watch(place, new SnapshotTurn(this.#limits, place.agent.receivedBytes()));
+        place.admit();
+      }
     }
     this.#look();
   }
 
+  /**
+   * Takes the turn back when it is over. One look counts for one interval, however late it comes: what came while this
+   * process could not read is read before the next one.
+   */
+  #watch(place: Place, turn: SnapshotTurn): void {
+    const { agent } = place;
+    const { checkMs } = this.#limits;
+    place.timer = setTimeout(() => {
+      if (turn.goesOn(checkMs, agent.receivedBytes())) return this.#watch(place, turn);
+      this.#leave(place);
+      agent.onOverdue();
+    }, checkMs);
+    place.timer.unref();
+  }
+
   #leave(place: Place): void {
     clearTimeout(place.timer);
-    if (!this.#waiting.delete(place) && !this.#admitted.delete(place)) return;
+    const queues = [this.#waiting, this.#late, this.#admitted];
+    if (!queues.some((queue) => queue.delete(place))) return;
     place.leftAtMs = this.#clock.nowMs();
     this.#admitNext();
   }
 
+  /** Those that had their turn and sent nothing are no crowd: they keep nobody from being heard. */
   #look(): void {
     this.#excuse.update(this.#waiting.size > 0, this.#clock.nowMs());
   }

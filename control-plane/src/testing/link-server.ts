@@ -4,7 +4,6 @@ import {
   authenticationGate,
   BerthError,
   type Clock,
-  callerAddress,
   createHttp2Server,
   type DocumentStore,
   errorMapping,
@@ -14,6 +13,7 @@ import {
   systemClock,
 } from "@berth/service-kit";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { agentCaller } from "../api/connect/agent-caller.ts";
 import { agentRoutes } from "../api/connect/agent-service.ts";
 import type { AgentSessions } from "../fleet/agent-sessions.ts";
 import { type ClusterAgents, openClusterAgents } from "../fleet/cluster-agents.ts";
@@ -116,7 +116,7 @@ export class LinkServer {
       logger: silentLogger,
       handler: connectNodeAdapter({
         requestGate: authenticationGate(authenticate),
-        contextValues: callerAddress,
+        contextValues: agentCaller,
         interceptors: [errorMapping(silentLogger)],
         routes: (router) => agentRoutes(router, parts),
       }),

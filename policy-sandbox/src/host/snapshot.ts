@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from "node:crypto";
-import { readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { decodeBody, encodeFrame, FRAME_PREFIX_BYTES, type Frame } from "../protocol/frames.ts";
 import type { SandboxEvent, SnapshotState } from "../sandbox-types.ts";
@@ -8,7 +8,10 @@ import { pyodideDir, workerFlags, xzScript } from "./spawn-worker.ts";
 import { WorkerProcess } from "./worker-process.ts";
 
 const MAX_SNAPSHOT_BYTES = 128 * 1024 * 1024;
-const FILE_NAME = /^snapshot-[0-9a-f]{16}\.bin/;
+const IMAGE_NAME = /^snapshot-[0-9a-f]{16}\.bin$/;
+const UNFINISHED_NAME = /^snapshot-[0-9a-f]{16}\.bin\.[0-9a-f-]{36}\.tmp$/;
+/** An unfinished image that was not written to for so long is one of a process that was killed, in ms. */
+const ABANDONED_AFTER_MS = 60_000;
 const SOURCE_FOLDERS = [
   "../worker/",
   "../worker/realm/",
@@ -65,6 +68,7 @@ export class SnapshotStore {
     await makeFolder(this.#dir);
     const key = await snapshotKey();
     const file = join(this.#dir, `snapshot-${key}.bin`);
+    await removeAbandoned(this.#dir);
     if (!(await isIntact(file, key))) await this.#build(file, key);
     this.#state = "ready";
     return file;
@@ -134,9 +138,21 @@ function digestOf(sections: Frame["sections"]): string {
 }
 
 async function removeOthers(dir: string, current: string): Promise<void> {
-  const names = (await readdir(dir)).filter((name) => FILE_NAME.test(name));
-  const stale = names.map((name) => join(dir, name)).filter((file) => file !== current);
-  await Promise.all(
-    stale.filter((file) => file.endsWith(".bin")).map((file) => rm(file, { force: true })),
-  );
+  const files = await filesOf(dir, IMAGE_NAME);
+  const stale = files.filter((file) => file !== current);
+  await Promise.all(stale.map((file) => rm(file, { force: true })));
+}
+
+/** Removes what processes that were killed while they wrote have left; another one may be writing at this moment. */
+async function removeAbandoned(dir: string): Promise<void> {
+  for (const file of await filesOf(dir, UNFINISHED_NAME)) {
+    const status = await stat(file).catch(() => undefined); // its process has finished it meanwhile
+    if (status === undefined || Date.now() - status.mtimeMs < ABANDONED_AFTER_MS) continue;
+    await rm(file, { force: true });
+  }
+}
+
+async function filesOf(dir: string, pattern: RegExp): Promise<readonly string[]> {
+  const names = await readdir(dir);
+  return names.filter((name) => pattern.test(name)).map((name) => join(dir, name));
 }

@@ -2,6 +2,7 @@ import type { Clock } from "../clock.ts";
 import type { BerthError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { Serial } from "../serial.ts";
+import type { Write } from "../store/document-store.ts";
 import type { KeyedDocuments } from "../store/keyed-documents.ts";
 import {
   type AskingAgent,
@@ -145,19 +146,18 @@ export class DuplicateWatch {
   }
 
   /**
-   * The key of a subject is about to be replaced: none of the processes that had it can ask any more, so there is nobody
-   * left to choose from or to wait for. Durable when it resolves.
+   * The key of a subject is replaced by `replace`, which makes these writes with its own: none of the processes that had
+   * it can ask any more, so there is nobody left to choose from or to wait for. When it rejects all stays as it was.
    */
-  keyReplaced(id: string): Promise<void> {
+  keyReplaced(id: string, replace: (writes: readonly Write[]) => Promise<void>): Promise<void> {
     return this.#writes.run(async () => {
       const { logger, standings, subject } = this.#options;
+      await standings.removeWith(id, replace);
       const { kind } = this.#states.get(id)?.standing ?? CLEAR;
-      if (kind !== "clear") {
-        await standings.remove(id);
-        const message = `the key of a ${subject} is replaced: who had it is no candidate any more`;
-        logger.warn(message, { [subject]: id, formerly: kind });
-      }
       this.#states.delete(id);
+      if (kind === "clear") return;
+      const message = `the key of a ${subject} was replaced: who had it is no candidate any more`;
+      logger.warn(message, { [subject]: id, formerly: kind });
     });
   }
 

@@ -1,8 +1,11 @@
 import type { Clock } from "../clock.ts";
 import type { BerthError } from "../errors.ts";
 import type { Logger } from "../log.ts";
-import type { DocumentStore } from "../store/document-store.ts";
+import type { DocumentStore, Write } from "../store/document-store.ts";
 import type { TokenRecord } from "./token-record.ts";
+
+/** Replaces a subject's key, durably and together with the writes; rejects when nothing was written. */
+export type ReplaceKey = (beside: readonly Write[]) => Promise<void>;
 
 /** What `openEnrolment` needs. */
 export interface EnrolmentOptions {
@@ -31,8 +34,11 @@ export interface EnrolmentOptions {
    * undefined when it may be. Must not throw.
    */
   readonly refuseReplacement?: ((subjectId: string) => BerthError | undefined) | undefined;
-  /** Awaited right before a subject's key is replaced: when it rejects, the key stays, and its caller hears why. */
-  readonly onKeyReplacing?: ((subjectId: string) => Promise<void>) | undefined;
+  /**
+   * Called when a subject's key is to be replaced: makes the replacement by `replace`, once, with the writes to the same
+   * store that must be made with it or not at all. When it rejects, the caller of the enrolment hears why.
+   */
+  readonly onKeyReplacing?: ((subjectId: string, replace: ReplaceKey) => Promise<void>) | undefined;
   /** Called when a subject has got a key, durably. Must not throw. */
   readonly onKeyGiven?: ((subjectId: string) => void) | undefined;
   /**

@@ -94,13 +94,13 @@ export class EnrolmentStore {
     return this.#bindingOfKey.get(keySha256);
   }
 
-  /** Makes changes, all durable before it resolves, or none. */
-  async change(changes: readonly EnrolmentChange[]): Promise<void> {
-    const writes = changes.flatMap(({ token, binding }) => [
+  /** Makes changes, and other writes to the same store with them: all durable before it resolves, or none. */
+  async change(changes: readonly EnrolmentChange[], beside: readonly Write[] = []): Promise<void> {
+    const own = changes.flatMap(({ token, binding }) => [
       ...(token === undefined ? [] : [this.#write(TOKENS, token)]),
       ...(binding === undefined ? [] : [this.#write(BINDINGS, binding)]),
     ]);
-    const outcome = await this.#store.apply(writes);
+    const outcome = await this.#store.apply([...own, ...beside]);
     if (outcome.kind === "refused") {
       const { collection, id } = outcome.key;
       throw new BerthError("INTERNAL", `${collection} ${id} was not written: ${outcome.why}`);

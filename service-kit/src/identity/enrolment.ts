@@ -1,6 +1,6 @@
 import { BerthError } from "../errors.ts";
 import type { Authenticate, Credentials, Principal } from "../principal.ts";
-import type { CreatedToken, EnrolmentOptions } from "./enrolment-options.ts";
+import type { CreatedToken, EnrolmentOptions, ReplaceKey } from "./enrolment-options.ts";
 import {
   type Grant,
   isBoundSo,
@@ -180,15 +180,14 @@ export class Enrolment {
     this.#refuseSecond(before, request);
     if (before !== undefined) this.#refuseReplacement(grant, request);
     this.#refuseSharedKey(keySha256, subjectId);
-    if (before !== undefined) await this.#options.onKeyReplacing?.(subjectId);
     const enrolledAt = clock.timestamp();
     const after: StoredBinding = { subjectId, identity, enrolledAt, tokenId, keySha256 };
-    await this.#kept.change([
-      {
-        binding: { id: subjectId, before, after },
-        ...(grant.kind === "local" ? {} : { token: spend(grant.token, subjectId) }),
-      },
-    ]);
+    const token = grant.kind === "local" ? {} : { token: spend(grant.token, subjectId) };
+    const bind: ReplaceKey = (beside) =>
+      this.#kept.change([{ binding: { id: subjectId, before, after }, ...token }], beside);
+    const { onKeyReplacing } = this.#options;
+    if (before === undefined || onKeyReplacing === undefined) await bind([]);
+    else await onKeyReplacing(subjectId, bind);
     this.#options.onKeyGiven?.(subjectId);
     const fields = { subject_id: subjectId, token_id: tokenId };
     if (before === undefined) {

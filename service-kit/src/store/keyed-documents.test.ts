@@ -44,6 +44,22 @@ describe("KeyedDocuments", () => {
     expect(await kept()).toEqual([["a", 3]]);
   });
 
+  it("removes a document in a transaction of others, and keeps it when that fails", async () => {
+    const documents = await loaded();
+    await documents.save("a", 1);
+    const failing = documents.removeWith("a", () => Promise.reject(new Error("disk full")));
+    await expect(failing).rejects.toThrow("disk full");
+    await documents.save("a", 2);
+    expect(await kept()).toEqual([["a", 2]]);
+    const key = { ...NODES, id: "b" };
+    const beside = { kind: "insert", key, body: 3 } as const;
+    await documents.removeWith("a", async (removal) => {
+      expect(await store.apply([beside, ...removal])).toEqual({ kind: "applied" });
+    });
+    expect(await kept()).toEqual([["b", 3]]);
+    await documents.removeWith("a", async (removal) => expect(removal).toEqual([]));
+  });
+
   it("does nothing when what is to be removed is not there, also a second time", async () => {
     const documents = await loaded();
     await documents.save("a", 1);

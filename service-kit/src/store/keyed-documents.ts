@@ -1,5 +1,5 @@
 import { BerthError } from "../errors.ts";
-import type { DocumentStore } from "./document-store.ts";
+import type { DocumentStore, Write } from "./document-store.ts";
 
 /** What {@link KeyedDocuments} is kept in. */
 export interface KeyedDocumentsOptions {
@@ -41,13 +41,24 @@ export class KeyedDocuments<T> {
 
   /** Removes a document; nothing happens when there is none. Call {@link load} before. */
   async remove(id: string): Promise<void> {
-    if (!this.#known.has(id)) return;
-    const { store, orgId, collection } = this.#options;
-    const outcome = await store.apply([{ kind: "delete", key: { orgId, collection, id } }]);
-    if (outcome.kind === "refused") {
+    const { store, collection } = this.#options;
+    await this.removeWith(id, async (removal) => {
+      if (removal.length === 0) return;
+      const outcome = await store.apply(removal);
+      if (outcome.kind === "applied") return;
       const message = `the document ${id} in ${collection} was not removed: ${outcome.why}`;
       throw new BerthError("INTERNAL", message);
-    }
+    });
+  }
+
+  /**
+   * Removes a document in a transaction of the caller's: `apply` gets the writes that belong to it, none when there is no
+   * such document, and rejects when they were not made. Call {@link load} before.
+   */
+  async removeWith(id: string, apply: (removal: readonly Write[]) => Promise<void>): Promise<void> {
+    const { orgId, collection } = this.#options;
+    const key = { orgId, collection, id };
+    await apply(this.#known.has(id) ? [{ kind: "delete", key }] : []);
     this.#known.delete(id);
   }
 }

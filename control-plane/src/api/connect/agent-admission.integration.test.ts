@@ -1,8 +1,9 @@
-import { describe, expect, it, vi } from "vitest";
-import { entry, type StateStream } from "../../testing/agents.ts";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { entry, type StateStream, TestAgent } from "../../testing/agents.ts";
 import { aDocument } from "../../testing/documents.ts";
 import { useLinkServer } from "../../testing/link-fixture.ts";
 import { ORG } from "../../testing/link-server.ts";
+import { startSlowLine } from "../../testing/slow-line.ts";
 
 const link = useLinkServer({ isStarted: false });
 
@@ -71,7 +72,7 @@ describe("snapshot admission", () => {
   });
 
   it("takes a turn back that is not used, and one whose agent has gone", async () => {
-    await link.startWith({ atOnce: 1, turnMs: 100, turnMsPer64KiB: 0 });
+    await link.startWith({ atOnce: 1, stallMs: 100, checkMs: 10 });
     const idle = await link.newAgent("a").open();
     await idle.admitted();
     const gone = link.newAgent("b");
@@ -84,6 +85,37 @@ describe("snapshot admission", () => {
     expect(await health("c")).toBe("live");
     await expect(idle.answer()).rejects.toThrow("did not send its snapshot");
     expect(link.server.sessions.admission.counts).toMatchObject({ admitted: 0, waiting: 0 });
+  });
+
+  it("lets a newcomer in beside agents that use none of their turns, also when they come again", async () => {
+    await link.startWith({ atOnce: 2, stallMs: 300, checkMs: 20 });
+    const rogues = ["a", "b"].map((id) => link.newAgent(id));
+    for (const newcomer of ["c", "d"]) {
+      const stalled = await Promise.all(rogues.map((agent) => agent.open({ stateDigest: "x" })));
+      await Promise.all(stalled.map((stream) => stream.admitted()));
+      await link.newAgent(newcomer).join();
+      expect(await health(newcomer)).toBe("live");
+      for (const stream of stalled) {
+        await expect(stream.answer()).rejects.toThrow("did not send its snapshot");
+      }
+    }
+  });
+
+  it("gives an agent on a slow line the time that its snapshot takes, as it comes", async () => {
+    const limits = { stallMs: 400, turnMs: 600, turnMsPer64KiB: 100, checkMs: 20 };
+    await link.startWith(limits);
+    const targetPort = Number(new URL(link.server.url).port);
+    const port = await startSlowLine(onTestFinished, { targetPort, bytesPerMs: 1_000 });
+    const agent = new TestAgent(`http://127.0.0.1:${port}`, "far");
+    onTestFinished(() => agent.close());
+    const state = await agent.open();
+    await state.admitted();
+    const document = { ...aDocument("far"), config: { pad: "x".repeat(1_000_000) } };
+    const begunAt = performance.now();
+    state.send({ snapshot: true, snapshotEnd: true, entries: [entry("cluster", 1, document)] });
+    await state.answer();
+    expect(performance.now() - begunAt).toBeGreaterThan(limits.turnMs);
+    expect(await health("far")).toBe("live");
   });
 
   it("suspends verdicts for a bounded time, however long agents stall in a queue", async () => {

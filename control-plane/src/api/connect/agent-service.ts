@@ -16,6 +16,7 @@ import type { Commands } from "../../fleet/commands.ts";
 import type { FleetEvents } from "../../fleet/fleet-events.ts";
 import type { FleetStores } from "../../fleet/fleet-stores.ts";
 import type { RegisteringAgent } from "../../fleet/registration-judge.ts";
+import { receivedBytesOf } from "./agent-caller.ts";
 import { takeReports } from "./report-intake.ts";
 import { takeState } from "./state-intake.ts";
 
@@ -41,7 +42,7 @@ export interface AgentServiceDeps {
 
 /**
  * Serves berth.agent.v1.AgentService on a Connect router, whose adapter gives calls the context values of
- * `callerAddress`.
+ * {@link agentCaller}.
  */
 export function agentRoutes(router: ConnectRouter, deps: AgentServiceDeps): void {
   const { agents, stores, commands, events } = deps;
@@ -52,7 +53,8 @@ export function agentRoutes(router: ConnectRouter, deps: AgentServiceDeps): void
   };
   const intake = (context: HandlerContext) => {
     const principal = principalOf(context);
-    return { agents: agents.sessions, events, principal, signal: context.signal };
+    const receivedBytes = receivedBytesOf(context);
+    return { agents: agents.sessions, events, principal, receivedBytes, signal: context.signal };
   };
   const { method } = AgentService;
   const single = { readMaxBytes: MAX_SINGLE_MESSAGE_BYTES };

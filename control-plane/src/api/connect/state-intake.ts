@@ -73,8 +73,8 @@ class StateStream {
 
   /** Takes in a message, durably where it must be; gives its acknowledgement. */
   async take({ request, session }: StateMessage): Promise<StateReply> {
-    const { agents } = this.#intake;
-    if (request.streamSeq === 1n) this.#ticket = agents.admit(session);
+    const { agents, receivedBytes } = this.#intake;
+    if (request.streamSeq === 1n) this.#ticket = agents.admit(session, receivedBytes);
     if (request.snapshot) this.#takeChunk(session, request);
     else agents.takeState(session, request.entries, false);
     const eventsRefused = await this.#takeEvents(session, request.events);

@@ -11,6 +11,8 @@ export interface Intake {
   readonly agents: AgentSessions;
   readonly events: FleetEvents;
   readonly principal: Principal;
+  /** Bytes that have come on the stream. */
+  readonly receivedBytes: () => number;
   /** Aborted when the call is over, however it ends. */
   readonly signal: AbortSignal;
 }
