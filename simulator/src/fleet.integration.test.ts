@@ -5,6 +5,7 @@ import net from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { type Config, silentLogger, startAll, stopAll, systemClock } from "@berth/service-kit";
+import { scrapeFaults } from "@berth/service-kit/testing";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { composeSimulator, type Simulator } from "./compose.ts";
 import type { settings } from "./settings.ts";
@@ -136,6 +137,13 @@ it("shows live clusters that are marked simulated, with all nodes and GPUs", asy
   }, WAIT);
 });
 
+it("tells Prometheus of a cluster, and nothing of a process that it shares with others", async () => {
+  const text = await (await fetch(`${agentUrl(1)}/metrics`)).text();
+  expect(scrapeFaults(text)).toEqual([]);
+  expect(text).toContain('berth_node_up{cluster="sim-1",node="sim-1-node-0"} 1\n');
+  expect(text).not.toContain("process_");
+});
+
 it("shows a failed GPU at its cluster-agent and in the cluster document, and when it is back", async () => {
   const answer = await order("gpu-fail sim-0/node-1/3 3s");
   expect(answer.statusCode).toBe(201);
@@ -193,6 +201,39 @@ it("boots a node anew with another boot id, and its GPUs are whole again", async
     const { body } = await json(`${restUrl}/events?cluster_id=sim-1&kind=node_rebooted`);
     expect(body.data).toHaveLength(1);
     expect(await gpuState(1, 0, 1)).toBe("free");
+  }, WAIT);
+});
+
+it("lets nothing happen to a node that is off, and says so", async () => {
+  await order("node-reboot sim-1/node-1 2s");
+  for (const fault of [
+    "gpu-fail sim-1/node-1/2",
+    "gpu-xid sim-1/node-1/0 48",
+    "smi-hang sim-1/node-1 60s",
+    "node-reboot sim-1/node-1",
+  ]) {
+    const refused = await order(fault);
+    expect(refused.statusCode).toBe(400);
+    const [kind, target] = fault.split(" ");
+    expect(refused.json()).toMatchObject({
+      reason: "PRECONDITION_FAILED",
+      message: `${kind} ${target}: the node is switched off`,
+    });
+  }
+  // One that was asked for before and comes due now is left out.
+  expect((await order("200ms smi-hang sim-1/node-1 60s")).statusCode).toBe(201);
+  const standing = async () => {
+    const { body } = simulatorStatus(await simulator.http.inject({ url: "/sim", headers: HOST }));
+    return body.faults;
+  };
+  await vi.waitFor(
+    async () => expect(await standing()).toMatchObject([{ kind: "node-reboot" }]),
+    SOON,
+  );
+  await vi.waitFor(async () => {
+    expect(await standing()).toEqual([]);
+    const { gpus } = await nodeStatus(1, 1);
+    expect(gpus.map(({ state }: { state: string }) => state)).toEqual(Array(4).fill("free"));
   }, WAIT);
 });
 

@@ -57,13 +57,12 @@ export const settings = {
     min: 0,
     max: 2_147_483_647,
   }),
-  intervalMs: integerSetting({
+  intervalMs: {
     env: "BERTH_SIM_INTERVAL_MS",
     doc: "time between two samples of a GPU, in ms, 250-600000; 0 chooses by the size of the fleet",
     fallback: 0,
-    min: 0,
-    max: 600_000,
-  }),
+    read: readIntervalMs,
+  } satisfies Setting<number>,
   clusterPorts: choiceSetting({
     env: "BERTH_SIM_CLUSTER_PORTS",
     doc: "whether cluster k opens its ports 32000+10k (HTTP) and 32001+10k (node-agents)",
@@ -101,6 +100,15 @@ export const settings = {
     fallback: [],
   }),
 };
+
+const INTERVAL_MS = { min: 250, max: 600_000 } as const;
+
+function readIntervalMs(text: string): number {
+  const { min, max } = INTERVAL_MS;
+  const value = /^\d{1,6}$/.test(text.trim()) ? Number(text) : Number.NaN;
+  if (value === 0 || (value >= min && value <= max)) return value;
+  throw new Error(`expected a whole number of ms from ${min} to ${max}, or 0`);
+}
 
 function readName(text: string): string {
   if (FLEET_NAME.test(text)) return text;

@@ -44,6 +44,16 @@ describe("summary", () => {
     ]);
   });
 
+  it("lets no model name reach the terminal as a command", () => {
+    const model = "H100\u001b[2J\u001b]0;owned\u0007\r\nBerth is gone";
+    const node = { id: "n", cpuModel: "X\u009b31m", cores: 1, memoryMiB: 1, gpuModels: [model] };
+    const cluster = { id: "local", status: "live", nodes: [node] };
+    const settings = upSettings({ dataDir: "/d" }, {}, "/");
+    const lines = renderSummary({ settings, cluster, tookMs: 1, localCpuModel: undefined });
+    expect(lines.find((line) => line.includes("H100"))).toContain("1 x H100");
+    expect(lines.join("")).not.toMatch(/\p{Cc}/u);
+  });
+
   it("shows the ports that other machines' agents may dial", () => {
     const cluster = readClusterDocument(document);
     if (cluster === undefined) throw new Error("the document was not read");

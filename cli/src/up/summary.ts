@@ -1,3 +1,4 @@
+import { printable } from "../client/table.ts";
 import type { ClusterView, NodeView } from "../cluster-view.ts";
 import { isLoopback, portUrl, type UpSettings } from "./environment.ts";
 
@@ -31,7 +32,8 @@ export function renderSummary(facts: SummaryFacts): string[] {
   return [
     "",
     `Berth is ready (${(facts.tookMs / 1000).toFixed(1)} s)`,
-    ...rows.map(([label, text]) => `  ${label.padEnd(width)}  ${text}`),
+    // Names of models and nodes are whatever their machines say.
+    ...rows.map(([label, text]) => `  ${label.padEnd(width)}  ${printable(text)}`),
     "",
     "Try next, in another terminal:",
     ...nextCommands(settings).map((command) => `  ${command}`),

@@ -3,8 +3,9 @@ import { Terminal } from "./terminal.ts";
 
 function terminalOf(isTTY: boolean, columns = 12) {
   const written: string[] = [];
+  const time = { ms: 5_000 };
   const output = { isTTY, columns, write: (text: string) => written.push(text) };
-  return { terminal: new Terminal(output), written };
+  return { terminal: new Terminal(output, () => time.ms), written, time };
 }
 
 describe("Terminal", () => {
@@ -30,12 +31,29 @@ describe("Terminal", () => {
     expect(written).toEqual([`\r\u001b[2K${"x".repeat(78)}…`]);
   });
 
-  it("prints a status as a line elsewhere, each only once", () => {
-    const { terminal, written } = terminalOf(false);
-    terminal.status("waiting");
-    terminal.status("waiting");
+  it("prints a status as a line elsewhere, when it changes and at most every 10 s", () => {
+    const { terminal, written, time } = terminalOf(false);
+    const polled = (text: string, ms: number) => {
+      time.ms += ms;
+      terminal.status(text);
+    };
+    polled("waiting for 1", 0);
+    polled("waiting for 1", 60_000);
+    polled("waiting for 2", 0);
+    polled("waiting for 3", 4_000);
+    polled("waiting for 4", 5_999);
+    polled("waiting for 5", 1);
+    polled("waiting for 6", 9_999);
+    polled("waiting for 6", 1);
+    polled("waiting for 6", 60_000);
     terminal.status("");
     terminal.print("line");
-    expect(written).toEqual(["waiting\n", "line\n"]);
+    expect(written).toEqual([
+      "waiting for 1\n",
+      "waiting for 2\n",
+      "waiting for 5\n",
+      "waiting for 6\n",
+      "line\n",
+    ]);
   });
 });

@@ -1,6 +1,7 @@
 import type { ClusterMetrics, ClusterTotals } from "@berth/proto";
 import { totalsOfNodes } from "./cluster-totals.ts";
 import type { ClusterHealth, ReportedMetrics } from "./cluster-view.ts";
+import { withLazyTotals } from "./lazy-totals.ts";
 
 /** Metrics with the totals over their nodes, which are worked out when one is asked for, and the health. */
 export function reportedMetrics(metrics: ClusterMetrics, health: ClusterHealth): ReportedMetrics {
@@ -9,28 +10,7 @@ export function reportedMetrics(metrics: ClusterMetrics, health: ClusterHealth):
     known ??= totalsOfNodes(metrics.nodes);
     return known;
   };
-  return {
-    ...metrics,
-    get total_cpu() {
-      return totals().total_cpu;
-    },
-    get used_cpu() {
-      return totals().used_cpu;
-    },
-    get total_memory() {
-      return totals().total_memory;
-    },
-    get used_memory() {
-      return totals().used_memory;
-    },
-    get total_gpus() {
-      return totals().total_gpus;
-    },
-    get gpu_utilization() {
-      return totals().gpu_utilization;
-    },
-    health,
-  };
+  return withLazyTotals({ ...metrics, health }, totals);
 }
 
 /** The text of metrics, of which the groups and the nodes are there as texts: numbers stay as they were written. */

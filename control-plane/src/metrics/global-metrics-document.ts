@@ -2,6 +2,7 @@ import type { AggregateMetrics, ClusterTotals } from "@berth/proto";
 import { type Clock, isJsonObject } from "@berth/service-kit";
 import { clusterTotals } from "../fleet/cluster-totals.ts";
 import type { ClusterView } from "../fleet/cluster-view.ts";
+import { withLazyTotals } from "../fleet/lazy-totals.ts";
 import { MetricsColumns } from "./metrics-columns.ts";
 
 /** Most parts of a flattened key that are taken apart: "disks.memory.freeMem" has three. */
@@ -57,9 +58,8 @@ export class MetricsDocument {
     const { id, health, metrics } = this.view;
     const nodes = metrics?.nodes ?? [];
     const groups = () => this.#nestedGroups(metrics?.cluster ?? {});
-    const totals = () => this.totals;
     const age = () => this.ageMs;
-    return {
+    const fields = {
       clusterId: id,
       health,
       nodes,
@@ -68,28 +68,11 @@ export class MetricsDocument {
       get cluster() {
         return groups();
       },
-      get total_cpu() {
-        return totals().total_cpu;
-      },
-      get used_cpu() {
-        return totals().used_cpu;
-      },
-      get total_memory() {
-        return totals().total_memory;
-      },
-      get used_memory() {
-        return totals().used_memory;
-      },
-      get total_gpus() {
-        return totals().total_gpus;
-      },
-      get gpu_utilization() {
-        return totals().gpu_utilization;
-      },
       get age_ms() {
         return age();
       },
     };
+    return withLazyTotals(fields, () => this.totals);
   }
 
   #nestedGroups(cluster: AggregateMetrics): Readonly<Record<string, unknown>> {

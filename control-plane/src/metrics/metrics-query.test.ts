@@ -95,14 +95,22 @@ describe("filterOfBody", () => {
     [undefined, {}],
     [{ clusterId: "a" }, { clusterId: "a" }],
     [{ query: { clusterId: "a" } }, { clusterId: "a" }],
-    [{ query: "a" }, { query: "a" }],
-    [
-      { query: { a: 1 }, b: 2 },
-      { query: { a: 1 }, b: 2 },
-    ],
+    [{ query: {} }, {}],
+    [{ "query.a": 1 }, { "query.a": 1 }],
     [[1], [1]],
   ])("reads %j", (body, filter) => {
     expect(filterOfBody(body)).toEqual(filter);
+  });
+
+  it.each<[unknown, string]>([
+    [{ query: "a" }, "query: expected a filter as a JSON object, got string"],
+    [{ query: [] }, "query: expected a filter as a JSON object, got array"],
+    [{ query: null }, "query: expected a filter as a JSON object, got null"],
+    [{ query: { a: 1 }, limit: 1 }, 'limit: expected nothing beside "query"'],
+    [{ limit: 1, query: {}, skip: 2 }, 'limit: expected nothing beside "query"'],
+    [{ query: [], limit: 1 }, "query: expected a filter"],
+  ])("refuses %j", (body, message) => {
+    expect(() => filterOfBody(body)).toThrow(message);
   });
 });
 

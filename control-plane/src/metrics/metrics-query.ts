@@ -20,10 +20,7 @@ export interface MetricsQuery {
  * field that the filter is from, and the operator or limit.
  */
 export function compileMetricsQuery(filter: unknown, field: string): MetricsQuery {
-  if (!isJsonObject(filter)) {
-    const message = `${field}: expected a filter as a JSON object, got ${typeName(filter)}`;
-    throw new BerthError("INVALID_ARGUMENT", message);
-  }
+  if (!isJsonObject(filter)) throw noFilter(filter, field);
   const matches = compileFilter(filter, field);
   const needs = neededValues(filter);
   return {
@@ -32,12 +29,17 @@ export function compileMetricsQuery(filter: unknown, field: string): MetricsQuer
   };
 }
 
-/** The filter of a body: the filter itself, or `{"query": filter}`; everything without a body. */
+/**
+ * The filter of a body: the filter itself, or `{"query": filter}`; everything without a body. No metrics document
+ * has a field "query", so a body that has one is wrapped: INVALID_ARGUMENT names what it should not hold.
+ */
 export function filterOfBody(body: unknown): unknown {
   if (body === undefined) return {};
-  if (!isJsonObject(body)) return body;
-  const isWrapped = Object.keys(body).length === 1 && isJsonObject(body.query);
-  return isWrapped ? body.query : body;
+  if (!isJsonObject(body) || !Object.hasOwn(body, "query")) return body;
+  if (!isJsonObject(body.query)) throw noFilter(body.query, "query");
+  const beside = Object.keys(body).find((key) => key !== "query");
+  if (beside === undefined) return body.query;
+  throw new BerthError("INVALID_ARGUMENT", `${beside}: expected nothing beside "query"`);
 }
 
 /**
@@ -72,6 +74,11 @@ function parseJson(text: string): unknown {
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new BerthError("INVALID_ARGUMENT", `filter: ${why}`, { cause });
   }
+}
+
+function noFilter(value: unknown, field: string): BerthError {
+  const message = `${field}: expected a filter as a JSON object, got ${typeName(value)}`;
+  return new BerthError("INVALID_ARGUMENT", message);
 }
 
 /** What a text in a URL may stand for. */

@@ -64,18 +64,6 @@ export function ownFamilies(own: OwnCounts): readonly MetricFamily[] {
       labels: ["outcome"],
       observe: () => byKey(own.allocations.byOutcome, "outcome"),
     },
-    {
-      name: "berth_allocation_seconds_sum",
-      help: "Time of all allocations together, in seconds.",
-      type: "counter",
-      observe: () => [{ value: own.allocations.seconds }],
-    },
-    {
-      name: "berth_allocation_seconds_count",
-      help: "Number of allocations that the sum is of.",
-      type: "counter",
-      observe: () => [{ value: total(own.allocations.byOutcome.values()) }],
-    },
     gauge("berth_policy_workers", "Workers of the policy sandbox by state.", ["state"], () =>
       byKey(counted(own.sandbox().workers.map(({ state }) => state)), "state"),
     ),
@@ -115,10 +103,4 @@ function counted(values: readonly string[]): ReadonlyMap<string, number> {
   const counts = new Map<string, number>();
   for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1);
   return counts;
-}
-
-function total(values: Iterable<number>): number {
-  let sum = 0;
-  for (const value of values) sum += value;
-  return sum;
 }

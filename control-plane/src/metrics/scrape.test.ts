@@ -1,4 +1,5 @@
 import { Pacer } from "@berth/service-kit";
+import { scrapeFaults } from "@berth/service-kit/testing";
 import { describe, expect, it } from "vitest";
 import type { ClusterView } from "../fleet/cluster-view.ts";
 import { aGpu } from "../testing/documents.ts";
@@ -71,17 +72,25 @@ describe("ControlPlaneScrape", () => {
 
   it("tells what the control-plane counts of itself", async () => {
     const { allocations, text } = scrapeOf(() => []);
+    allocations.add({ outcome: "placed", timings_ms: { total: 6.5 } });
     allocations.add({ outcome: "placed", timings_ms: { total: 250 } });
-    allocations.add({ outcome: "placed", timings_ms: { total: 250 } });
-    allocations.add({ outcome: "failed", timings_ms: { total: 1_000 } });
+    allocations.add({ outcome: "unschedulable", timings_ms: { total: 250.5 } });
+    allocations.add({ outcome: "failed", timings_ms: { total: 31_000 } });
     expect(await text()).toEqual(
       expect.arrayContaining([
         "# TYPE berth_allocations_total counter",
         'berth_allocations_total{outcome="placed"} 2',
-        'berth_allocations_total{outcome="unschedulable"} 0',
+        'berth_allocations_total{outcome="unschedulable"} 1',
         'berth_allocations_total{outcome="failed"} 1',
-        "berth_allocation_seconds_sum 1.5",
-        "berth_allocation_seconds_count 3",
+        "# TYPE berth_allocation_seconds histogram",
+        'berth_allocation_seconds_bucket{le="0.005"} 0',
+        'berth_allocation_seconds_bucket{le="0.01"} 1',
+        'berth_allocation_seconds_bucket{le="0.25"} 2',
+        'berth_allocation_seconds_bucket{le="0.5"} 3',
+        'berth_allocation_seconds_bucket{le="30"} 3',
+        'berth_allocation_seconds_bucket{le="+Inf"} 4',
+        "berth_allocation_seconds_sum 31.507",
+        "berth_allocation_seconds_count 4",
         'berth_policy_workers{state="idle"} 2',
         'berth_policy_workers{state="busy"} 1',
         "berth_policy_evaluations_running 1",
@@ -92,6 +101,15 @@ describe("ControlPlaneScrape", () => {
         "berth_history_series 6",
       ]),
     );
+  });
+
+  it("is what Prometheus expects, with and without anything to tell", async () => {
+    for (const views of [[], [live, lost]]) {
+      const { allocations, text } = scrapeOf(() => views);
+      expect(scrapeFaults((await text()).join("\n"))).toEqual([]);
+      allocations.add({ outcome: "placed", timings_ms: { total: 12 } });
+      expect(scrapeFaults((await text()).join("\n"))).toEqual([]);
+    }
   });
 
   it("tells the first 1,000 clusters one by one, and how many it leaves out", async () => {

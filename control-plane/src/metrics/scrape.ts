@@ -26,6 +26,11 @@ export class ControlPlaneScrape {
     this.#deps = deps;
     this.registry = new ScrapeRegistry(deps.program);
     this.registry.add(...fleetFamilies(() => this.#counts), ...ownFamilies(deps.own));
+    this.registry.addHistogram({
+      name: "berth_allocation_seconds",
+      help: "How long allocations took, in seconds.",
+      observe: () => deps.own.allocations.seconds,
+    });
   }
 
   /** Counts the fleet; right before a scrape. */

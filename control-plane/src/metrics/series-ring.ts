@@ -1,5 +1,7 @@
-/** An array that keeps readings; 32 bits hold seven digits, 64 bits hold any number. */
+/** An array that keeps readings; 32 bits hold seven digits, 64 bits hold fifteen. */
 export type ReadingArray = Float32Array | Float64Array;
+
+const DIGITS = { narrow: 7, wide: 15 } as const;
 
 /**
  * The newest readings of several series that are taken together, one for each slot of time. Slots are numbered
@@ -9,6 +11,7 @@ export class SeriesRing {
   readonly #values: ReadingArray;
   readonly #series: number;
   readonly #slots: number;
+  readonly #digits: number;
   #newest: number | undefined;
 
   /**
@@ -19,6 +22,7 @@ export class SeriesRing {
     this.#values = values.fill(Number.NaN);
     this.#series = series;
     this.#slots = Math.floor(values.length / series);
+    this.#digits = values instanceof Float32Array ? DIGITS.narrow : DIGITS.wide;
   }
 
   /** The newest slot; undefined before the first. */
@@ -38,7 +42,10 @@ export class SeriesRing {
     this.#newest = slot;
   }
 
-  /** The readings of one series up to a slot, the oldest first; null for unknown ones. */
+  /**
+   * The readings of one series up to a slot, the oldest first; null for unknown ones. Whole numbers as they are kept,
+   * others with the digits that the array holds: 17.2, not 17.200000762939453.
+   */
   read(series: number, to: number, count: number): (number | null)[] {
     return Array.from({ length: count }, (_, index) => this.#at(series, to - count + 1 + index));
   }
@@ -54,7 +61,8 @@ export class SeriesRing {
     const newest = this.#newest;
     if (newest === undefined || slot > newest || slot <= newest - this.#slots) return null;
     const value = this.#values[this.#placeOf(slot) + series];
-    return value === undefined || !Number.isFinite(value) ? null : value;
+    if (value === undefined || !Number.isFinite(value)) return null;
+    return Number.isInteger(value) ? value : Number(value.toPrecision(this.#digits));
   }
 
   #placeOf(slot: number): number {

@@ -1,4 +1,5 @@
 import { type RowFilter, rowText } from "./rows.ts";
+import { mayHaveBeen } from "./watch-row.ts";
 import type { WatchTable } from "./watch-table.ts";
 
 /** Characters of a piece of a frame, about: what is written at once. */
@@ -15,17 +16,17 @@ export interface FrameQuery {
 
 /**
  * One line for a watcher, in pieces: `{"type":"snapshot","rows":[…]}`, or `{"type":"changes","changed":[…],
- * "removed":[…]}` when something has changed and nothing at all otherwise. A row that does not fit the filter
- * any more counts as removed. `"truncated":true` says that rows are left out because there are too many.
+ * "removed":[…]}` when something has changed and nothing at all otherwise. A row that has left the state of the
+ * filter counts as removed. `"truncated":true` says that rows are left out because there are too many.
  */
 export function* framePieces(table: WatchTable, query: FrameQuery): Generator<string, void> {
   const { since, filter, nowMs } = query;
   const frame = new FrameText(since === 0);
   for (const news of table.since(since, filter)) {
     if (news.kind === "removed") frame.addRemoved(news.id);
-    else if (filter.state !== undefined && news.row.state !== filter.state) {
-      frame.addRemoved(news.row.id);
-    } else frame.addRow(rowText(news.row.stem, news.row.born, nowMs));
+    else if (filter.state === undefined || news.row.state === filter.state) {
+      frame.addRow(rowText(news.row.stem, news.row.born, nowMs));
+    } else if (mayHaveBeen(news.row, filter.state, since)) frame.addRemoved(news.row.id);
     if (frame.length >= PIECE_CHARACTERS) yield frame.take();
   }
   frame.end(table.isTruncated);

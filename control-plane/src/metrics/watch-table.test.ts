@@ -110,6 +110,50 @@ describe("WatchTable", () => {
     expect(lineOf(table, 0, { state: "allocated" })).toMatchObject({ rows: [{ id: "0" }] });
   });
 
+  it("does not call a row gone that the reader of a state never had", () => {
+    const table = tableOf("gpus", fleetOf(a));
+    const look = (temperature: number, state: "free" | "allocated" | "cordoned") => {
+      const { version } = table;
+      const gpus = [aGpu("0", { state }), aGpu("1")];
+      const told = testNode("n1", gpus).metrics;
+      const warm = told?.gpus.map((gpu) => ({ ...gpu, temperature })) ?? [];
+      const node = { ...testNode("n1", gpus), metrics: told && { ...told, gpus: warm } };
+      runThrough(table.take(fleetOf(viewOf("a", [node, n2]))));
+      return version;
+    };
+    // Only measurements of rows in other states, and a state that is neither before nor after the one watched.
+    expect(lineOf(table, look(50, "free"), { state: "unhealthy" })).toBeUndefined();
+    expect(lineOf(table, look(51, "allocated"), { state: "unhealthy" })).toBeUndefined();
+    const first = look(52, "allocated");
+    expect(lineOf(table, first, { state: "free" })?.removed).toEqual([]);
+    expect(lineOf(table, first - 1, { state: "free" })).toMatchObject({ removed: ["a/n1/0"] });
+    const second = look(52, "cordoned");
+    expect(lineOf(table, second, { state: "free" })).toBeUndefined();
+    expect(lineOf(table, second, { state: "allocated" })).toMatchObject({ removed: ["a/n1/0"] });
+    // Who is further behind, and may have had it, is told.
+    look(53, "free");
+    const third = look(53, "cordoned");
+    expect(lineOf(table, third, { state: "allocated" })).toBeUndefined();
+    expect(lineOf(table, second, { state: "allocated" })).toMatchObject({ removed: ["a/n1/0"] });
+  });
+
+  it("tells of a row that was gone and is back in another state as gone, to those who had it", () => {
+    const table = tableOf("gpus", fleetOf(b));
+    const { version } = table;
+    runThrough(table.take(fleetOf(a)));
+    const gone = table.version;
+    runThrough(
+      table.take(fleetOf(viewOf("b", [testNode("n1", [aGpu("0", { state: "allocated" })])]))),
+    );
+    expect(lineOf(table, version, { state: "free", cluster: "b" })?.removed).toEqual(["b/n1/0"]);
+    expect(lineOf(table, gone, { state: "free", cluster: "b" })).toBeUndefined();
+    // One that was never there before.
+    runThrough(
+      table.take(fleetOf(viewOf("c", [testNode("n1", [aGpu("0", { state: "allocated" })])]))),
+    );
+    expect(lineOf(table, gone, { state: "free", cluster: "c" })).toBeUndefined();
+  });
+
   it("counts what a look found that did not come to its end", () => {
     const table = tableOf("nodes", fleetOf(a));
     const { version } = table;

@@ -1,25 +1,15 @@
 import type { NodeEntry, NodeMetrics } from "@berth/proto";
 import type { ClusterHealth, ClusterView, FleetSnapshot } from "../fleet/cluster-view.ts";
-import { type AgedRow, type RowKind, rowStem } from "./rows.ts";
+import type { RowKind } from "./rows.ts";
 import { clusterRow } from "./rows-cluster.ts";
 import { gpuRow, gpusOf, type NodeParts, nodesOf } from "./rows-gpu.ts";
 import { nodeRow } from "./rows-node.ts";
+import { follow, freshRow, type WatchedRow } from "./watch-row.ts";
 
 /** Most rows of one kind that are watched; the others are left out, and watchers are told so. */
 export const MAX_WATCHED_ROWS = 250_000;
 /** Most removed rows that are remembered; a watcher that is behind those gets everything anew. */
 const MAX_REMOVALS = 100_000;
-
-/** A row as it is kept: its text without the age, and the version of the table in which it changed. */
-export interface WatchedRow {
-  /** "cluster", "cluster/node" or "cluster/node/gpu". */
-  readonly id: string;
-  stem: string;
-  /** Of a GPU. */
-  state: string | undefined;
-  born: AgedRow<object>["born"];
-  changedAt: number;
-}
 
 /** The rows of a node, or of a cluster in a table of clusters, and what they were made from. */
 interface Unit {
@@ -177,7 +167,7 @@ export class WatchTable {
   *#takeCluster(part: ClusterPart, view: ClusterView, version: number): Generator<void, void> {
     const unit = unitOf(part, "", view.health);
     const row = yield* clusterRow(view);
-    this.#setRows({ id: view.id, part, unit }, [fresh(view.id, row, version)], version);
+    this.#setRows({ id: view.id, part, unit }, [freshRow(view.id, row, { version })], version);
   }
 
   *#takeNodes(part: ClusterPart, view: ClusterView, version: number): Generator<void, void> {
@@ -202,11 +192,11 @@ export class WatchTable {
 
   #rowsOfNode(view: ClusterView, node: NodeParts, version: number): readonly WatchedRow[] {
     const id = `${view.id}/${node.entry.id}`;
-    if (this.#kind === "nodes") return [fresh(id, nodeRow(view, node), version)];
+    if (this.#kind === "nodes") return [freshRow(id, nodeRow(view, node), { version })];
     return gpusOf(node).map((gpu, slot) => {
       const row = gpuRow(view, node, { gpu, slot });
       const { id: gpuId, state } = row.body;
-      return { ...fresh(`${id}/${gpuId}`, row, version), state };
+      return freshRow(`${id}/${gpuId}`, row, { version, state });
     });
   }
 
@@ -227,6 +217,7 @@ export class WatchTable {
       before.delete(row.id);
       if (known?.stem !== row.stem) {
         isChanged = true;
+        follow(row, known, this.#removals.get(row.id)?.removedAt);
         this.#removals.delete(row.id);
         return row;
       }
@@ -264,8 +255,4 @@ function unitOf(part: ClusterPart, id: string, health: ClusterHealth): Unit {
   };
   part.units.set(id, unit);
   return unit;
-}
-
-function fresh(id: string, { body, born }: AgedRow<object>, version: number): WatchedRow {
-  return { id, stem: rowStem(body), state: undefined, born, changedAt: version };
 }

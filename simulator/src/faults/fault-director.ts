@@ -32,6 +32,13 @@ interface Standing extends StandingFault {
   timer?: NodeJS.Timeout;
 }
 
+/** Faults of what runs; a link can be cut of a machine that is off. */
+const NEEDS_POWER: ReadonlySet<FaultKind> = new Set([
+  "gpu-fail",
+  "gpu-xid",
+  "smi-hang",
+  "node-reboot",
+]);
 /** Most faults that wait or hold at a time. */
 const MAX_STANDING = 10_000;
 
@@ -48,7 +55,7 @@ export class FaultDirector implements Part {
 
   /** Rejects when the script names what the fleet does not have. */
   async start(): Promise<void> {
-    for (const fault of this.#options.script) this.order(fault);
+    for (const fault of this.#options.script) this.#take(fault);
   }
 
   async stop(): Promise<void> {
@@ -65,9 +72,19 @@ export class FaultDirector implements Part {
 
   /**
    * Lets a fault strike, at once or after its time. Throws INVALID_ARGUMENT when the fleet does not have
-   * its target, OVERLOADED when 10,000 stand already.
+   * its target, PRECONDITION_FAILED when that is switched off and so cannot fail, OVERLOADED when 10,000 stand
+   * already. What finds its target switched off later is left out.
    */
   order(fault: Fault): StandingFault {
+    const standing = this.#take(fault);
+    const { id, kind, target, state } = standing;
+    if (fault.afterMs === 0 && state === "waiting") {
+      throw new BerthError("PRECONDITION_FAILED", `${kind} ${target}: the node is switched off`);
+    }
+    return { id, kind, target, state };
+  }
+
+  #take(fault: Fault): Standing {
     if (this.#standing.size >= MAX_STANDING) {
       throw new BerthError("OVERLOADED", `${MAX_STANDING} faults stand already`);
     }
@@ -81,12 +98,16 @@ export class FaultDirector implements Part {
     this.#standing.set(standing.id, standing);
     if (fault.afterMs === 0) this.#strike(standing, fault);
     else standing.timer = setTimeout(() => this.#strike(standing, fault), fault.afterMs);
-    const { id, kind, target, state } = standing;
-    return { id, kind, target, state };
+    return standing;
   }
 
   #strike(standing: Standing, fault: Fault): void {
-    const { kind, target, place } = standing;
+    const { id, kind, target, place } = standing;
+    if (NEEDS_POWER.has(kind) && this.#node(place)?.isOn !== true) {
+      this.#options.logger.warn("a simulated fault finds its node off", { fault: kind, target });
+      this.#standing.delete(id);
+      return;
+    }
     this.#options.logger.warn("a simulated fault strikes", { fault: kind, target });
     standing.state = "holds";
     this.#apply(fault, place);

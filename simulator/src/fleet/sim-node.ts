@@ -86,6 +86,11 @@ export class SimNode {
     return this.#isRegistered;
   }
 
+  /** Whether the machine is switched on: nothing can fail of one that is off. */
+  get isOn(): boolean {
+    return this.#boot !== undefined;
+  }
+
   /** Boots the machine; resolves when its agent has registered, or after 10 s. */
   async start(door: NodeDoor): Promise<void> {
     this.#door = door;

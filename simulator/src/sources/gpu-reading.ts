@@ -1,5 +1,6 @@
 import type { GpuSample } from "@berth/proto";
 import { type LoadPattern, loadAt } from "./load-pattern.ts";
+import { mixedShare } from "./mixed-hash.ts";
 
 /** Which load a reading shows. */
 export interface ReadingMoment {
@@ -12,9 +13,17 @@ export interface ReadingMoment {
 
 const AMBIENT_C = 32;
 const LOAD_C = 40;
-/** Share of its power limit that an idle GPU draws, and that a full one draws beyond it. */
+/** Share of its power limit that an idle GPU draws, and that a full one would draw beyond it. */
 const IDLE_POWER = 0.12;
-const LOAD_POWER = 0.8;
+const LOAD_POWER = 0.95;
+/**
+ * One GPU in so many is cooled badly. Only a load that stays full makes it hot: each time that it got there in waves
+ * would be another event of its health.
+ */
+const ONE_HOT_IN = 64;
+const HOT_LOAD_C = 60;
+/** Where the driver takes the clocks back. */
+const SLOWDOWN_C = 85;
 
 /**
  * A reading under the load of the moment, without details; id, age and quality are the recording's. What the device could not
@@ -23,7 +32,7 @@ const LOAD_POWER = 0.8;
 export function gpuReading(recorded: GpuSample, moment: ReadingMoment): GpuSample {
   const { compute, memory } = loadAt(moment.pattern, moment.seed, moment.atMs);
   // A copy by hand: this is most of what a large fleet does.
-  const sample: GpuSample = { ...recorded, throttleReasons: compute < 0.01 ? ["gpu_idle"] : [] };
+  const sample: GpuSample = { ...recorded };
   if (recorded.utilizationPercent !== undefined) {
     sample.utilizationPercent = Math.round(100 * compute);
   }
@@ -31,10 +40,11 @@ export function gpuReading(recorded: GpuSample, moment: ReadingMoment): GpuSampl
     sample.memoryUtilizationPercent = Math.round(60 * compute);
   }
   if (recorded.temperatureC !== undefined) {
-    sample.temperatureC = Math.round(AMBIENT_C + LOAD_C * compute);
+    const warmth = isBadlyCooled(moment) ? HOT_LOAD_C : LOAD_C;
+    sample.temperatureC = Math.round(AMBIENT_C + warmth * compute);
   }
   if (recorded.powerW !== undefined && recorded.powerLimitW !== undefined) {
-    const share = IDLE_POWER + LOAD_POWER * compute;
+    const share = Math.min(1, IDLE_POWER + LOAD_POWER * compute);
     sample.powerW = Math.round(recorded.powerLimitW * share * 100) / 100;
   }
   if (recorded.memoryUsedMib !== undefined && recorded.memoryFreeMib !== undefined) {
@@ -42,5 +52,21 @@ export function gpuReading(recorded: GpuSample, moment: ReadingMoment): GpuSampl
     sample.memoryUsedMib = BigInt(Math.round(Number(usable) * memory));
     sample.memoryFreeMib = usable - sample.memoryUsedMib;
   }
+  sample.throttleReasons = throttledBy(sample, compute);
   return sample;
+}
+
+/** Why the clocks are lower than they could be, in the order of the driver's bits. */
+function throttledBy({ powerW, powerLimitW, temperatureC }: GpuSample, compute: number): string[] {
+  if (compute < 0.01) return ["gpu_idle"];
+  const reasons: string[] = [];
+  if (powerW !== undefined && powerLimitW !== undefined && powerW >= powerLimitW) {
+    reasons.push("sw_power_cap");
+  }
+  if (temperatureC !== undefined && temperatureC >= SLOWDOWN_C) reasons.push("sw_thermal_slowdown");
+  return reasons;
+}
+
+function isBadlyCooled({ pattern, seed }: ReadingMoment): boolean {
+  return pattern === "busy" && mixedShare(seed, 3) < 1 / ONE_HOT_IN;
 }

@@ -68,8 +68,9 @@ function detailsFor(details: GpuDetails, ids: ReadonlyMap<string, string>): GpuD
   return {
     ...details,
     quality: Quality.SIMULATED,
-    // The recorded programs run on the machine that was recorded.
+    // The recorded programs run on the machine that was recorded, and its load is not this one's.
     processes: [],
+    throttleReasons: [],
     migDevices: details.migDevices.map((part) => ({
       ...part,
       uuid: ids.get(part.uuid) ?? part.uuid,

@@ -1,9 +1,11 @@
-import type {
-  GpuActivity,
-  GpuEvent,
-  GpuInventory,
-  GpuSource,
-  RecordedGpus,
+import {
+  GPU_TIMINGS,
+  type GpuActivity,
+  type GpuEvent,
+  type GpuInventory,
+  type GpuSource,
+  type RecordedGpus,
+  STALE_INTERVALS,
 } from "@berth/node-agent";
 import { type GpuSample, GpuSampleSchema, Quality } from "@berth/proto";
 import type { Clock } from "@berth/service-kit";
@@ -28,10 +30,6 @@ export interface SimGpuOptions {
   readonly bornMs: number;
 }
 
-/** Intervals without a new reading after which a value is stale, as in the real one. */
-const STALE_INTERVALS = 3;
-/** The real monitor gives a child that it killed that long to die. */
-const KILL_LIMIT_MS = 5_000;
 /** How often the driver's log is read. */
 const DETAILS_INTERVAL_MS = 60_000;
 
@@ -39,7 +37,7 @@ const DETAILS_INTERVAL_MS = 60_000;
  * GPUs that exist only on paper: an inventory from a recording, and samples that drift from it by a seed.
  * They can fail one by one, and their driver can hang, with what a real node-agent then sees: a lost GPU
  * leaves the inventory with the driver's complaint; a hung driver makes values stale after three
- * intervals and, 5 s later, unavailable.
+ * intervals, when the real one kills its silent child, and unavailable when that has not died 5 s later.
  */
 export class SimGpuSource implements GpuSource {
   readonly name = "simulated gpus";
@@ -140,7 +138,9 @@ export class SimGpuSource implements GpuSource {
       return;
     }
     const hungMs = nowMs - this.#hungSinceMs;
-    if (hungMs > STALE_INTERVALS * this.#intervalMs + KILL_LIMIT_MS && !this.#driverHung) {
+    const { quietLimitMs, abandonAfterMs } = GPU_TIMINGS;
+    const killedMs = Math.max(quietLimitMs, STALE_INTERVALS * this.#intervalMs);
+    if (hungMs > killedMs + abandonAfterMs && !this.#driverHung) {
       this.#driverHung = true;
       this.#changed();
     } else if (hungMs > STALE_INTERVALS * this.#intervalMs) {
