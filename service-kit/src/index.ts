@@ -161,6 +161,7 @@ export {
 } from "./prometheus/scrape-registry.ts";
 export { addScrapeRoute } from "./prometheus/scrape-route.ts";
 export { compileFilter, type DocumentFilter } from "./query/filter.ts";
+export { filterObject, filterOfBody, filterOfParameters } from "./query/filter-of-request.ts";
 export { plainOf, updateLossless } from "./query/lossless-update.ts";
 export { type CompiledPattern, compilePattern, linearPattern } from "./query/patterns.ts";
 export {

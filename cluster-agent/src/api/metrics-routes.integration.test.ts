@@ -93,12 +93,20 @@ describe("metrics of the cluster's REST surface", () => {
       /filter: operator "\$where" is not supported/,
     ],
     ["text that is not JSON", "%7B", /filter: the request is not JSON/],
-    ["a list", asFilter([]), /filter: expected an object, got array/],
+    ["a list", asFilter([]), /filter: expected one JSON object, got array/],
   ])("refuse %s as filter", async (_what, filter, message) => {
     const { status, body } = await call(`/metrics/node/query?filter=${filter}`);
     expect(status).toBe(400);
     expect(body).toMatchObject({ success: false, reason: "INVALID_ARGUMENT" });
     expect(body.message).toMatch(message);
+  });
+
+  it("are found by fields in the URL, and by none that nodes do not have", async () => {
+    const found = async (parameters: string) =>
+      ids((await call(`/metrics/node/query?${parameters}`)).body);
+    expect(await found("nodeId=node-b")).toEqual(["node-b"]);
+    expect(await found("nodeId=node-b&nodeId=node-a")).toEqual(["node-a", "node-b"]);
+    expect(await found("nodeId=node-a&colour=red")).toEqual([]);
   });
 
   it("refuse two filters, and a body that is no object", async () => {

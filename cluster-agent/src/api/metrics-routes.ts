@@ -1,13 +1,11 @@
 import {
-  BerthError,
   bodyObject,
   compileFilter,
   type createHttpServer,
-  type DocumentFilter,
-  isJsonObject,
-  parseClientJson,
+  filterObject,
+  filterOfBody,
+  filterOfParameters,
   QueryRunner,
-  toBerthError,
 } from "@berth/service-kit";
 import type { Cluster } from "../cluster/cluster.ts";
 import type { NodeRegistry } from "../nodes/node-registry.ts";
@@ -28,7 +26,7 @@ const METRICS_PREFIXES = ["", "/metrics", "/metrics/metrics"];
 /**
  * Metrics of the cluster and its nodes in the shapes of the existing deployment: `/metrics/cluster`,
  * `/metrics/node/<id>` (a list), and `/metrics/node/query` with a Mongo filter as body or, of a GET, as
- * `filter`.
+ * `filter` or as fields with their values.
  */
 export function addMetricsRoutes(server: HttpServer, options: MetricsRoutesOptions): void {
   const queries = new QueryRunner();
@@ -53,15 +51,17 @@ function addRoutes(
     // A list, empty for an unknown node: existing clients read it so.
     return { success: true, data: node === undefined ? [] : [documentOf(node)] };
   });
-  const matching = async (matches: DocumentFilter, field: string) => {
+  const matching = async (filter: unknown) => {
+    const field = "filter";
+    const matches = compileFilter(filterObject(filter, field), field);
     const found = await queries.select({ items: nodes.views(), matches, documentOf, field });
     return { success: true, data: found.map(documentOf) };
   };
-  server.get<{ Querystring: { filter?: unknown } }>(`${prefix}/node/query`, async (request) =>
-    matching(filterOfText(request.query.filter), "filter"),
+  server.get(`${prefix}/node/query`, async (request) =>
+    matching(filterOfParameters(request.query as Readonly<Record<string, unknown>>)),
   );
   server.post(`${prefix}/node/query`, async (request) =>
-    matching(filterOfBody(bodyObject(request)), "filter"),
+    matching(filterOfBody(bodyObject(request))),
   );
 }
 
@@ -73,28 +73,4 @@ function metricsDocument(clusterId: string, node: NodeView) {
     type: "hardware",
     metrics: { resource: { node: nodeMetrics(node) } },
   };
-}
-
-/** The body is the filter, or holds nothing but `query`, which is. */
-function filterOfBody(body: Readonly<Record<string, unknown>>): DocumentFilter {
-  const { query, ...others } = body;
-  const isWrapped = isJsonObject(query) && Object.keys(others).length === 0;
-  return isWrapped ? compileFilter(query) : compileFilter(body, "filter");
-}
-
-function filterOfText(filter: unknown): DocumentFilter {
-  if (filter === undefined) return () => true;
-  if (typeof filter !== "string") {
-    throw new BerthError("INVALID_ARGUMENT", "filter: expected one JSON object");
-  }
-  return compileFilter(parsed(filter), "filter");
-}
-
-function parsed(text: string): unknown {
-  try {
-    return parseClientJson(text);
-  } catch (cause) {
-    const { message } = toBerthError(cause);
-    throw new BerthError("INVALID_ARGUMENT", `filter: ${message}`, { cause });
-  }
 }

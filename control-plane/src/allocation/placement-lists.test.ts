@@ -85,6 +85,17 @@ describe("checkPlacement, of several placements", () => {
     });
   });
 
+  it("refuses one placement for a list of no requests, which takes none", () => {
+    const check = (result: unknown) => checkPlacement(result, { ...context, requestCount: 0 });
+    expect(check({ cluster_id: "c1" })).toEqual({
+      kind: "invalid",
+      message: "result: expected a list of 0 placements, one per request, got one placement",
+    });
+    for (const nothing of [null, {}, { cluster_id: null, reasons: ["full"] }, []]) {
+      expect(check(nothing)).toEqual({ kind: "unschedulable", data: [] });
+    }
+  });
+
   it.each([null, {}])("answers several requests with %j for each of them", (nothing) => {
     const one = {
       ...{ cluster_id: null, unschedulable: true },

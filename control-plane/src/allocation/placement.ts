@@ -1,8 +1,9 @@
 import type { GpuState } from "@berth/proto";
-import { isJsonObject, isRawNumber, toNumber, typeName } from "@berth/service-kit";
+import { isJsonObject, toNumber } from "@berth/service-kit";
 import type { ClusterView } from "../fleet/cluster-view.ts";
 import { type NodeEntry, PlacedNodes } from "./placed-nodes.ts";
 import { UnschedulableTexts } from "./unschedulable.ts";
+import { valueName } from "./value-name.ts";
 
 /** Most placements of one result. */
 const MAX_PLACEMENTS = 10_000;
@@ -87,10 +88,11 @@ export function checkPlacement(result: unknown, context: PlacementContext): Plac
 
 function checkOne(result: unknown, common: Common, requestCount = 1): PlacementCheck {
   const item = checkItem(result, "result", common);
-  if (item.kind === "invalid" || requestCount <= 1) return item;
+  if (item.kind === "invalid" || requestCount === 1) return item;
   if (item.kind === "unschedulable") {
     if (requestCount > MAX_PLACEMENTS) return item;
-    return { kind: "unschedulable", data: common.texts.forEach(item.data, requestCount) };
+    const data = requestCount === 0 ? [] : common.texts.forEach(item.data, requestCount);
+    return { kind: "unschedulable", data };
   }
   const expected = `expected a list of ${requestCount} placements, one per request`;
   return invalid("result", `${expected}, got one placement`);
@@ -123,7 +125,7 @@ function checkItem(value: unknown, path: string, common: Common): ItemCheck {
   const { candidates, texts } = common;
   if (value === null) return { kind: "unschedulable", data: texts.of(null) };
   if (!isJsonObject(value)) {
-    return invalid(path, `expected an object, a list or null, got ${nameOf(value)}`);
+    return invalid(path, `expected an object, a list or null, got ${valueName(value)}`);
   }
   const clusterId = value.cluster_id;
   if (clusterId === undefined || clusterId === null) {
@@ -133,7 +135,7 @@ function checkItem(value: unknown, path: string, common: Common): ItemCheck {
     return { kind: "unschedulable", data: texts.of(value) };
   }
   if (typeof clusterId !== "string") {
-    return invalid(`${path}.cluster_id`, `expected a string, got ${nameOf(clusterId)}`);
+    return invalid(`${path}.cluster_id`, `expected a string, got ${valueName(clusterId)}`);
   }
   if ((value.unschedulable ?? false) !== false) {
     const why = "a cluster is chosen; use cluster_id null when nothing fits";
@@ -163,7 +165,7 @@ function checkNode(
     return invalid(`${path}.node_id`, "gpus need the node that they are on");
   }
   if (typeof nodeId !== "string") {
-    return invalid(`${path}.node_id`, `expected a string, got ${nameOf(nodeId)}`);
+    return invalid(`${path}.node_id`, `expected a string, got ${valueName(nodeId)}`);
   }
   const node = nodes.find(cluster, nodeId);
   if (node === undefined) {
@@ -174,7 +176,7 @@ function checkNode(
   }
   if (isWithout) return whole;
   if (!Array.isArray(gpus)) {
-    return invalid(`${path}.gpus`, `expected an array, got ${nameOf(gpus)}`);
+    return invalid(`${path}.gpus`, `expected an array, got ${valueName(gpus)}`);
   }
   return checkGpus({ value, path, gpus, node, nodes, clusterId: cluster.id, nodeId });
 }
@@ -196,7 +198,7 @@ function checkGpus(check: {
   for (const [index, gpu] of gpus.entries()) {
     const field = `${path}.gpus[${index}]`;
     const id = typeof gpu === "string" ? gpu : String(toNumber(gpu) ?? "");
-    if (id === "") return invalid(field, `expected a GPU id, got ${nameOf(gpu)}`);
+    if (id === "") return invalid(field, `expected a GPU id, got ${valueName(gpu)}`);
     const slot = slots.get(id);
     if (slot === undefined) return invalid(field, `node ${where} has no GPU ${shortName(id)}`);
     if (slot.state === "unhealthy" || slot.state === "cordoned") {
@@ -221,8 +223,4 @@ function shortName(name: string): string {
 
 function invalid(path: string, why: string): { kind: "invalid"; message: string } {
   return { kind: "invalid", message: `${path}: ${why}` };
-}
-
-function nameOf(value: unknown): string {
-  return isRawNumber(value) ? "number" : typeName(value);
 }

@@ -1,10 +1,4 @@
-import {
-  BerthError,
-  compileFilter,
-  isJsonObject,
-  parseClientJson,
-  typeName,
-} from "@berth/service-kit";
+import { compileFilter, filterObject } from "@berth/service-kit";
 import type { MetricsDocument } from "./global-metrics-document.ts";
 import { neededValues } from "./metrics-needs.ts";
 
@@ -20,71 +14,11 @@ export interface MetricsQuery {
  * field that the filter is from, and the operator or limit.
  */
 export function compileMetricsQuery(filter: unknown, field: string): MetricsQuery {
-  if (!isJsonObject(filter)) throw noFilter(filter, field);
-  const matches = compileFilter(filter, field);
-  const needs = neededValues(filter);
+  const conditions = filterObject(filter, field);
+  const matches = compileFilter(conditions, field);
+  const needs = neededValues(conditions);
   return {
     mayMatch: ({ columns }) => needs.every((need) => columns.mayHold(need)),
     matches: ({ fields }) => matches(fields),
   };
-}
-
-/**
- * The filter of a body: the filter itself, or `{"query": filter}`; everything without a body. No metrics document
- * has a field "query", so a body that has one is wrapped: INVALID_ARGUMENT names what it should not hold.
- */
-export function filterOfBody(body: unknown): unknown {
-  if (body === undefined) return {};
-  if (!isJsonObject(body) || !Object.hasOwn(body, "query")) return body;
-  if (!isJsonObject(body.query)) throw noFilter(body.query, "query");
-  const beside = Object.keys(body).find((key) => key !== "query");
-  if (beside === undefined) return body.query;
-  throw new BerthError("INVALID_ARGUMENT", `${beside}: expected nothing beside "query"`);
-}
-
-/**
- * The filter of a URL's parameters: `filter=<JSON>`, and every other parameter a field's path and the value
- * that it equals, given several times one of these values. Numbers, booleans and null also match as such.
- */
-export function filterOfParameters(parameters: Readonly<Record<string, unknown>>): unknown {
-  const { filter, ...fields } = parameters;
-  const conditions = Object.entries(fields).map(([path, value]): Record<string, unknown> => {
-    if (path.startsWith("$")) {
-      const message = `${path}: expected a field's path; operators stand in filter=<JSON>`;
-      throw new BerthError("INVALID_ARGUMENT", message);
-    }
-    return { [path]: { $in: [value].flat().flatMap(readings) } };
-  });
-  if (filter !== undefined) conditions.push(parseFilter(filter));
-  return conditions.length === 0 ? {} : { $and: conditions };
-}
-
-function parseFilter(text: unknown): Record<string, unknown> {
-  const expected = "filter: expected one JSON object";
-  if (typeof text !== "string") throw new BerthError("INVALID_ARGUMENT", expected);
-  const value = parseJson(text);
-  if (isJsonObject(value)) return value;
-  throw new BerthError("INVALID_ARGUMENT", `${expected}, got ${typeName(value)}`);
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return parseClientJson(text);
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new BerthError("INVALID_ARGUMENT", `filter: ${why}`, { cause });
-  }
-}
-
-function noFilter(value: unknown, field: string): BerthError {
-  const message = `${field}: expected a filter as a JSON object, got ${typeName(value)}`;
-  return new BerthError("INVALID_ARGUMENT", message);
-}
-
-/** What a text in a URL may stand for. */
-function readings(text: unknown): readonly unknown[] {
-  if (text === "true" || text === "false") return [text, text === "true"];
-  if (text === "null") return [text, null];
-  const number = typeof text === "string" && text.trim() !== "" ? Number(text) : Number.NaN;
-  return Number.isFinite(number) ? [text, number] : [text];
 }

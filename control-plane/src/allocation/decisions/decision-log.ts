@@ -8,6 +8,7 @@ import {
 import { DecisionDocuments } from "./decision-documents.ts";
 import type { DecisionQuery, DecisionRecord } from "./decision-record.ts";
 import { type DecisionPage, listDecisions } from "./list-decisions.ts";
+import { ListTurns } from "./list-turns.ts";
 import { WaitingDecisions } from "./waiting-decisions.ts";
 
 const COMMIT_INTERVAL_MS = 50;
@@ -44,6 +45,7 @@ export class DecisionLog implements Part {
   readonly #deps: DecisionLogDeps;
   readonly #waiting = new WaitingDecisions();
   readonly #documents: DecisionDocuments;
+  readonly #lists = new ListTurns();
   /** Writing and pruning never overlap. */
   readonly #serial = new Serial();
   readonly #orgs: Set<string>;
@@ -98,11 +100,16 @@ export class DecisionLog implements Part {
     return this.#documents.get(orgId, id);
   }
 
-  /** Decisions that are asked for, newest first, also those that cannot be written; see {@link listDecisions}. */
-  async list(orgId: string, query: DecisionQuery): Promise<DecisionPage> {
-    await this.flush();
-    const waiting = this.#waiting.newestFirst(orgId, query.before);
-    return listDecisions(orgId, query, { waiting, documents: this.#documents });
+  /**
+   * Decisions that are asked for, newest first, also those that cannot be written; see {@link listDecisions}. A few
+   * lists are made at a time: OVERLOADED when too many wait, or after too long a wait.
+   */
+  list(orgId: string, query: DecisionQuery, signal: AbortSignal): Promise<DecisionPage> {
+    return this.#lists.run(async () => {
+      await this.flush();
+      const waiting = this.#waiting.newestFirst(orgId, query.before);
+      return listDecisions(query, { orgId, waiting, documents: this.#documents }, signal);
+    }, signal);
   }
 
   /** Deletes what is too old or too much, a little at a time. Called by a timer. */

@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import type { DecisionDocuments, StoredRecord } from "./decision-documents.ts";
 import { type DecisionQuery, type DecisionRecord, isAskedFor } from "./decision-record.ts";
 import { recordBytes } from "./record-bytes.ts";
@@ -5,49 +6,62 @@ import { recordBytes } from "./record-bytes.ts";
 /** Records that one query looks at, and their bytes. */
 const MAX_LOOKED_AT = 5_000;
 const MAX_LOOKED_AT_BYTES = 64 * 1024 * 1024;
-/** Bytes of one page, roughly: a client gets the rest with the next one. */
-const MAX_PAGE_BYTES = 4 * 1024 * 1024;
-/** Records between two turns of the event loop: few until it is known how large they are. */
-const FIRST_READ = 20;
+/** Bytes of one page: 1 MiB with the envelope around it. A client gets the rest with the next one. */
+const MAX_PAGE_BYTES = 1024 * 1024 - 128;
+/** Records that are read at once: few until it is known how large they are. */
+const FIRST_READ = 10;
 const MAX_READ = 200;
-const READ_BYTES = 512 * 1024;
+const READ_BYTES = 256 * 1024;
+/** Others have their turn when a list has taken so long, in ms. */
+const MAX_TURN_MS = 5;
 
 /** Decisions of one page, newest first. */
 export interface DecisionPage {
-  readonly decisions: readonly DecisionRecord[];
+  /** JSON text of each {@link DecisionRecord}. */
+  readonly decisions: readonly string[];
   /** Continues the list as `before`; absent at its end. */
   readonly next?: string;
 }
 
-/** Where decisions are: those that are not written yet, newest first, and the others. */
+/** Where decisions of an org are: those that are not written yet, newest first, and the others. */
 export interface DecisionSources {
+  readonly orgId: string;
   readonly waiting: readonly DecisionRecord[];
   readonly documents: DecisionDocuments;
 }
 
 /**
- * Decisions that are asked for, newest first. Ends early after 4 MiB of them, and when it has looked at 5,000
- * or at 64 MiB; `next` goes on from there.
+ * Decisions that are asked for, newest first. Ends early before they are more than 1 MiB (a single larger one
+ * stands alone), and when it has looked at 5,000 or at 64 MiB; `next` goes on from there. Others have their turn every
+ * few ms; throws the signal's reason at the next of those when it is aborted.
  */
 export async function listDecisions(
-  orgId: string,
   query: DecisionQuery,
   sources: DecisionSources,
+  signal: AbortSignal,
 ): Promise<DecisionPage> {
-  const decisions: DecisionRecord[] = [];
-  const whole = sources.documents.completing(orgId);
-  let [lookedAt, lookedAtBytes, pageBytes] = [0, 0, 0];
-  for await (const found of newestFirst(orgId, query, sources)) {
-    lookedAt += 1;
-    lookedAtBytes += found.bytes;
-    if (isAskedFor(found.record, query)) {
-      const decision = "pool" in found.record ? await whole(found.record) : found.record;
-      decisions.push(decision);
-      pageBytes += recordBytes(decision);
+  const decisions: string[] = [];
+  const whole = sources.documents.completing(sources.orgId);
+  let [lookedAt, lookedAtBytes, pageBytes, next] = [0, 0, 0, ""];
+  let turnAtMs = performance.now();
+  for await (const { record, bytes } of newestFirst(query, sources)) {
+    if (performance.now() - turnAtMs >= MAX_TURN_MS) {
+      await setImmediate();
+      signal.throwIfAborted();
+      turnAtMs = performance.now();
     }
-    const isFull = decisions.length === query.limit || pageBytes >= MAX_PAGE_BYTES;
+    lookedAt += 1;
+    lookedAtBytes += bytes;
+    if (isAskedFor(record, query)) {
+      const text = JSON.stringify("pool" in record ? await whole(record) : record);
+      pageBytes += Buffer.byteLength(text) + 1;
+      if (decisions.length > 0 && pageBytes > MAX_PAGE_BYTES) return { decisions, next };
+      decisions.push(text);
+    }
+    next = record.decision_id;
+    const isFull = decisions.length === query.limit;
     if (isFull || lookedAt >= MAX_LOOKED_AT || lookedAtBytes >= MAX_LOOKED_AT_BYTES) {
-      return { decisions, next: found.record.decision_id };
+      return { decisions, next };
     }
   }
   return { decisions };
@@ -60,12 +74,11 @@ interface Found {
 
 /** What waits among what is stored, by id. One that is written meanwhile is in both, and given once. */
 async function* newestFirst(
-  orgId: string,
   query: DecisionQuery,
-  { waiting, documents }: DecisionSources,
+  sources: DecisionSources,
 ): AsyncGenerator<Found, void> {
-  const ahead = [...waiting].reverse();
-  for await (const stored of storedNewestFirst(orgId, query, documents)) {
+  const ahead = [...sources.waiting].reverse();
+  for await (const stored of storedNewestFirst(query, sources)) {
     for (let next = ahead.at(-1); next !== undefined; next = ahead.at(-1)) {
       if (next.decision_id < stored.record.decision_id) break;
       ahead.pop();
@@ -77,9 +90,8 @@ async function* newestFirst(
 }
 
 async function* storedNewestFirst(
-  orgId: string,
   query: DecisionQuery,
-  documents: DecisionDocuments,
+  { orgId, documents }: DecisionSources,
 ): AsyncGenerator<Found, void> {
   let { before } = query;
   let limit = Math.min(query.limit, FIRST_READ);
@@ -95,7 +107,6 @@ async function* storedNewestFirst(
     if (page.length < limit) return;
     before = page.at(-1)?.decision_id;
     limit = Math.min(Math.max(Math.floor((READ_BYTES * page.length) / bytes), 1), MAX_READ);
-    await new Promise((resolve) => setImmediate(resolve));
   }
 }
 

@@ -1,5 +1,5 @@
 import { Readable } from "node:stream";
-import { BerthError, parse } from "@berth/service-kit";
+import { BerthError, filterOfBody, filterOfParameters, parse } from "@berth/service-kit";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { Type } from "typebox";
 import type { GlobalMetrics, MetricsRequest } from "../../metrics/global-metrics.ts";
@@ -11,7 +11,6 @@ import {
   type HistoryAnswer,
   type HistorySubject,
 } from "../../metrics/history.ts";
-import { filterOfBody, filterOfParameters } from "../../metrics/metrics-query.ts";
 import { readWhole, sendData } from "./query-parameters.ts";
 
 /** Answers that are longer go out piece by piece, as fast as the client reads. */
