@@ -85,6 +85,23 @@ it("puts health into the first report of each stream, and says when XIDs cannot 
   }, WAIT);
 });
 
+it("calls no GPU unreadable before its first reading, which comes with its details, nor after a kill", async () => {
+  await begin();
+  const sent = () => server.reports.flatMap(({ gpus }) => gpus);
+  const allRead = () => expect(new Set(sent().map(({ uuid }) => uuid)).size).toBe(8);
+  await vi.waitFor(allRead, WAIT);
+  expect(server.reports[0]?.gpus).toEqual([]);
+  const firsts = new Map(
+    sent()
+      .toReversed()
+      .map((sample) => [sample.uuid, sample]),
+  );
+  expect([...firsts.values()].every(({ details }) => details !== undefined)).toBe(true);
+  await restart();
+  await vi.waitFor(allRead, WAIT);
+  expect(sent().map(({ quality }) => quality)).not.toContain(Quality.UNAVAILABLE);
+});
+
 it("tells of an XID with its GPU, under the same id after a restart of the agent", async () => {
   await begin();
   await vi.waitFor(() => expect(server.reports.length).toBeGreaterThan(1), WAIT);

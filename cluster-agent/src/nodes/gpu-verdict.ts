@@ -26,10 +26,7 @@ export interface GpuEvidence {
   readonly unavailable: ReadonlySet<string>;
   /** Everything that is known of the node's health. */
   readonly facts: readonly HealthFact[];
-  /**
-   * Reasons, by UUID, of GPUs that were unhealthy before the node-agent was heard: they stay so until its
-   * first report.
-   */
+  /** Reasons, by UUID, of GPUs that were unhealthy before, and of which nothing better has been heard. */
   readonly heldOver: ReadonlyMap<string, string>;
 }
 
@@ -38,6 +35,14 @@ export interface Judged {
   readonly verdicts: readonly GpuVerdict[];
   /** Facts about the node, or about a GPU without a slot, the gravest first. */
   readonly nodeFacts: readonly HealthFact[];
+}
+
+const UNLISTED = "the driver does not list it";
+const UNREAD = "it cannot be read";
+
+/** Whether only a reading of the GPU can show that this reason no longer holds. */
+export function asksForReading(reason: string): boolean {
+  return reason === UNLISTED || reason === UNREAD;
 }
 
 /**
@@ -71,8 +76,8 @@ function judgeGpu(
     evidence.nodeReason ??
     graveReason(facts) ??
     (hung && factReason(hung)) ??
-    (evidence.listed.has(uuid) ? undefined : "the driver does not list it") ??
-    (evidence.unavailable.has(uuid) ? "it cannot be read" : undefined) ??
+    (evidence.listed.has(uuid) ? undefined : UNLISTED) ??
+    (evidence.unavailable.has(uuid) ? UNREAD : undefined) ??
     evidence.heldOver.get(uuid);
   if (reason === undefined) return { uuid, state: "free", ...health, facts };
   return { uuid, state: "unhealthy", ...health, reason, facts };

@@ -128,6 +128,29 @@ describe("the health of a node's GPUs", () => {
     expect(states(nodes)).toEqual(["free", "free"]);
   });
 
+  it("holds no verdict on GPUs that have not been read yet: a node that joins raises no alarm", async () => {
+    const { nodes, events } = await testRegistry();
+    const registration = await registered(nodes, withGpus());
+    await nodes.report(registration, { gpus: [], health: healthReport() });
+    expect(states(nodes)).toEqual(["free", "free"]);
+    expect(kinds(events)).toEqual([]);
+  });
+
+  it("holds a GPU that could not be read as unhealthy until it has been read again", async () => {
+    const { nodes } = await testRegistry();
+    const registration = await registered(nodes, withGpus());
+    const unread = gpuSample("GPU-1", { quality: Quality.UNAVAILABLE });
+    await nodes.report(registration, { gpus: [unread], health: healthReport() });
+    const lost = checkFingerprint(fingerprint({ gpus: ["GPU-1"] }));
+    await nodes.report(registration, { fingerprint: lost, gpus: [] });
+    expect(states(nodes)).toEqual(["it cannot be read", "the driver does not list it"]);
+    const again = await registered(nodes, registerRequest({ ...withGpus("boot-2"), ...later }));
+    await nodes.report(again, { gpus: [], health: healthReport() });
+    expect(states(nodes)).toEqual(["it cannot be read", "the driver does not list it"]);
+    await nodes.report(again, { gpus: [gpuSample("GPU-1")] });
+    expect(states(nodes)).toEqual(["free", "the driver does not list it"]);
+  });
+
   it("tells nothing of single GPUs when the node falls silent", async () => {
     const { nodes, clock, events } = await testRegistry();
     const registration = await registered(nodes, withGpus());

@@ -3,6 +3,7 @@ import { checkGpuDetails, PROCESS_LIMITS } from "./check-details.ts";
 import { checkHealth } from "./check-health.ts";
 import { checkGpuSample, checkHostSample } from "./check-samples.ts";
 import type { FieldProblem } from "./field-check.ts";
+import { asksForReading } from "./gpu-verdict.ts";
 import type { HealthReading } from "./health-facts.ts";
 import { HealthWatch } from "./health-watch.ts";
 import type { GpuDetailsReading, GpuReading, HostReading, NodeInventory } from "./inventory.ts";
@@ -91,11 +92,15 @@ export function adoptRecord(node: NodeState, record: NodeRecord): void {
 
 /**
  * Reasons, by UUID, of the GPUs that were told to be unhealthy before: nothing better is known of them until
- * the first report of the boot, which tells all that is known of their health.
+ * the first report of the boot, which tells all that is known of their health, and of those that could not
+ * be read until their first sample, which comes later.
  */
-export function heldOver({ hasReported, watch }: NodeState): ReadonlyMap<string, string> {
-  if (hasReported) return NONE;
-  return new Map(watch.told?.gpus.map(({ uuid, reason }) => [uuid, reason]));
+export function heldOver({ hasReported, watch, gpus }: NodeState): ReadonlyMap<string, string> {
+  const told = watch.told?.gpus;
+  if (told === undefined) return NONE;
+  const isHeld = ({ uuid, reason }: (typeof told)[number]) =>
+    !hasReported || (asksForReading(reason) && !gpus.has(uuid));
+  return new Map(told.filter(isHeld).map(({ uuid, reason }) => [uuid, reason]));
 }
 
 /** States and reasons of GPUs as the cluster document has them; two equal ones need no new document. */

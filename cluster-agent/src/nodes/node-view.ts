@@ -105,7 +105,7 @@ export interface Viewed {
   readonly isDuplicate: boolean;
   readonly record: NodeRecord;
   readonly telemetry: NodeTelemetry;
-  /** Reasons, by UUID, of GPUs that are held as unhealthy until the node's first report. */
+  /** Reasons, by UUID, of GPUs that are held as unhealthy until something better is known. */
   readonly heldOver: ReadonlyMap<string, string>;
   readonly version: number;
 }

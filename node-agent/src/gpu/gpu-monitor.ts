@@ -1,5 +1,6 @@
 import type { GpuSample } from "@berth/proto";
-import { backoffMs, type Clock, type Logger, sleep } from "@berth/service-kit/base";
+import { type Clock, type Logger, sleep } from "@berth/service-kit/base";
+import { ChildPace } from "./child-pace.ts";
 import { CostWatch } from "./cost-watch.ts";
 import { type GpuListing, tellsOfLostGpu } from "./gpu-inventory.ts";
 import { GpuPicture } from "./gpu-picture.ts";
@@ -8,6 +9,7 @@ import { GpuSampler } from "./gpu-sampler.ts";
 import type { GpuActivity, GpuEvent, GpuInventory, GpuSource, InstanceOf } from "./gpu-source.ts";
 import { listGpus, surveyGpus } from "./gpu-survey.ts";
 import { GPU_TIMINGS, type GpuTimings } from "./gpu-timings.ts";
+import { InventoryDoubts } from "./inventory-doubts.ts";
 import { readLogs } from "./log-loop.ts";
 import { withInstances } from "./process-instances.ts";
 import type { GpuReading } from "./smi-fields.ts";
@@ -25,7 +27,8 @@ export interface GpuMonitorOptions {
   readonly instanceOf?: InstanceOf;
 }
 
-const QUIET_INTERVALS = 10;
+/** Intervals without a reading of a GPU, while others are read, after which it may be gone. */
+const MISSED_INTERVALS = 10;
 
 /**
  * The GPUs of this machine, through `nvidia-smi`: an inventory at start and when readings do not fit it,
@@ -45,13 +48,13 @@ export class GpuMonitor implements GpuSource {
   readonly #ready = Promise.withResolvers<void>();
   readonly #stopping = new AbortController();
   readonly #firstInterval = Promise.withResolvers<void>();
-  readonly #doubtedFor = new Set<string>();
-  #listedAtMs = 0;
+  readonly #doubts: InventoryDoubts;
+  readonly #pace: ChildPace;
   #wantedMs = 0;
   #sampledMs = 0;
   #staleDetails = 0;
   #watchdog: NodeJS.Timeout | undefined;
-  #steady = false;
+  #isReplaced = false;
   #running: Promise<unknown> = Promise.resolve();
 
   constructor(options: GpuMonitorOptions) {
@@ -59,6 +62,8 @@ export class GpuMonitor implements GpuSource {
     this.#options = options;
     this.#timings = timings;
     this.#picture = new GpuPicture(timings.detailsMs);
+    this.#doubts = new InventoryDoubts(timings);
+    this.#pace = new ChildPace(timings);
     this.#costs = new CostWatch({
       clock,
       logger,
@@ -138,7 +143,6 @@ export class GpuMonitor implements GpuSource {
   }
 
   async #run(signal: AbortSignal): Promise<void> {
-    let failures = 0;
     while (!signal.aborted) {
       await this.#runner.untilFree(signal);
       const listing = await this.#takeInventory();
@@ -152,18 +156,17 @@ export class GpuMonitor implements GpuSource {
       }
       await untilAborted(this.#firstInterval.promise, signal);
       await this.#sample(signal);
-      failures = this.#steady ? 1 : failures + 1;
-      const { restartFirstMs: firstMs, restartCapMs: capMs } = this.#timings;
-      await sleep(backoffMs(failures, { firstMs, capMs }), signal);
+      const ranMs = this.#sampler.runningMs(this.#now());
+      await sleep(this.#pace.delayAfter({ ranMs, isReplaced: this.#isReplaced }), signal);
     }
   }
 
   async #takeInventory(): Promise<GpuListing> {
     const listing = await listGpus(this.#runner, this.#limits);
-    this.#listedAtMs = this.#now();
+    const listedAtMs = this.#now();
     if (listing.kind === "aborted") return listing;
-    const changed = this.#picture.takeListing(listing, this.#listedAtMs);
-    if (changed) this.#doubtedFor.clear();
+    const changed = this.#picture.takeListing(listing, listedAtMs);
+    this.#doubts.listed(listedAtMs, changed);
     this.#show(changed);
     if (listing.kind !== "listed" || !this.#picture.needsSurvey) return listing;
     const { survey, logRemarks, problems } = await surveyGpus(
@@ -180,7 +183,7 @@ export class GpuMonitor implements GpuSource {
   }
 
   async #sample(signal: AbortSignal): Promise<void> {
-    this.#steady = false;
+    this.#isReplaced = false;
     if (signal.aborted) return;
     this.#sampledMs = this.#intervalMs;
     await this.#sampler.run(this.#sampledMs);
@@ -202,33 +205,29 @@ export class GpuMonitor implements GpuSource {
         const named = await withInstances(log, this.#options.instanceOf);
         this.#show(this.#picture.takeLog(named, remarks, this.#now()));
         this.#emit("details");
-        if (this.#picture.surveyDoubted) this.#doubtInventory(this.#now());
+        if (this.#picture.surveyDoubted) this.#doubtReadings(this.#now());
       },
     });
   }
 
   #take(reading: GpuReading, nowMs: number): void {
     const effect = this.#picture.takeReading(reading, nowMs);
-    if (effect === "unknown_gpu") this.#doubtInventory(nowMs);
-    if (effect !== "round") return;
-    this.#steady = true;
-    this.#emit("samples");
+    if (effect === "unknown_gpu") this.#doubtReadings(nowMs);
+    if (effect === "round") this.#emit("samples");
   }
 
   #takeOther(line: string, nowMs: number): void {
     const text = line.slice(0, 300);
     this.#options.logger.debug("a line of nvidia-smi is no reading", { line: text });
     // A driver that has lost a GPU says so in every round.
-    const isKnown = this.inventory().remarks.includes(text) || this.#doubtedFor.has(text);
-    if (!tellsOfLostGpu(text) || isKnown) return;
-    // Once is enough, should the inventory query put it in other words.
-    if (this.#doubtInventory(nowMs)) this.#doubtedFor.add(text);
+    if (!tellsOfLostGpu(text) || this.#picture.isListedRemark(text)) return;
+    if (this.#doubts.ofLostGpu(text, nowMs)) this.#replaceChild();
   }
 
   /** Runs once per interval: shows values growing old, and ends a child that went quiet. */
   #watch(): void {
     const nowMs = this.#now();
-    if (this.inventory().gpus.length === 0) return;
+    if (this.inventory().gpus.length === 0 || this.#stopping.signal.aborted) return;
     const oldestMs = this.#picture.oldestAgeMs(nowMs);
     if (oldestMs > STALE_INTERVALS * this.#intervalMs) this.#emit("samples");
     const staleDetails = this.#picture.staleDetails(nowMs);
@@ -237,22 +236,25 @@ export class GpuMonitor implements GpuSource {
     if (!this.#sampler.running) return;
     // A child that has just been started cannot have told of all GPUs.
     const missedMs = Math.min(oldestMs, this.#sampler.runningMs(nowMs));
-    if (missedMs > QUIET_INTERVALS * this.#intervalMs) this.#doubtInventory(nowMs);
-    const limitMs = Math.max(this.#timings.quietLimitMs, QUIET_INTERVALS * this.#intervalMs);
-    const isQuiet = this.#sampler.quietMs(nowMs) > limitMs;
-    if (isQuiet || this.#sampledMs !== this.#intervalMs) this.#endChild();
+    if (missedMs > MISSED_INTERVALS * this.#intervalMs) this.#doubtReadings(nowMs);
+    if (this.#sampledMs !== this.#intervalMs) this.#replaceChild();
+    const limitMs = this.#pace.quietLimitMs(this.#sampler.hasPrinted, this.#intervalMs);
+    if (this.#sampler.quietMs(nowMs) <= limitMs) return;
+    this.#picture.fallenSilent();
+    this.#endChild();
   }
 
-  /**
-   * Ends the child when the inventory may have changed: the next turn of the loop lists again. False
-   * when it is too early for that.
-   */
-  #doubtInventory(nowMs: number): boolean {
-    // A quiet child says nothing about the set; it is given its own, longer limit.
+  /** Has the inventory listed again when readings say that it may have changed, if that is not too early. */
+  #doubtReadings(nowMs: number): void {
+    // A quiet child says nothing about the set; it is given its own limit.
     const speaks = this.#sampler.quietMs(nowMs) <= STALE_INTERVALS * this.#intervalMs;
-    if (!speaks || nowMs - this.#listedAtMs <= this.#timings.relistMs) return false;
+    if (speaks && this.#doubts.ofReadings(nowMs)) this.#replaceChild();
+  }
+
+  /** Ends a child that is well, to list anew or to sample at another interval. */
+  #replaceChild(): void {
+    this.#isReplaced = !this.#runner.hung;
     this.#endChild();
-    return true;
   }
 
   /** Ends the child, unless nothing could be started in its place. */
@@ -262,10 +264,11 @@ export class GpuMonitor implements GpuSource {
 
   /** Lets the interval take effect; the child is started anew with it. */
   #adjust(): void {
-    this.#picture.setIntervalMs(this.#intervalMs);
+    this.#picture.setIntervalMs(this.#intervalMs, this.#now());
     clearInterval(this.#watchdog);
-    this.#watchdog = setInterval(() => this.#watch(), this.#intervalMs);
-    this.#endChild();
+    // After a stall of this process the lines that came meanwhile are read first.
+    this.#watchdog = setInterval(() => setImmediate(() => this.#watch()), this.#intervalMs);
+    this.#replaceChild();
   }
 
   #showHung(): void {

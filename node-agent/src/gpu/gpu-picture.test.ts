@@ -87,9 +87,29 @@ it("keeps the parts it knows until a survey tells of the others that a log shows
   ]);
 });
 
+it("keeps what it knows of a GPU that a log, or a survey, leaves out", () => {
+  const picture = new GpuPicture(60_000);
+  const gpus = [info(0), info(1)];
+  picture.takeListing(listing(...gpus), 0);
+  picture.takeSurvey({ ...none, gpus, log: log(logged(0), logged(1)) }, [], 0);
+  expect(picture.takeLog(log(logged(0)), [], 1)).toBe(false);
+  picture.takeListing(listing(info(1)), 2);
+  picture.takeSurvey({ ...none, gpus: [info(1)], log: log() }, [], 3);
+  expect(picture.inventory.gpus).toMatchObject([{ minorNumber: 1, cudaVersion: "12.4" }]);
+  expect(picture.samples(200_000)[0]?.details?.quality).toBe(Quality.STALE);
+});
+
+it("takes no part in a log that tells of a GPU which the driver does not list", () => {
+  const picture = new GpuPicture(60_000);
+  picture.takeListing(listing(info(0)), 0);
+  picture.takeSurvey({ ...none, gpus: [info(0)], log: log(logged(0)) }, [], 0);
+  expect(picture.takeLog(log(logged(0), logged(7, 0, 1)), [], 1)).toBe(false);
+  expect([picture.needsSurvey, picture.surveyDoubted]).toEqual([false, false]);
+});
+
 it("has no values while the driver hangs, unless readings come all the same", () => {
   const picture = new GpuPicture(60_000);
-  picture.setIntervalMs(1_000);
+  picture.setIntervalMs(1_000, 0);
   picture.takeListing(listing(info(0)), 0);
   picture.takeReading(reading(0), 0);
   expect(picture.setDriverHung(true, true, 1)).toBe(true);

@@ -54,6 +54,11 @@ export class GpuPicture {
     return this.#surveyDoubted;
   }
 
+  /** Whether the newest listing had this line beside it; a log may have it sooner. */
+  isListedRemark(line: string): boolean {
+    return this.#known.remarks.includes(line);
+  }
+
   /** One sample per GPU, with the newest details. */
   samples(nowMs: number): GpuSample[] {
     const samples = this.#readings.samples(nowMs);
@@ -74,8 +79,14 @@ export class GpuPicture {
     return this.#details.staleCount(nowMs);
   }
 
-  setIntervalMs(intervalMs: number): void {
-    this.#readings.setIntervalMs(intervalMs);
+  /** Sets the time between two readings; from the first call on they are awaited. */
+  setIntervalMs(intervalMs: number, nowMs: number): void {
+    this.#readings.setIntervalMs(intervalMs, nowMs);
+  }
+
+  /** The driver fell silent; it counts as that until the next reading. */
+  fallenSilent(): void {
+    this.#readings.fallenSilent();
   }
 
   takeReading(reading: GpuReading, nowMs: number): ReadingEffect {
@@ -89,18 +100,19 @@ export class GpuPicture {
 
   /** Takes a survey; its log counts as the newest one. */
   takeSurvey(survey: GpuSurvey, logRemarks: readonly string[], nowMs: number): boolean {
-    this.#survey = survey;
+    this.#survey = { ...survey, log: survey.log && this.#completed(survey.log) };
     this.#surveyDoubted = false;
     if (survey.log === undefined) return this.#update(nowMs);
     return this.takeLog(survey.log, logRemarks, nowMs);
   }
 
   /** Takes a log. One that shows other MIG parts than the survey asks for another survey. */
-  takeLog(log: SmiLog, logRemarks: readonly string[], nowMs: number): boolean {
+  takeLog(newest: SmiLog, logRemarks: readonly string[], nowMs: number): boolean {
     this.#logRemarks = logRemarks;
+    const log = this.#ofListed(newest);
     if (this.#survey !== undefined) {
       if (hasOtherParts(log, this.#survey)) this.#surveyDoubted = true;
-      else this.#survey = { ...this.#survey, log };
+      else this.#survey = { ...this.#survey, log: this.#completed(log) };
     }
     const changed = this.#update(nowMs);
     this.#details.accept(log, this.#inventory.gpus, nowMs);
@@ -115,6 +127,19 @@ export class GpuPicture {
     this.#driverHung = hung;
     this.#readings.setDriverHung(hung && !readingsCome);
     return this.#update(nowMs);
+  }
+
+  /** Without GPUs that the driver does not list: only a program's name can tell of such. */
+  #ofListed(log: SmiLog): SmiLog {
+    const listed = new Set(this.#known.gpus.map(({ uuid }) => uuid));
+    return { ...log, gpus: log.gpus.filter(({ uuid }) => listed.has(uuid)) };
+  }
+
+  /** With what is known of GPUs that it leaves out: they have not changed for that. */
+  #completed(log: SmiLog): SmiLog {
+    const told = new Set(log.gpus.map(({ uuid }) => uuid));
+    const older = this.#survey?.log?.gpus.filter(({ uuid }) => !told.has(uuid)) ?? [];
+    return this.#ofListed({ ...log, gpus: [...log.gpus, ...older] });
   }
 
   #update(nowMs: number): boolean {

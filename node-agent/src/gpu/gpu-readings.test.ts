@@ -6,15 +6,36 @@ const reading = (uuid: string, temperatureC = 40) => ({ uuid, values: { temperat
 
 function twoGpus(): GpuReadings {
   const readings = new GpuReadings();
-  readings.setIntervalMs(1_000);
+  readings.setIntervalMs(1_000, 0);
   readings.setGpus(["a", "b"], 0);
   return readings;
 }
 
-it("has no value for a GPU before its first reading, and counts the age from the inventory", () => {
+it("says nothing of a GPU before its first reading, and counts the age from the inventory", () => {
   const [first] = twoGpus().samples(2_500);
-  expect(first).toMatchObject({ uuid: "a", quality: Quality.UNAVAILABLE, ageMs: 2_500 });
+  expect(first).toMatchObject({ uuid: "a", quality: Quality.UNSPECIFIED, ageMs: 2_500 });
   expect(first?.temperatureC).toBeUndefined();
+});
+
+it("says that a GPU cannot be read when its first reading has not come in 10 s", () => {
+  const quality = (readings: GpuReadings, nowMs: number) => readings.samples(nowMs)[0]?.quality;
+  expect(quality(twoGpus(), 10_000)).toBe(Quality.UNSPECIFIED);
+  expect(quality(twoGpus(), 10_001)).toBe(Quality.UNAVAILABLE);
+  const slow = new GpuReadings();
+  slow.setGpus(["a"], 0);
+  slow.setIntervalMs(60_000, 0);
+  expect(quality(slow, 180_000)).toBe(Quality.UNSPECIFIED);
+  expect(quality(slow, 180_001)).toBe(Quality.UNAVAILABLE);
+});
+
+it("waits for a first reading from when sampling begins, however long that takes", () => {
+  const readings = new GpuReadings();
+  readings.setGpus(["a"], 0);
+  expect(readings.samples(900_000)[0]?.quality).toBe(Quality.UNSPECIFIED);
+  readings.setIntervalMs(1_000, 900_000);
+  readings.setIntervalMs(500, 905_000);
+  expect(readings.samples(910_000)[0]?.quality).toBe(Quality.UNSPECIFIED);
+  expect(readings.samples(910_001)[0]?.quality).toBe(Quality.UNAVAILABLE);
 });
 
 it("ends a round when every GPU has come", () => {
@@ -38,13 +59,26 @@ it("says so when a reading names a GPU that is not in the set, and keeps nothing
   expect(readings.samples(10).map((sample) => sample.uuid)).toEqual(["a", "b"]);
 });
 
-it("is measured up to three intervals, stale with the last values after that", () => {
+it("is measured up to three intervals, stale with the last values after that, and then nothing", () => {
   const readings = twoGpus();
   readings.accept(reading("a", 51), 1_000);
   const at = (nowMs: number) => readings.samples(nowMs)[0];
   expect(at(4_000)).toMatchObject({ quality: Quality.MEASURED, ageMs: 3_000, temperatureC: 51 });
   expect(at(4_001)).toMatchObject({ quality: Quality.STALE, ageMs: 3_001, temperatureC: 51 });
-  expect(at(60_000)).toMatchObject({ quality: Quality.STALE, ageMs: 59_000, temperatureC: 51 });
+  expect(at(29_000)).toMatchObject({ quality: Quality.STALE, ageMs: 28_000, temperatureC: 51 });
+  expect(at(29_001)).toMatchObject({ quality: Quality.UNAVAILABLE, ageMs: 28_001 });
+  expect(at(29_001)?.temperatureC).toBeUndefined();
+});
+
+it("has nothing of a driver that fell silent 5 s after values were stale, until it speaks", () => {
+  const readings = twoGpus();
+  readings.accept(reading("a"), 0);
+  readings.fallenSilent();
+  const at = (nowMs: number) => readings.samples(nowMs)[0]?.quality;
+  expect(at(8_000)).toBe(Quality.STALE);
+  expect(at(8_001)).toBe(Quality.UNAVAILABLE);
+  readings.accept(reading("b"), 8_500);
+  expect(at(8_500)).toBe(Quality.STALE);
 });
 
 it("lets one GPU go stale beside another that goes on", () => {
@@ -76,7 +110,7 @@ it("keeps the readings of GPUs that stay when the set changes", () => {
   readings.setGpus(["b", "c"], 200);
   expect(readings.samples(200)).toMatchObject([
     { uuid: "b", quality: Quality.MEASURED, temperatureC: 55 },
-    { uuid: "c", quality: Quality.UNAVAILABLE },
+    { uuid: "c", quality: Quality.UNSPECIFIED },
   ]);
 });
 

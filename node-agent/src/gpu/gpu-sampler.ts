@@ -60,6 +60,11 @@ export class GpuSampler {
     return nowMs - this.#lastLineMs;
   }
 
+  /** Whether the child has printed a reading. */
+  get hasPrinted(): boolean {
+    return this.#lastLineMs > this.#startedMs;
+  }
+
   /** Ends the child; `run` follows. */
   kill(): void {
     this.#child?.kill();

@@ -52,7 +52,8 @@ export interface GpuSource extends Part {
   inventory(): GpuInventory;
   /**
    * One sample per GPU of the inventory, with its age now, each with the newest details, which have an
-   * age and a quality of their own; details are absent before the first answer.
+   * age and a quality of their own; details are absent before the first answer. The quality of a GPU
+   * whose first reading may still come is `UNSPECIFIED`, which says nothing of it.
    */
   samples(): GpuSample[];
   activity(): GpuActivity;

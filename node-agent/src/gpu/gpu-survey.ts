@@ -16,7 +16,7 @@ export interface SurveyAnswer {
   readonly survey: GpuSurvey;
   /** Lines beside the log. */
   readonly logRemarks: readonly string[];
-  /** For the operator's log, one per query that failed. */
+  /** For the operator's log: queries that failed, and a log of which a part is left out. */
   readonly problems: readonly string[];
 }
 
@@ -61,7 +61,8 @@ export async function surveyGpus(
   const list = hasParts ? await ask(["-L"]) : [];
   const matrix = parseTopology((await ask(["topo", "-m"])) ?? []);
   const log = await readLog(runner, limits);
-  if (log.kind === "no_log") problems.push(log.problem);
+  const problem = log.kind === "no_log" ? log.problem : log.log.doubt;
+  if (problem !== undefined) problems.push(problem);
   return {
     survey: {
       gpus,
@@ -79,7 +80,8 @@ export async function surveyGpus(
 export async function readLog(runner: SmiRunner, limits: QueryLimits): Promise<LogAnswer> {
   const args = ["-q", "-x"];
   const answer = await runner.query(args, limits);
-  const lines = answer.kind === "ended" ? answer.lines : [];
+  // Of a log that was cut nobody knows whether a program's name ends it.
+  const lines = answer.kind === "ended" && !answer.isCut ? answer.lines : [];
   const log = parseSmiXml(lines.join("\n"));
   if (log === undefined) {
     return { kind: "no_log", problem: problemOf(args, answer) ?? `${nameOf(args)} printed no log` };

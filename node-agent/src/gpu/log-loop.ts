@@ -24,7 +24,7 @@ export async function readLogs(options: LogLoopOptions): Promise<void> {
     if (signal.aborted || !options.answers()) continue;
     const answer = await readLog(runner, limits);
     if (signal.aborted) return;
-    const problem = answer.kind === "log" ? "" : answer.problem;
+    const problem = answer.kind === "log" ? (answer.log.doubt ?? "") : answer.problem;
     if (problem !== "" && problem !== told) logger.warn("nvidia-smi tells less", { problem });
     told = problem;
     if (answer.kind === "log") await options.onLog(answer);

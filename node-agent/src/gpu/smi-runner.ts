@@ -12,11 +12,15 @@ export interface SmiRunnerOptions {
 
 /** How one query ended. */
 export type SmiAnswer =
-  /** It ended; `lines` are those of standard output and standard error, in the order they came. */
+  /**
+   * It ended; `lines` are those of standard output and standard error, in the order they came. `isCut`:
+   * there were more than are held.
+   */
   | {
       readonly kind: "ended";
       readonly end: Exclude<SmiEnd, { kind: "abandoned" }>;
       readonly lines: readonly string[];
+      readonly isCut: boolean;
     }
   /** It did not end in time and was killed. */
   | { readonly kind: "timed_out" }
@@ -94,7 +98,8 @@ export class SmiRunner {
     signal.removeEventListener("abort", kill);
     if (end.kind === "abandoned") return { kind: "driver_hung" };
     if (signal.aborted) return { kind: "aborted" };
-    return timedOut ? { kind: "timed_out" } : { kind: "ended", end, lines };
+    const isCut = characters > MAX_CHARACTERS;
+    return timedOut ? { kind: "timed_out" } : { kind: "ended", end, lines, isCut };
   }
 
   #abandon(child: SmiProcess): void {

@@ -1,4 +1,5 @@
-import { UUID_FORM } from "./smi-fields.ts";
+import { type LoggedProcess, programsOf } from "./smi-programs.ts";
+import { cutLog, type GpuSection } from "./smi-sections.ts";
 import {
   answerOf,
   bigOf,
@@ -10,16 +11,6 @@ import {
   wholeOf,
 } from "./smi-value.ts";
 import { elementOf, elementsOf, parseXmlTree, textIn, type XmlElement } from "./xml-tree.ts";
-
-/** A program on a GPU. */
-export interface LoggedProcess {
-  readonly pid: number;
-  /** At most 128 characters. */
-  readonly name: string;
-  readonly memoryUsedMib?: bigint;
-  /** Berth instance that it belongs to; the log does not tell. */
-  readonly instanceId?: string;
-}
 
 /** A part of a GPU that MIG has cut. */
 export interface LoggedMigDevice {
@@ -54,46 +45,38 @@ export interface LoggedGpu {
 export interface SmiLog {
   /** Newest CUDA version that the driver supports; "" where unknown. */
   readonly cudaVersion: string;
+  /** Each UUID once. */
   readonly gpus: readonly LoggedGpu[];
+  /** Why GPUs are left out whose part of the text may be a program's, for people; absent when none is. */
+  readonly doubt?: string;
 }
 
 /** Longest text that is read; eight GPUs make about 150,000 characters. */
 const MAX_LENGTH = 4_194_304;
-const MAX_GPUS = 64;
 const MAX_PROCESSES = 256;
 const MAX_ALL_PROCESSES = 1_024;
 const MAX_PARTS = 64;
-const MAX_NAME = 128;
-const END = "</nvidia_smi_log>";
 
 /**
  * Reads the text of `nvidia-smi -q -x` in the forms of all drivers since 450 (document types
  * `nvsmi_device_v11` and `v12`): tags that an older or newer driver does not have are absent values.
- * Lines before the document (warnings) are passed over. Undefined when there is no whole document.
- * Never throws.
+ * Lines before the document (warnings) are passed over. Names of programs can be anything, see `cutLog`.
+ * Undefined when there is no whole document. Never throws.
  */
 export function parseSmiXml(text: string): SmiLog | undefined {
-  const from = text.search(/<\?xml|<nvidia_smi_log/);
-  if (text.length > MAX_LENGTH || from < 0 || !text.includes(END, from)) return undefined;
-  const log = elementOf(parseXmlTree(mended(text.slice(from))), "nvidia_smi_log");
-  if (log === undefined) return undefined;
-  const listed = elementsOf(log, "gpu").slice(0, MAX_GPUS);
-  const most = Math.min(MAX_PROCESSES, Math.floor(MAX_ALL_PROCESSES / Math.max(1, listed.length)));
-  const gpus = listed.flatMap((gpu) => gpuOf(gpu, most));
-  return { cudaVersion: textAt(log, "cuda_version")?.slice(0, 32) ?? "", gpus };
+  const cut = text.length > MAX_LENGTH ? undefined : cutLog(text);
+  const log = elementOf(parseXmlTree(cut?.head ?? ""), "nvidia_smi_log");
+  if (cut === undefined || log === undefined) return undefined;
+  const { gpus: sections, doubt } = cut;
+  const most = Math.floor(MAX_ALL_PROCESSES / Math.max(1, sections.length));
+  const gpus = sections.flatMap((one) => gpuOf(one, Math.min(MAX_PROCESSES, most)));
+  const cudaVersion = textAt(log, "cuda_version")?.slice(0, 32) ?? "";
+  return { cudaVersion, gpus, ...pick("doubt", doubt) };
 }
 
-/** nvidia-smi prints names of programs as they are, whatever signs they hold. */
-function mended(text: string): string {
-  return text.replace(
-    /<process_name>(.*?)<\/process_name>/g,
-    (_all, name: string) => `<process_name>${name.replaceAll("<", "&lt;")}</process_name>`,
-  );
-}
-
-function gpuOf(gpu: XmlElement, mostProcesses: number): LoggedGpu[] {
-  const uuid = textAt(gpu, "uuid");
-  if (uuid === undefined || !UUID_FORM.test(uuid)) return [];
+function gpuOf({ uuid, values, programs }: GpuSection, mostProcesses: number): LoggedGpu[] {
+  const gpu = elementOf(parseXmlTree(values), "gpu");
+  if (gpu === undefined) return [];
   const power = elementOf(gpu, "gpu_power_readings") ?? elementOf(gpu, "power_readings");
   const draw =
     wattsAt(power, "power_draw") ??
@@ -116,7 +99,7 @@ function gpuOf(gpu: XmlElement, mostProcesses: number): LoggedGpu[] {
     ...pick("rowRemapPending", answerOf(textAt(rows, "remapped_row_pending"))),
     ...pick("rowRemapFailed", answerOf(textAt(rows, "remapped_row_failure"))),
     throttleReasons: reasonsOf(gpu),
-    processes: processesOf(gpu).slice(0, mostProcesses),
+    processes: programsOf(programs, mostProcesses),
     migDevices: migDevicesOf(gpu),
   };
   return [one];
@@ -140,17 +123,6 @@ function reasonsOf(gpu: XmlElement): string[] {
   return [...(reasons?.children.keys() ?? [])]
     .filter((tag) => textAt(reasons, tag) === "Active")
     .map((tag) => tag.replace(/^clocks_(event|throttle)_reason_/, "").slice(0, 64));
-}
-
-function processesOf(gpu: XmlElement): LoggedProcess[] {
-  const listed = elementsOf(elementOf(gpu, "processes"), "process_info");
-  return listed.flatMap((process) => {
-    const pid = wholeOf(textAt(process, "pid"));
-    if (pid === undefined) return [];
-    const name = (textAt(process, "process_name") ?? "").slice(0, MAX_NAME);
-    const used = mebibytesOf(textAt(process, "used_memory"));
-    return [{ pid, name: name.toWellFormed(), ...pick("memoryUsedMib", used) }];
-  });
 }
 
 function migDevicesOf(gpu: XmlElement): LoggedMigDevice[] {

@@ -14,6 +14,7 @@ let written: NodeReportRequest[] = [];
 let release: () => void = () => undefined;
 let temperatureC = 40;
 let hostname = "a";
+let quality: Quality = Quality.MEASURED;
 
 function sender(): ReportSender {
   return new ReportSender({
@@ -23,7 +24,12 @@ function sender(): ReportSender {
       fingerprint: () => create(FingerprintSchema, { hostname }),
       host: () => create(HostSampleSchema, { load1m: 1 }),
       gpus: () => [
-        create(GpuSampleSchema, { uuid: "g", temperatureC, details: { rowRemapPending: true } }),
+        create(GpuSampleSchema, {
+          uuid: "g",
+          temperatureC,
+          quality,
+          details: { rowRemapPending: true },
+        }),
       ],
       health: () => create(HealthReportSchema, { kernelLog: Quality.MEASURED }),
     },
@@ -38,6 +44,7 @@ beforeEach(() => {
   written = [];
   temperatureC = 40;
   hostname = "a";
+  quality = Quality.MEASURED;
 });
 
 it("numbers its messages from 1 and names its registration", () => {
@@ -111,4 +118,25 @@ it("sends details in the first report and when they have changed, not with every
   one.mark("gpus");
   const sent = written.map((message) => message.gpus[0]?.details?.rowRemapPending);
   expect(sent).toEqual([true, undefined, true, undefined]);
+});
+
+it("sends no sample of a GPU that has not been read yet, and its details with the first one", () => {
+  quality = Quality.UNSPECIFIED;
+  const one = sender();
+  one.mark("fingerprint", "host", "gpus", "details", "health");
+  release();
+  one.mark("gpus");
+  expect(written.map(({ gpus }) => gpus)).toEqual([[]]);
+  quality = Quality.MEASURED;
+  one.mark("gpus");
+  release();
+  one.mark("gpus");
+  const sent = written.map((message) => message.gpus[0]?.details?.rowRemapPending);
+  expect(sent).toEqual([undefined, true, undefined]);
+});
+
+it("sends that a GPU cannot be read", () => {
+  quality = Quality.UNAVAILABLE;
+  sender().mark("gpus");
+  expect(written[0]?.gpus[0]?.quality).toBe(Quality.UNAVAILABLE);
 });

@@ -6,6 +6,7 @@ import {
   type HostSample,
   type NodeReportRequest,
   NodeReportRequestSchema,
+  Quality,
 } from "@berth/proto";
 import { create, equals } from "@bufbuild/protobuf";
 
@@ -17,7 +18,10 @@ export interface ReportContent {
   /** The same object while it has not changed; never changed itself. */
   fingerprint(): Fingerprint;
   host(): HostSample | undefined;
-  /** With details, which are taken out again where they have not changed. */
+  /**
+   * With details, which are taken out again where they have not changed. Those of quality `UNSPECIFIED`
+   * are not sent: no reading yet is no news of a GPU.
+   */
   gpus(): GpuSample[];
   health(): HealthReport;
 }
@@ -43,6 +47,8 @@ export class ReportSender {
   #fingerprint: Fingerprint;
   #busy = false;
   #streamSeq = 0n;
+  /** Details were held back with samples that are not sent. */
+  #owesDetails = false;
 
   constructor(options: ReportSenderOptions) {
     this.#options = options;
@@ -91,9 +97,12 @@ export class ReportSender {
 
   /** Details change once a minute, and with MIG parts or many programs outweigh the samples. */
   #gpus(): GpuSample[] {
-    const withDetails = this.#changed.has("details");
-    if (!withDetails && !this.#changed.has("gpus")) return [];
-    const samples = this.#options.content.gpus();
+    const isAsked = this.#changed.has("details");
+    if (!isAsked && !this.#changed.has("gpus")) return [];
+    const all = this.#options.content.gpus();
+    const samples = all.filter(({ quality }) => quality !== Quality.UNSPECIFIED);
+    const withDetails = isAsked || this.#owesDetails;
+    this.#owesDetails = withDetails && samples.length < all.length;
     if (!withDetails) for (const sample of samples) delete sample.details;
     return samples;
   }

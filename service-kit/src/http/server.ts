@@ -75,10 +75,13 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   return server;
 }
 
+/** Longest time in which a request arrives, as for a WebSocket's message: the largest one at 2.2 Mbit/s. */
+const REQUEST_TIMEOUT_MS = 60_000;
+
 function serverFactory(handle: http.RequestListener): http.Server {
   const server: http.Server = http.createServer(
     {
-      requestTimeout: 30_000,
+      requestTimeout: REQUEST_TIMEOUT_MS,
       headersTimeout: 10_000,
       connectionsCheckingInterval: 1_000,
       keepAliveTimeout: 72_000,
