@@ -1,5 +1,8 @@
 import { defineConfig } from "vitest/config";
 
+/** Most tests wait for timeouts and for other processes: one at a time leaves two cores idle. */
+const maxWorkers = 2;
+
 export default defineConfig({
   test: {
     projects: [
@@ -8,6 +11,7 @@ export default defineConfig({
           name: "unit",
           include: ["*/src/**/*.test.ts"],
           exclude: ["**/node_modules/**", "**/*.integration.test.ts"],
+          maxWorkers,
           testTimeout: 10_000,
         },
       },
@@ -16,6 +20,7 @@ export default defineConfig({
           name: "integration",
           include: ["*/src/**/*.integration.test.ts"],
           pool: "forks",
+          maxWorkers,
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
@@ -25,8 +30,7 @@ export default defineConfig({
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
           pool: "forks",
-          // Most of their time is waiting for timeouts of whole programs; after the others, which are CPU.
-          maxWorkers: 2,
+          maxWorkers,
           sequence: { groupOrder: 1 },
           testTimeout: 90_000,
           hookTimeout: 90_000,

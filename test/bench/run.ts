@@ -5,6 +5,7 @@ import { footprintBench } from "./footprint.ts";
 import { headOfLineBench } from "./head-of-line.ts";
 import { linksBench } from "./links.ts";
 import type { Bench } from "./report.ts";
+import { simulatedFleetBench } from "./simulated-fleet.ts";
 import { socketsBench } from "./sockets.ts";
 import { workerStartBench } from "./worker-start.ts";
 
@@ -22,6 +23,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   "head-of-line": headOfLineBench,
   links: linksBench,
   sockets: socketsBench,
+  "simulated-fleet": simulatedFleetBench,
 };
 
 const quick = process.argv.includes("--quick");

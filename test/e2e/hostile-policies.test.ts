@@ -7,7 +7,7 @@ let controlPlane: ControlPlaneProcess;
 beforeAll(async () => {
   controlPlane = await startControlPlane({
     env: {
-      BERTH_POLICY_WALL_MS: "3000",
+      BERTH_POLICY_WALL_MS: "8000",
       BERTH_POLICY_CPU_MS: "2000",
       BERTH_POLICY_MEMORY_MIB: "64",
     },
@@ -37,13 +37,13 @@ const HOSTILE: readonly [string, string, string, RegExp][] = [
     "loops-for-ever",
     "while True: pass",
     "POLICY_TIMEOUT",
-    /took longer than its (cpu limit of 2000|wall limit of 3000) ms/,
+    /took longer than its (cpu limit of 2000|wall limit of 8000) ms/,
   ],
   [
     "sleeps",
     "import time\ntime.sleep(60)",
     "POLICY_TIMEOUT",
-    /took longer than its wall limit of 3000 ms/,
+    /took longer than its wall limit of 8000 ms/,
   ],
   [
     "swallows-the-interrupt",
