@@ -18,7 +18,7 @@ export default defineConfig({
       {
         test: {
           name: "integration",
-          include: ["*/src/**/*.integration.test.ts"],
+          include: ["*/src/**/*.integration.test.ts", "examples/**/*.integration.test.ts"],
           pool: "forks",
           maxWorkers,
           testTimeout: 60_000,

@@ -2,7 +2,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import { ERROR_TABLE, type Settings } from "@berth/service-kit";
 import { Code } from "@connectrpc/connect";
-import { settings as clusterAgent } from "../cluster-agent/src/settings.ts";
+import { programSettings as clusterAgent } from "../cluster-agent/src/settings.ts";
 import { settings as controlPlane } from "../control-plane/src/settings.ts";
 import { NODE_AGENT_SETTINGS as nodeAgent } from "../node-agent/src/settings.ts";
 import { settings as simulator } from "../simulator/src/settings.ts";

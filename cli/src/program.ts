@@ -7,6 +7,7 @@ import { deleteCommand } from "./commands/delete.ts";
 import { explainCommand } from "./commands/explain.ts";
 import { fleetCommand } from "./commands/fleet.ts";
 import { getCommand } from "./commands/get.ts";
+import { operationCommand } from "./commands/operation.ts";
 import { pickCommand } from "./commands/pick.ts";
 import { pingCommand } from "./commands/ping.ts";
 import { policyCommand } from "./commands/policy.ts";
@@ -52,6 +53,7 @@ export async function runBerth(context: CliContext, files: ProgramFiles): Promis
     allocateCommand,
     explainCommand,
     getCommand,
+    operationCommand,
     topCommand,
     pingCommand,
     fleetCommand,

@@ -8,30 +8,30 @@ import {
   type DocumentStore,
   type DuplicateRules,
   duplicateRules,
-  type Enrolment,
   KeyedDocuments,
-  type ListenAddress,
   type Logger,
   listening,
-  loopbackAuthenticator,
   openAgentIdentity,
-  openEnrolment,
-  openPortSecurity,
   openSqliteDocumentStore,
   type Part,
-  type PortSecurity,
   type ScrapedProgram,
   ScrapeRegistry,
 } from "@berth/service-kit";
 import type { ConnectRouter } from "@connectrpc/connect";
 import { agentFamilies, NO_USAGE } from "./api/agent-families.ts";
 import { addHttpRoutes } from "./api/http-routes.ts";
-import { enrolmentRoutes } from "./api/node-enrolment.ts";
-import { createNodeServer } from "./api/node-server.ts";
-import { nodeRoutes } from "./api/node-service.ts";
+import { LinkCalls } from "./api/link-calls.ts";
+import { type AdmitNode, nodeAdmission } from "./api/node-admission.ts";
 import { type Cluster, openCluster } from "./cluster/cluster.ts";
 import { defaultDeclaredCluster } from "./cluster/declared-cluster.ts";
-import { MACHINE_ID_FILE, processIdentity } from "./link/cluster-identity.ts";
+import type { BlockSharing } from "./compose/block-sharing.ts";
+import { clusterSweep } from "./compose/cluster-sweep.ts";
+import { type Blocks, composeBlocks } from "./compose/compose-blocks.ts";
+import { composeNodePort, type NodePort } from "./compose/compose-node-port.ts";
+import { composePrechecks, type Prechecks } from "./compose/compose-prechecks.ts";
+import { identityQuestion, type RuntimeConfig } from "./compose/compose-runtime.ts";
+import { composeTelling } from "./compose/compose-telling.ts";
+import { askedIdentity, MACHINE_ID_FILE, processIdentity } from "./link/cluster-identity.ts";
 import { ClusterTeller } from "./link/cluster-teller.ts";
 import { ControlPlaneLink, type LinkStatus } from "./link/control-plane-link.ts";
 import { type LinkMemory, openLinkMemory } from "./link/link-memory.ts";
@@ -40,7 +40,8 @@ import { StateBoard } from "./link/state-board.ts";
 import { telemetryEntries } from "./link/telemetry-entries.ts";
 import type { NodeRegistry } from "./nodes/node-registry.ts";
 import { openNodeRegistry } from "./nodes/open-node-registry.ts";
-import { periodic } from "./periodic.ts";
+import { policyMetrics } from "./prechecks/policy-metrics.ts";
+import type { OwnProcess } from "./runtime/process/process-deps.ts";
 import { SAMPLING, type settings } from "./settings.ts";
 import { clusterFamilies } from "./telemetry/scrape-families.ts";
 import { snapshots } from "./telemetry/scrape-snapshot.ts";
@@ -56,8 +57,16 @@ export interface ClusterAgentOptions {
   readonly sampling?: { readonly gpuMs: number; readonly hostMs: number };
   /** What the process of the agent uses, for Prometheus; absent when it shares its process with others. */
   readonly usage?: ScrapedProgram["usage"];
+  /** The agent's process, for local processes of blocks; absent: this agent runs no blocks. */
+  readonly process?: OwnProcess;
+  /** What agents of one process run blocks with together; absent: this one has all of its own. */
+  readonly blockSharing?: BlockSharing;
+  /** What blocks run on; processes of this machine by default. */
+  readonly runtime?: RuntimeConfig;
   /** How durable the store's writes are, with a power cut in mind; "commit" by default. */
   readonly durability?: "commit" | "process";
+  /** Opens the agent's store; SQLite by default. */
+  readonly openStore?: typeof openSqliteDocumentStore;
 }
 
 /** A composed agent: its parts in start order, and what a process that holds it may look at. */
@@ -73,22 +82,21 @@ export interface ClusterAgent {
   /** Real port of node-agents, 0 while it is closed. */
   readonly nodePort: () => number;
   readonly link: () => LinkStatus;
+  /** What runs blocks; undefined when this agent runs none. */
+  readonly blocks: Blocks | undefined;
 }
 
 /** Records of an agent belong to this org: one agent serves one cluster, whoever owns it. */
 const ORG_ID = "default_org";
 const AGENT_VERSION = "0.1.0";
-/** Changes of the cluster document are gathered for so long before they are sent. */
-const SWEEP_INTERVAL_MS = 250;
-/** Sweeps that are further apart than this, ms: the process was kept from its work. */
-const STALL_MS = 4 * SWEEP_INTERVAL_MS;
 
 /**
  * Puts a cluster-agent together. Opens the store of its data directory and raises the agent's
  * incarnation; rejects with a message that names the file when that fails. Listens when started.
  */
 export async function composeClusterAgent(options: ClusterAgentOptions): Promise<ClusterAgent> {
-  const store = openSqliteDocumentStore(
+  const { openStore = openSqliteDocumentStore } = options;
+  const store = openStore(
     path.join(options.config.dataDir, "cluster.db"),
     options.clock,
     options.durability === undefined ? {} : { durability: options.durability },
@@ -108,8 +116,6 @@ interface Core extends ClusterAgentOptions {
   readonly agentIncarnation: bigint;
   readonly intervals: { readonly gpuMs: number; readonly hostMs: number; readonly ttlMs: number };
   readonly nodes: NodeRegistry;
-  readonly enrolment: Enrolment;
-  readonly nodePortSecurity: PortSecurity;
 }
 
 async function composeOn(
@@ -119,54 +125,58 @@ async function composeOn(
   const { config, clock, logger } = options;
   const agentIncarnation = BigInt(await store.raise("agent_incarnation"));
   const intervals = { ...(options.sampling ?? SAMPLING), ttlMs: config.nodeTtlMs };
-  const memory = await openLinkMemory({ store, orgId: ORG_ID, clock, logger });
-  const nodes = await openNodes({ ...options, store, intervals, memory });
-  const { dataDir: directory, nodeNames: names, localToken } = config;
-  const nodePortSecurity = await openPortSecurity({ host: nodeHost(config), directory, names });
-  const { caPin } = nodePortSecurity;
-  const keep = { store, orgId: ORG_ID, clock, logger };
-  const enrolment = await openEnrolment({
-    ...keep,
-    ...{ subject: "node", localToken, caPin },
-    onKeyEnded: (nodeId) => nodes.keys.ended(nodeId),
-    onSecondRefused: (nodeId, why) => nodes.keys.secondRefused(nodeId, why),
-    refuseReplacement: (nodeId) => nodes.keys.refuseReplacement(nodeId),
-    onKeyReplacing: (nodeId, replace) => nodes.keys.replacing(nodeId, replace),
-    onKeyGiven: (nodeId) => nodes.keys.given(nodeId),
-  });
-  const own = { store, memory, agentIncarnation, intervals, enrolment, nodePortSecurity };
-  const core: Core = { ...options, ...own, nodes };
+  const linkCalls = new LinkCalls(ORG_ID);
   const http = createHttpServer({
     origins: { allowedHosts: config.allowedHosts, allowedOrigins: config.allowedOrigins },
-    authenticate: loopbackAuthenticator(ORG_ID),
+    authenticate: linkCalls.authenticate,
     logger,
   });
+  const memory = await openLinkMemory({
+    ...{ store, orgId: ORG_ID, clock, logger },
+    api: (request, signal) => linkCalls.call(http, request, signal),
+    ledgerRevision: () => blocks?.ledger.status.revision ?? 0n,
+  });
+  const nodes = await openNodes({ ...options, store, intervals, memory });
+  const core: Core = { ...options, store, memory, agentIncarnation, intervals, nodes };
+  const nodePort = await composeNodePort({
+    ...{ ...core, orgId: ORG_ID },
+    admit: (asked, signal) => admit(asked, signal),
+  });
+  const retireNode = nodeRetirement(nodes, nodePort);
   const httpUrl = () => baseUrl(config.host, openPort(http.server.address()) ?? config.httpPort);
   const cluster = await composeCluster(core, httpUrl);
-  const nodePort = composeNodePort(core);
   const board = new StateBoard(agentIncarnation, clock);
   const link = await composeLink(core, board);
+  const blocks = await composeBlocksOf(core, { cluster, link, retireNode });
+  const prechecks = await composePrechecks({
+    ...{ store, orgId: ORG_ID, cluster, policies: blocks?.policies, clock, logger },
+    onEvent: (event) => memory.outbox.tell(event),
+  });
+  const admit = nodeAdmissionOf(core, cluster, prechecks);
   addHttpRoutes(http, {
-    cluster,
-    nodes,
-    enrolment,
+    ...{ cluster, blocks, nodes, prechecks, retireNode },
+    enrolment: nodePort.enrolment,
     link: () => link.status(),
     nodePortOpen: () => nodePort.server.port !== 0,
     checkStore: () => store.storeId(),
     scraped: composeScrape(core, link),
+    fenceOf: (principal) => linkCalls.fenceOf(principal),
   });
   const httpAddress = {
     ...{ host: config.host, hostSetting: "BERTH_HOST" },
     ...{ port: config.httpPort, setting: "BERTH_HTTP_PORT" },
   };
   const onEvent = memory.outbox.tell.bind(memory.outbox);
-  const task = sweepTask(core, cluster, new ClusterTeller({ board, logger, onEvent }));
+  const teller = new ClusterTeller({ board, logger, onEvent });
+  const telling = composeTelling({ cluster, blocks, board, teller, clock, logger });
   return {
     parts: [
       { name: "store", start: async () => {}, stop: () => store.close() },
       nodePort.server,
+      ...(blocks?.parts ?? []),
       listening(http, httpAddress, "http"),
-      periodic("sweep", { intervalMs: SWEEP_INTERVAL_MS, logger, task }),
+      ...telling.parts,
+      clusterSweep({ nodes, tell: telling.tell, clock, logger }),
       link,
     ],
     cluster,
@@ -176,7 +186,58 @@ async function composeOn(
     httpUrl,
     nodePort: () => nodePort.server.port,
     link: () => link.status(),
+    blocks,
   };
+}
+
+/** What runs blocks, where there is a process of the agent's own. */
+async function composeBlocksOf(
+  core: Core,
+  {
+    cluster,
+    link,
+    retireNode,
+  }: {
+    readonly cluster: Cluster;
+    readonly link: ControlPlaneLink;
+    readonly retireNode: RetireNode;
+  },
+): Promise<Blocks | undefined> {
+  const { config, store, nodes, memory, clock, logger, agentIncarnation, process: own } = core;
+  if (own === undefined) return undefined;
+  const { clusterId, dataDir } = config;
+  return composeBlocks({
+    ...{ store, orgId: ORG_ID, clusterId, dataDir, nodes, cluster, process: own, clock, logger },
+    sandboxDir: config.sandboxDir === "" ? path.join(dataDir, "sandbox") : config.sandboxDir,
+    ...{ shared: core.blockSharing, runtime: core.runtime },
+    fetchPolicy: (uri, digest, signal) => link.fetchPolicy(uri, digest, signal),
+    retireNode,
+    revisionBase: revisionBase(agentIncarnation),
+    obeyedStoreId: () => memory.fences.known?.storeId,
+  });
+}
+
+/** Forgets an empty node, and refuses it from then on; may be called again. */
+type RetireNode = (nodeId: string, operationId: string) => Promise<void>;
+
+/** First it is refused, then forgotten: an agent that asks in between is not let in. */
+function nodeRetirement(nodes: NodeRegistry, { enrolment }: NodePort): RetireNode {
+  return async (nodeId, operationId) => {
+    await nodes.roster.step(nodeId, { kind: "retire", operationId });
+    await nodes.remove(nodeId, { force: true, forgetKey: () => enrolment.forget(nodeId) });
+  };
+}
+
+function nodeAdmissionOf(
+  { nodes, clock }: Core,
+  cluster: Cluster,
+  { checker }: Prechecks,
+): AdmitNode {
+  return nodeAdmission({
+    ...{ prechecks: checker, nodes, clock },
+    clusterDocument: () => cluster.document(),
+    clusterMetrics: () => policyMetrics(cluster.metrics()),
+  });
 }
 
 /** The nodes that the store knows, with what was decided about duplicates of them. */
@@ -187,6 +248,7 @@ function openNodes(
   return openNodeRegistry({
     records: new KeyedDocuments({ store, orgId: ORG_ID, collection: "nodes" }),
     standings: new KeyedDocuments({ store, orgId: ORG_ID, collection: "node_standings" }),
+    lifecycles: new KeyedDocuments({ store, orgId: ORG_ID, collection: "node_lifecycles" }),
     clock,
     logger,
     intervals,
@@ -201,36 +263,13 @@ function composeCluster({ config, store, nodes }: Core, httpUrl: () => string): 
   return openCluster({ clusterId, orgId: ORG_ID, store, nodes, defaults, baseUrl: httpUrl });
 }
 
-function composeNodePort(core: Core) {
-  const { config, nodes, enrolment, logger, intervals } = core;
-  const stopping = new AbortController();
-  const { clusterId } = config;
-  const { authenticate } = enrolment;
-  const about = { clusterId, nodes, authenticate, logger, intervals };
-  const addNodes = nodeRoutes({ ...about, stopping: stopping.signal });
-  const addEnrolment = enrolmentRoutes(enrolment);
-  const routes = (router: ConnectRouter) => {
-    addNodes(router);
-    addEnrolment(router);
-  };
-  const server = createNodeServer({
-    routes,
-    guard: enrolment,
-    tls: core.nodePortSecurity.tls,
-    address: nodeAddress(config),
-    logger,
-    stopping,
-  });
-  return { routes, server };
-}
-
 async function composeLink(core: Core, board: StateBoard): Promise<ControlPlaneLink> {
-  const { config, clock, logger, store, memory, nodes, agentIncarnation } = core;
+  const { config, clock, logger, memory, nodes, agentIncarnation } = core;
   const base = revisionBase(agentIncarnation);
   return new ControlPlaneLink({
     facts: {
       clusterId: config.clusterId,
-      identity: await processIdentity(store, ORG_ID, MACHINE_ID_FILE),
+      ...(await identityOf(core)),
       agentIncarnation,
       agentVersion: AGENT_VERSION,
       agentInstanceId: randomUUID(),
@@ -251,6 +290,16 @@ async function composeLink(core: Core, board: StateBoard): Promise<ControlPlaneL
   });
 }
 
+/** What the cluster id is bound to: the Kubernetes cluster, or this machine. */
+async function identityOf({ store, runtime: config, process: own }: Core) {
+  const ask = own && identityQuestion({ config, process: own });
+  if (ask === undefined) {
+    return { identity: await processIdentity(store, ORG_ID, MACHINE_ID_FILE) };
+  }
+  const identity = await askedIdentity(store, ORG_ID, ask);
+  return { identity, identityKind: "kubernetes" as const };
+}
+
 function composeScrape(core: Core, link: ControlPlaneLink): ScrapeRegistry {
   const { config, clock, nodes, store, memory, usage = NO_USAGE } = core;
   const program = { program: "cluster-agent", version: AGENT_VERSION, usage };
@@ -259,31 +308,6 @@ function composeScrape(core: Core, link: ControlPlaneLink): ScrapeRegistry {
   scraped.add(...clusterFamilies(config.clusterId, snapshot));
   scraped.add(...agentFamilies({ link: () => link.status(), outbox: memory.outbox, store }));
   return scraped;
-}
-
-/** Looks for nodes that fell silent and tells the cluster document when it may have changed. */
-function sweepTask({ nodes, clock }: Core, cluster: Cluster, teller: ClusterTeller): () => void {
-  let sweptAtMs = clock.nowMs();
-  let told = "";
-  return () => {
-    const passedMs = clock.nowMs() - sweptAtMs;
-    sweptAtMs += passedMs;
-    nodes.sweep(passedMs > STALL_MS ? passedMs : 0);
-    const version = cluster.documentVersion;
-    if (version === told) return;
-    told = version;
-    teller.tell(JSON.stringify(cluster.document()));
-  };
-}
-
-function nodeAddress(config: Core["config"]): ListenAddress {
-  const hostSetting = config.nodeHost === "" ? "BERTH_HOST" : "BERTH_NODE_HOST";
-  const host = nodeHost(config);
-  return { host, port: config.nodePort, setting: "BERTH_NODE_PORT", hostSetting };
-}
-
-function nodeHost({ nodeHost: host, host: fallback }: Core["config"]): string {
-  return host === "" ? fallback : host;
 }
 
 function openPort(address: AddressInfo | string | null): number | undefined {

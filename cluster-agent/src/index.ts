@@ -1,3 +1,4 @@
+export { type BlockSharing, openBlockSharing } from "./compose/block-sharing.ts";
 export { type ClusterAgent, type ClusterAgentOptions, composeClusterAgent } from "./compose.ts";
 export { ControlPlaneLink } from "./link/control-plane-link.ts";
 export { type LinkMemory, openLinkMemory } from "./link/link-memory.ts";

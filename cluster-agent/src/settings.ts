@@ -1,5 +1,6 @@
 import { isIP } from "node:net";
 import {
+  choiceSetting,
   integerSetting,
   isLoopback,
   listSetting,
@@ -9,8 +10,9 @@ import {
   serverNamesSetting,
   textSetting,
 } from "@berth/service-kit";
+import { GPU_BINDINGS } from "./runtime/kubernetes/gpu-binding.ts";
 
-/** Settings of the cluster-agent; the README's table is made from these. */
+/** Settings of every cluster-agent, whatever its blocks run on. */
 export const settings = {
   dataDir: textSetting({
     env: "BERTH_DATA_DIR",
@@ -64,6 +66,11 @@ export const settings = {
     doc: "tags of the cluster, until an update of the cluster says otherwise",
     fallback: [],
   }),
+  sandboxDir: textSetting({
+    env: "BERTH_SANDBOX_DIR",
+    doc: "directory of the memory image that policy workers start from, by default below BERTH_DATA_DIR; programs of one machine may share it",
+    fallback: "",
+  }),
   nodeTtlMs: integerSetting({
     env: "BERTH_NODE_TTL_MS",
     doc: "silence after which a node's telemetry is lost, in ms, 1000-600000",
@@ -83,6 +90,36 @@ export const settings = {
   }),
 };
 
+/** Settings of what blocks run on. */
+export const runtimeSettings = {
+  runtime: choiceSetting({
+    env: "BERTH_RUNTIME",
+    doc: "where blocks run: process (on this machine) or kubernetes",
+    fallback: "process",
+    choices: ["process", "kubernetes"],
+  }),
+  kubeconfig: textSetting({
+    env: "BERTH_KUBECONFIG",
+    doc: "kubeconfig for the Kubernetes runtime; without one, the service account of the agent's own pod",
+    fallback: "",
+  }),
+  kubernetesNamespace: namespaceSetting(),
+  kubernetesGpuBinding: choiceSetting({
+    env: "BERTH_KUBERNETES_GPU_BINDING",
+    doc: "how instances get GPUs: exclusive (Berth owns the nodes' GPUs and names them) or counted (nvidia.com/gpu limits)",
+    fallback: "exclusive",
+    choices: GPU_BINDINGS,
+  }),
+  kubernetesWorkloads: textSetting({
+    env: "BERTH_KUBERNETES_WORKLOADS",
+    doc: "YAML file with side-cars, executor, route, pull secrets and the like for the objects of blocks; see docs/kubernetes.md",
+    fallback: "",
+  }),
+};
+
+/** All settings of the program. */
+export const programSettings = { ...settings, ...runtimeSettings };
+
 /** Sampling intervals that node-agents are told, in ms. */
 export const SAMPLING = { gpuMs: 1_000, hostMs: 5_000 } as const;
 
@@ -96,6 +133,18 @@ function nodeHostSetting(): Setting<string> {
         return text;
       }
       throw new Error("expected an address of this machine, such as 0.0.0.0, :: or 10.0.0.7");
+    },
+  };
+}
+
+function namespaceSetting(): Setting<string> {
+  return {
+    env: "BERTH_KUBERNETES_NAMESPACE",
+    doc: "namespace of the blocks on Kubernetes; it has to exist",
+    fallback: "blocks",
+    read: (text) => {
+      if (/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(text)) return text;
+      throw new Error("expected the name of a namespace: at most 63 of a-z, 0-9 and -");
     },
   };
 }

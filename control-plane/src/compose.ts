@@ -1,5 +1,5 @@
 import path from "node:path";
-import { createSandbox } from "@berth/policy-sandbox";
+import { createSandbox, PolicyContexts } from "@berth/policy-sandbox";
 import {
   type Config,
   HttpTraffic,
@@ -11,19 +11,17 @@ import {
   type ScrapedProgram,
   systemClock,
 } from "@berth/service-kit";
-import { Allocator, type AllocatorDeps } from "./allocation/allocator.ts";
 import { Assumptions } from "./allocation/assumptions.ts";
 import { DecisionLog } from "./allocation/decisions/decision-log.ts";
-import { ResidentCatalog } from "./allocation/resident-catalog.ts";
 import { createRestServer } from "./api/rest/rest-server.ts";
 import { WsEndpoints } from "./api/ws/ws-server.ts";
 import { agentPort, fleetParts, openFleet } from "./compose/compose-fleet.ts";
 import { openAliasPorts, openMetrics } from "./compose/compose-metrics.ts";
+import { openDeciding } from "./compose/compose-placement.ts";
 import { freeSpaceCheck } from "./compose/free-space.ts";
 import { readiness } from "./compose/readiness.ts";
 import { SandboxHealth } from "./compose/sandbox-health.ts";
 import { ClusterRegistry } from "./fleet/cluster-registry.ts";
-import { PolicyContexts } from "./policies/policy-contexts.ts";
 import { PolicyRegistry } from "./policies/policy-registry.ts";
 import type { settings } from "./settings.ts";
 
@@ -60,15 +58,14 @@ export async function composeControlPlane(
     metrics.allocations.add(decision);
     decisions.log.record(orgId, decision);
   };
-  const placing = { clusters, assumptions, policies, contexts, sandbox, decisions: { record } };
-  const allocator = openAllocator(config, placing);
+  const deciding = await openDeciding({
+    ...{ config, store, fleet, decisions: decisions.log, allocations: { record } },
+    choosing: { clusters, assumptions, policies, contexts, sandbox },
+    logger: logger.child({ component: "placement" }),
+  });
   const edge = openEdge(config);
   const rest = createRestServer({
-    allocator,
-    decisions: decisions.log,
-    clusters,
-    agents,
-    policies,
+    ...{ ...deciding, decisions: decisions.log, clusters, agents, policies },
     tokens: { enrolment, agentPort: config.agentPort },
     ...{ commands: fleet.commands, events: fleet.events, adoption: fleet.adoption },
     metrics: metrics.routes,
@@ -83,7 +80,7 @@ export async function composeControlPlane(
     version: VERSION,
   });
   const sockets = new WsEndpoints({
-    allocator,
+    ...deciding,
     ...edge,
     logger: logger.child({ component: "websocket" }),
   });
@@ -97,8 +94,9 @@ export async function composeControlPlane(
     holding("policy sandbox", () => sandbox.close()),
     freeSpaceCheck(stateDir),
     ...fleetParts(fleet, logger),
-    agentPort(config, fleet, logger.child({ component: "agent link" })),
+    agentPort(config, { fleet, policies, logger: logger.child({ component: "agent link" }) }),
     metrics.history,
+    deciding.placements,
     listening(rest, { host, port: config.httpPort, setting: "BERTH_HTTP_PORT" }, "rest"),
     sockets.part({ host, port: config.wsPort, setting: "BERTH_WS_PORT" }),
     ...openAliasPorts(config, rest, logger.child({ component: "rest" })),
@@ -120,16 +118,6 @@ function openEdge({ allowedHosts, allowedOrigins, orgId }: Config<typeof setting
     authenticate: loopbackAuthenticator(orgId),
     traffic: new HttpTraffic(),
   };
-}
-
-function openAllocator(
-  config: Config<typeof settings>,
-  parts: Omit<AllocatorDeps, "assumeSeconds" | "caps" | "residents">,
-): Allocator {
-  const { assumeSeconds, policyWallMs: wallMs, policyCpuMs: cpuMs } = config;
-  const caps = { wallMs, cpuMs, memoryMiB: config.policyMemoryMiB };
-  const residents = new ResidentCatalog();
-  return new Allocator({ ...parts, assumeSeconds, caps, residents });
 }
 
 /** Decisions live in a file of their own: they are many, and may lose their newest in a power cut. */

@@ -1,12 +1,12 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { appendFile, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
-import net from "node:net";
 import os from "node:os";
 import path from "node:path";
 import process from "node:process";
 import { promisify } from "node:util";
 import { HealthClass, Quality } from "@berth/proto";
+import { freePort } from "@berth/service-kit/testing/free-ports";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from "vitest";
 import { type FakeSmiRun, fakeSmiRun } from "./testing/fake-smi-run.ts";
 import { type NodeServer, startNodeServer } from "./testing/node-server.ts";
@@ -46,14 +46,6 @@ afterEach(async () => {
   await fake.dispose();
   await rm(dataDir, { recursive: true, force: true });
 });
-
-async function freePort(): Promise<number> {
-  const probe = net.createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const { port } = probe.address() as net.AddressInfo;
-  await once(probe.close(), "close");
-  return port;
-}
 
 it("is one file", async () => {
   expect(await readdir(folder)).toEqual(["node-agent.mjs"]);

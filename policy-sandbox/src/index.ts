@@ -27,6 +27,18 @@ export type {
   ResidentInput,
   ResidentPart,
 } from "./request.ts";
+export { LruCache } from "./run/lru-cache.ts";
+export { PolicyContexts } from "./run/policy-contexts.ts";
+export {
+  limitsOf,
+  logDetails,
+  type PolicyCaps,
+  type PolicyRun,
+  type PolicyRunDeps,
+  type PolicyRunOutcome,
+  runPolicy,
+} from "./run/run-policy.ts";
+export type { PolicyDefaults, RunnablePolicy } from "./run/runnable-policy.ts";
 export { createSandbox } from "./sandbox.ts";
 export type {
   Sandbox,

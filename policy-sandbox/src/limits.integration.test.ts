@@ -164,7 +164,8 @@ describe("memory", () => {
   test("recursion without a limit kills the interpreter at most, and the next evaluation works", async () => {
     const body = "import sys\nsys.setrecursionlimit(10**9)\ndef f(n): return f(n + 1)\nreturn f(0)";
     const { outcome } = await survives(body, ROOMY);
-    expect(["crashed", "raised"]).toContain(outcome.kind);
+    // On a slow machine its time is over before its stack is.
+    expect(["crashed", "raised", "timed_out"]).toContain(outcome.kind);
   });
 });
 

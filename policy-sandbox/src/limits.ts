@@ -45,7 +45,7 @@ export const HARD_KILL_AFTER_MS = 1_000;
 
 const MIB = 1024 * 1024;
 
-/** The limits of the longest kinds; the other kinds differ in `wallMs` and `cpuMs` only. */
+/** The limits of the longest kinds. */
 export const DEFAULT_LIMITS: Limits = {
   wallMs: 30_000,
   cpuMs: 20_000,
@@ -71,7 +71,8 @@ export const LIMITS_BY_KIND: Readonly<Record<PolicyKind, Limits>> = {
   ranking: DEFAULT_LIMITS,
   workflow: DEFAULT_LIMITS,
   resource_allocator: { ...DEFAULT_LIMITS, wallMs: 10_000, cpuMs: 5_000 },
-  precheck: SHORT,
+  // It answers with its whole input, the cluster of thousands of nodes among it.
+  precheck: { ...SHORT, outputBytes: 16 * MIB },
   event: SHORT,
   stability: SHORT,
 };

@@ -71,7 +71,7 @@ class PooledSandbox implements Sandbox {
       bytes: bytesOf(request),
       signal: request.signal,
       runsAlone: () => this.#contexts.runsAlone(request.tenant, contextName(request)),
-      isCold: ({ instances }) => !instances.has(prepared.instance),
+      code: request.code.digest,
       work: (worker, queuedMs) =>
         evaluateOn(worker, prepared, {
           queuedMs,

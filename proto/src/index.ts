@@ -1,4 +1,14 @@
 export type {
+  AllocationDocument,
+  BlockDocument,
+  ClaimDocument,
+  DeviceDocument,
+  InstanceDocument,
+  LeaseDocument,
+  LedgerDocument,
+  OperationDocument,
+} from "./block-documents.ts";
+export type {
   AggregateMetrics,
   ClusterDocument,
   ClusterMetrics,
@@ -32,6 +42,7 @@ export {
   EventSchema,
   type Fence,
   FenceSchema,
+  type FetchPolicyRequest,
   type RegisterRequest as AgentRegisterRequest,
   RegisterRequestSchema as AgentRegisterRequestSchema,
   type RegisterResponse as AgentRegisterResponse,

@@ -48,8 +48,10 @@ export {
   toConnectError,
   toErrorBody,
 } from "./errors.ts";
+export { type ArrivalLimits, createBoundedServer } from "./http/bounded-server.ts";
 export type { ServerTls } from "./http/certificate-renewal.ts";
-export { HttpTraffic, MAX_DEPARTURE_MS } from "./http/http-traffic.ts";
+export { type Departure, departureOf } from "./http/departure.ts";
+export { HttpTraffic } from "./http/http-traffic.ts";
 export {
   createHttp2Server,
   type Http2Server,
@@ -57,7 +59,7 @@ export {
 } from "./http/http2-server.ts";
 export { type ListenAddress, listenError } from "./http/listen-error.ts";
 export { losslessBody } from "./http/lossless-body.ts";
-export { type OriginRules, originRefusal } from "./http/origin.ts";
+export { checkOrigin, type OriginRules, originRefusal } from "./http/origin.ts";
 export { answerRaw } from "./http/raw-answer.ts";
 export {
   MAX_BODY_BYTES,
@@ -67,7 +69,6 @@ export {
   requestSize,
 } from "./http/request-budget.ts";
 export {
-  asksForWebSocket,
   bodyObject,
   createHttpServer,
   type HttpServerOptions,
@@ -183,5 +184,6 @@ export type {
   Write,
 } from "./store/document-store.ts";
 export { KeyedDocuments } from "./store/keyed-documents.ts";
+export { applyWithOptional } from "./store/optional-writes.ts";
 export { openSqliteDocumentStore } from "./store/sqlite-document-store.ts";
 export { parse, typeName, type Validation, validate } from "./validate.ts";

@@ -1,5 +1,10 @@
 import path from "node:path";
 import {
+  type BlockSharing,
+  type ClusterAgentOptions,
+  openBlockSharing,
+} from "@berth/cluster-agent";
+import {
   type Clock,
   type Config,
   createHttpServer,
@@ -37,6 +42,8 @@ export interface SimulatorOptions {
   readonly config: Config<typeof settings>;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** The simulator's process, for local processes of blocks; absent: the fleet runs no blocks. */
+  readonly process?: ClusterAgentOptions["process"];
 }
 
 /** A composed fleet: its parts in start order, and what a process that holds it may look at. */
@@ -61,7 +68,8 @@ export async function composeSimulator(options: SimulatorOptions): Promise<Simul
   const intervals = fleetIntervals(size, config.intervalMs);
   const fleetState = await openFleetState(config.dataDir, name);
   const wheel = new Wheel({ clock: options.clock, logger });
-  const clusters = await composeClusters(options, { size, intervals, fleetState, wheel });
+  const sharing = openSharing(options);
+  const clusters = await composeClusters(options, { size, intervals, fleetState, wheel, sharing });
   const faults = new FaultDirector({ clusters, name, size, seed, script: config.faults, logger });
   const http = createHttpServer({
     origins: { allowedHosts: config.allowedHosts, allowedOrigins: config.allowedOrigins },
@@ -70,20 +78,37 @@ export async function composeSimulator(options: SimulatorOptions): Promise<Simul
   });
   addSimRoutes(http, { name, size, intervals, clusters, faults });
   const address = { host, port, setting: "BERTH_SIM_PORT" };
-  const parts = [listening(http, address, "http"), wheel, ...fleetParts(clusters), faults];
+  const parts = [
+    listening(http, address, "http"),
+    sharing.part,
+    wheel,
+    ...fleetParts(clusters),
+    faults,
+  ];
   return { parts, clusters, faults, http };
 }
 
+/** Instances end with the fleet: nobody else could stop them, and its directory may be thrown away. */
+function openSharing({ config, logger }: SimulatorOptions): BlockSharing {
+  const { sandboxDir, dataDir } = config;
+  return openBlockSharing({
+    sandboxDir: sandboxDir === "" ? path.join(dataDir, "sandbox") : sandboxDir,
+    endsInstances: true,
+    logger: quietLogger(logger),
+  });
+}
+
 async function composeClusters(
-  { config, clock, logger }: SimulatorOptions,
+  { config, clock, logger, process: own }: SimulatorOptions,
   fleet: {
     readonly size: FleetSize;
     readonly intervals: FleetIntervals;
     readonly fleetState: FleetState;
     readonly wheel: Wheel;
+    readonly sharing: BlockSharing;
   },
 ): Promise<SimCluster[]> {
-  const { size, intervals, fleetState, wheel } = fleet;
+  const { size, intervals, fleetState, wheel, sharing } = fleet;
   const { name: fleetName, profile, seed, load: pattern, host } = config;
   const { controlPlaneUrl, enrolmentToken, caFile } = config;
   const machines = new Map<MachineName, MachineProfile>();
@@ -98,7 +123,7 @@ async function composeClusters(
     clusters.push(
       new SimCluster({
         ...{ clusterId, index, machine, pattern, seed, intervals, bornMs, host, clock },
-        ...{ fleetState, wheel },
+        ...{ fleetState, wheel, sharing, process: own },
         ...{ controlPlaneUrl, enrolmentToken, caFile, nodeToken },
         nodes: size.nodesPerCluster,
         gpusPerNode: size.gpusPerNode,

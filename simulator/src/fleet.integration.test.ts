@@ -1,11 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
-import net from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { type Config, silentLogger, startAll, stopAll, systemClock } from "@berth/service-kit";
 import { scrapeFaults } from "@berth/service-kit/testing";
+import { freePorts } from "@berth/service-kit/testing/free-ports";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { composeSimulator, type Simulator } from "./compose.ts";
 import type { settings } from "./settings.ts";
@@ -22,14 +22,6 @@ let controlPlane: ChildProcess;
 let restUrl = "";
 let controlPlaneUrl = "";
 let simulator: Simulator;
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => net.createServer().listen(0, "127.0.0.1"));
-  await Promise.all(servers.map((server) => once(server, "listening")));
-  const ports = servers.map((server) => (server.address() as net.AddressInfo).port);
-  await Promise.all(servers.map((server) => once(server.close(), "close")));
-  return ports;
-}
 
 /** Answers of the programs, as clients without types read them. */
 async function json(url: string) {
@@ -79,6 +71,7 @@ function compose(
       controlPlaneUrl,
       enrolmentToken: TOKEN,
       caFile: "",
+      sandboxDir: "",
       allowedHosts: [],
       allowedOrigins: [],
       ...own,

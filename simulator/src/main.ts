@@ -8,7 +8,7 @@ await runProgram(
     name: "simulator",
     settings,
     compose: async (config, logger) => {
-      const { parts } = await composeSimulator({ config, clock: systemClock, logger });
+      const { parts } = await composeSimulator({ config, clock: systemClock, logger, process });
       return parts;
     },
   },

@@ -89,6 +89,11 @@ export const settings = {
     doc: "PEM file of the CA that the control-plane's certificate is checked with, instead of the enrolment token's pin",
     fallback: "",
   }),
+  sandboxDir: textSetting({
+    env: "BERTH_SANDBOX_DIR",
+    doc: "directory of the memory image that policy workers start from, by default below BERTH_DATA_DIR; programs of one machine may share it",
+    fallback: "",
+  }),
   allowedHosts: listSetting({
     env: "BERTH_ALLOWED_HOSTS",
     doc: "host names beyond loopback that the Host header may carry",

@@ -1,8 +1,10 @@
 import { allocationBench } from "./allocation.ts";
+import { clusterBlocksBench } from "./cluster-blocks.ts";
 import { clusterQueryBench } from "./cluster-query.ts";
 import { fleetDecisionsBench } from "./fleet-decisions.ts";
 import { footprintBench } from "./footprint.ts";
 import { headOfLineBench } from "./head-of-line.ts";
+import { ledgerBench } from "./ledger.ts";
 import { linksBench } from "./links.ts";
 import type { Bench } from "./report.ts";
 import { simulatedFleetBench } from "./simulated-fleet.ts";
@@ -20,6 +22,8 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   allocation: allocationBench,
   "fleet-decisions": fleetDecisionsBench,
   "cluster-query": clusterQueryBench,
+  "cluster-blocks": clusterBlocksBench,
+  ledger: ledgerBench,
   "head-of-line": headOfLineBench,
   links: linksBench,
   sockets: socketsBench,

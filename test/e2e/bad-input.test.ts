@@ -87,7 +87,7 @@ describe("bad input", () => {
       `{"policy_rule_uri":"${POLICY}","inputs":{},"hold":"yes"}`,
       "hold: expected",
     ],
-    ["block mode", '{"input":{},"mode":"dry_run"}', "policy_rule_uri"],
+    ["block mode", '{"input":{},"mode":"dry_run"}', "clusterAllocator"],
     [
       "10,000 nested levels",
       `{"policy_rule_uri":"${POLICY}","inputs":${"[".repeat(10_000)}${"]".repeat(10_000)}}`,

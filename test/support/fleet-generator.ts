@@ -123,7 +123,11 @@ async function openAgent(
       telemetry,
     },
     // One database for all of them: each agent's records are those of an org of its own.
-    ...(await openLinkMemory({ store, orgId: clusterId, ...ambient })),
+    ...(await openLinkMemory({
+      ...{ store, orgId: clusterId, ...ambient },
+      api: async () => ({ status: 501, bodyJson: "" }),
+      ledgerRevision: () => 0n,
+    })),
     url: options.url,
     identity: identityOf(clusterId, options),
     ...ambient,

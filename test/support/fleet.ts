@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { freePorts as takePorts } from "@berth/service-kit/testing/free-ports";
 
 const ROOT = path.resolve(import.meta.dirname, "../..");
 const BERTH = path.join(ROOT, "cli/bin/berth.js");
@@ -53,18 +53,9 @@ export interface Fleet {
   stop(): Promise<void>;
 }
 
-/** Ports that were free a moment ago. */
+/** Ports that are free, and that no other test's process takes. */
 export async function freePorts(): Promise<FleetPorts> {
-  const servers = await Promise.all(
-    Array.from({ length: 5 }, async () => {
-      const server = createServer();
-      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-      return server;
-    }),
-  );
-  const ports = servers.map((server) => (server.address() as { port: number }).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  const [http = 0, ws = 0, agent = 0, cluster = 0, node = 0] = ports;
+  const [http = 0, ws = 0, agent = 0, cluster = 0, node = 0] = await takePorts(5);
   return { http, ws, agent, cluster, node };
 }
 

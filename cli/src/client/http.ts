@@ -1,5 +1,5 @@
 import { CliError, errorCodeOf, messageOf, usageError } from "../cli-error.ts";
-import { at, listAt, textAt } from "../cluster-view.ts";
+import { at, listAt, numberAt, textAt } from "../cluster-view.ts";
 import { parseLossless } from "../json.ts";
 import { printable } from "./table.ts";
 
@@ -67,6 +67,8 @@ export interface ApiData {
   readonly warnings: readonly string[];
   /** Where the next page begins (`after`); undefined on the last page, and where there are no pages. */
   readonly next?: string;
+  /** Items that the list has beside these; undefined when it has none, or does not say. */
+  readonly more?: number;
 }
 
 /**
@@ -109,7 +111,12 @@ export function readAnswer(
       .filter((line) => typeof line === "string")
       .map(oneLine);
     const next = textAt(body, "next");
-    return { data: at(body, "data") ?? null, warnings, ...(next === undefined ? {} : { next }) };
+    const more = numberAt(body, "more");
+    return {
+      ...{ data: at(body, "data") ?? null, warnings },
+      ...(next === undefined ? {} : { next }),
+      ...(more === 0 ? {} : { more }),
+    };
   }
   const message = textAt(body, "message") ?? textAt(body, "error");
   // So does what a deletion there answers: {"message": "Cluster deleted"}.

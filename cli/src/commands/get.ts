@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { FLEET_RESOURCES, type FleetResource, requestRows, rowsOf } from "../client/fleet-rows.ts";
 import { renderData } from "../client/output.ts";
 import type { Table } from "../client/table.ts";
+import { getBlocksCommands } from "./blocks.ts";
 import { type ClientOptions, type CommandParts, serverOf, withServer } from "./command-parts.ts";
 import { getEventsCommand } from "./events.ts";
 import { getDecisionsCommand } from "./explain.ts";
@@ -25,7 +26,7 @@ const WATCH_HELP = `
 --watch goes on until Ctrl-C: rows that change are printed again, with -o json one line each. It outlives
 lost connections; standard error tells of them. A row that is gone has the status "removed".`;
 
-/** Adds `berth get clusters|nodes|gpus|decisions|events`. */
+/** Adds `berth get clusters|nodes|gpus|blocks|allocations|leases|decisions|events`. */
 export function getCommand(program: Command, parts: CommandParts): void {
   const get = program.command("get").description("show what the fleet has");
   for (const resource of FLEET_RESOURCES) {
@@ -37,6 +38,7 @@ export function getCommand(program: Command, parts: CommandParts): void {
       .addHelpText("after", WATCH_HELP)
       .action((options: GetOptions) => getRows(resource, options, parts));
   }
+  getBlocksCommands(get, parts);
   getDecisionsCommand(get, parts);
   getEventsCommand(get, parts);
 }

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { createServer, type Server } from "node:net";
+import { freePorts } from "@berth/service-kit/testing/free-ports";
 import { afterEach, expect, it } from "vitest";
-import { freePorts } from "../testing/fake-programs.ts";
 import { freeSimPort } from "./free-sim-port.ts";
 
 const servers: Server[] = [];

@@ -1,5 +1,4 @@
 import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -147,27 +146,4 @@ export async function waitFor<T>(
 export function isAlive(pid: number): boolean {
   const stat = readIfThere(`/proc/${pid}/stat`);
   return stat !== "" && !/^\d+ \(.*\) Z /s.test(stat);
-}
-
-/** Ports that were free a moment ago, all different. */
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer();
-      const { promise, resolve, reject } = Promise.withResolvers<void>();
-      server.on("error", reject);
-      server.listen(0, "127.0.0.1", resolve);
-      await promise;
-      return server;
-    }),
-  );
-  return Promise.all(
-    servers.map(async (server) => {
-      const address = server.address();
-      const { promise, resolve } = Promise.withResolvers<void>();
-      server.close(() => resolve());
-      await promise;
-      return typeof address === "object" && address !== null ? address.port : 0;
-    }),
-  );
 }

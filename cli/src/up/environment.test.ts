@@ -1,8 +1,10 @@
 import { describe, expect, it } from "vitest";
+import { simSettings } from "../sim/sim-options.ts";
 import { PROGRAM_NAMES, portUrl, programEnvironment } from "./environment.ts";
 import { upSettings } from "./options.ts";
 
 const settings = upSettings({ dataDir: "/d" }, {}, "/");
+const FLEET = simSettings("1x1x1", {}, { env: {}, cwd: "/" });
 const tokens = { link: "L", node: "N" };
 
 describe("programEnvironment", () => {
@@ -44,6 +46,16 @@ describe("programEnvironment", () => {
       ["berth1.N", "berth1.L"],
       [undefined, "berth1.N"],
     ]);
+  });
+
+  it("lets a simulated fleet share the policy workers' image with its own control-plane, and no other", () => {
+    const env = (joins?: { agentUrl: string; token: string }) => {
+      const sim = { ...FLEET, ...(joins === undefined ? {} : { joins }) };
+      const given = { settings: { ...settings, sim }, tokens, callerEnv: {} };
+      return programEnvironment("simulator", given).BERTH_SANDBOX_DIR;
+    };
+    expect(env()).toBe("/d/control-plane/sandbox");
+    expect(env({ agentUrl: "http://127.0.0.1:7443", token: "berth1.x" })).toBeUndefined();
   });
 
   it.each([

@@ -117,6 +117,8 @@ const OWN_SETTINGS: Record<ProgramName, (sources: EnvironmentSources) => Record<
     BERTH_HTTP_PORT: String(settings.clusterPort),
     BERTH_NODE_PORT: String(settings.nodePort),
     BERTH_CLUSTER_ID: settings.clusterId,
+    // One image for both programs: building it takes seconds of CPU.
+    BERTH_SANDBOX_DIR: `${settings.dataDir}/control-plane/sandbox`,
     BERTH_ENROLMENT_TOKEN: tokenText(tokens.link),
     BERTH_LOCAL_TOKEN: tokenText(tokens.node),
     ...(settings.nodeHost === undefined ? {} : { BERTH_NODE_HOST: settings.nodeHost }),
@@ -148,7 +150,7 @@ const OWN_SETTINGS: Record<ProgramName, (sources: EnvironmentSources) => Record<
       serverDir: `${settings.dataDir}/control-plane`,
     }),
     ...(settings.sim?.joins === undefined
-      ? {}
+      ? { BERTH_SANDBOX_DIR: `${settings.dataDir}/control-plane/sandbox` }
       : { BERTH_CONTROL_PLANE_URL: settings.sim.joins.agentUrl }),
     ...settings.sim?.variables,
   }),

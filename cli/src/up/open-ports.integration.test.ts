@@ -5,9 +5,10 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { freePorts } from "@berth/service-kit/testing/free-ports";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { textAt } from "../cluster-view.ts";
-import { FakePrograms, freePorts, waitFor } from "../testing/fake-programs.ts";
+import { FakePrograms, waitFor } from "../testing/fake-programs.ts";
 
 const MAIN = fileURLToPath(new URL("../main.ts", import.meta.url));
 const CLUSTER_AGENT = fileURLToPath(import.meta.resolve("@berth/cluster-agent/main"));

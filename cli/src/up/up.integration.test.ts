@@ -2,11 +2,11 @@ import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { join } from "node:path";
 import process from "node:process";
+import { freePorts } from "@berth/service-kit/testing/free-ports";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
   CONTROL_PLANE,
   FakePrograms,
-  freePorts,
   isAlive,
   LIVE_CLUSTER,
   OBEDIENT,

@@ -137,11 +137,20 @@ describe("the cluster's REST surface", () => {
   });
 
   it("answers 404 for routes that do not exist and 403 for a foreign host", async () => {
-    expect((await get("/check_stability")).status).toBe(404);
+    expect((await get("/nothing")).status).toBe(404);
     const headers = { host: "evil.example" };
     const answer = await agent.http.inject({ method: "GET", url: "/healthz", headers });
     expect(answer.statusCode).toBe(403);
   });
+
+  it.each(["/check_stability", "/controller/check_stability"])(
+    "answers 501 for %s, which comes later",
+    async (url) => {
+      const { status, body } = await get(url);
+      expect({ status, reason: body.reason }).toEqual({ status: 501, reason: "UNIMPLEMENTED" });
+      expect(body.message).toContain("/check_stability comes with a later version");
+    },
+  );
 
   it("answers over its socket at the URL that its document names", async () => {
     const { controllerService } = agent.cluster.document().config.urlMap as Record<string, string>;

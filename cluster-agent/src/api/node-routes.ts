@@ -8,7 +8,11 @@ import {
   parse,
 } from "@berth/service-kit";
 import { Type } from "typebox";
+import type { LifecycleState } from "../nodes/node-lifecycle.ts";
 import type { NodeRegistry } from "../nodes/node-registry.ts";
+import type { ClusterGovernor, NodeInstance } from "./cluster-governor.ts";
+import { nodeDocument } from "./node-documents.ts";
+import { goneSignal } from "./operation-answers.ts";
 
 type HttpServer = ReturnType<typeof createHttpServer>;
 
@@ -25,19 +29,50 @@ const RemovalParameters = Type.Object(
   { additionalProperties: false },
 );
 
+const STATES = [
+  "expected",
+  "ready",
+  "cordoned",
+  "draining",
+  "removed",
+] as const satisfies LifecycleState[];
+
+const ListParameters = Type.Object(
+  { state: Type.Optional(Type.Enum(STATES)) },
+  { additionalProperties: false },
+);
+
 /** What {@link addNodeRoutes} serves from. */
 export interface NodeRoutesOptions {
   readonly nodes: NodeRegistry;
   /** Keys of node-agents. */
   readonly enrolment: Enrolment;
+  readonly governor: Pick<ClusterGovernor, "removeNode">;
+  /** What runs on a node. */
+  readonly instancesOn: (nodeId: string) => readonly NodeInstance[];
 }
 
 /**
- * Two agents of one node: `GET /nodes/:id/duplicates` lists them, `POST /nodes/:id/pick` with `boot_id` or
+ * Nodes: `GET /nodes` (`state`; without it all but removed ones) and `GET /nodes/:id` tell where each stands. Two agents of one node: `GET /nodes/:id/duplicates` lists them, `POST /nodes/:id/pick` with `boot_id` or
  * `agent_instance_id` tells which one is the node. `DELETE /nodes/:id` forgets a node and ends its key, also
- * that of a connected agent with `?force=true`.
+ * that of a connected agent, or of one on which something runs, with `?force=true`; unlike `remove-node` it moves
+ * nothing, and lets the node join again.
  */
-export function addNodeRoutes(server: HttpServer, { nodes, enrolment }: NodeRoutesOptions): void {
+export function addNodeRoutes(server: HttpServer, options: NodeRoutesOptions): void {
+  const { nodes } = options;
+  server.get("/nodes", async ({ query }) => {
+    const { state: wanted } = parse(ListParameters, query);
+    const all = [...nodes.roster.all()].sort(([a], [b]) => (a < b ? -1 : 1));
+    const shown = all.filter(([, { state }]) => {
+      return wanted === undefined ? state !== "removed" : state === wanted;
+    });
+    return { success: true, data: shown.map(([id, one]) => nodeDocument(id, one, nodes.view(id))) };
+  });
+  server.get<{ Params: { id: string } }>("/nodes/:id", async ({ params: { id } }) => {
+    const stands = nodes.roster.get(id);
+    if (stands === undefined) throw unknownNode(id);
+    return { success: true, data: nodeDocument(id, stands, nodes.view(id)) };
+  });
   server.get<{ Params: { id: string } }>("/nodes/:id/duplicates", async ({ params }) => ({
     success: true,
     data: document(params.id, nodes.duplicates(params.id)),
@@ -48,17 +83,39 @@ export function addNodeRoutes(server: HttpServer, { nodes, enrolment }: NodeRout
     await nodes.pick(id, { bootId, instanceId });
     return { success: true, data: document(id, nodes.duplicates(id)) };
   });
-  server.delete<{ Params: { id: string } }>("/nodes/:id", async (request) => {
+  addForgetting(server, options);
+}
+
+function addForgetting(server: HttpServer, options: NodeRoutesOptions): void {
+  const { nodes, enrolment, governor, instancesOn } = options;
+  server.delete<{ Params: { id: string } }>("/nodes/:id", async (request, reply) => {
     const { id } = request.params;
     const { force = "false" } = parse(RemovalParameters, request.query);
+    // A removed one too: forgetting it lets it join again. Of one that nobody knows there is only a key.
+    const isKnown = nodes.roster.get(id) !== undefined;
+    const warnings = isKnown ? await governor.removeNode(id, goneSignal(reply)) : [];
+    const { length: held } = instancesOn(id);
+    if (held > 0 && force === "false") throw heldNode(id, held);
     const forgetKey = () => enrolment.forget(id);
     await nodes.remove(id, { force: force === "true", forgetKey });
-    return { success: true, data: { message: "Node deleted" } };
+    await nodes.roster.forget(id);
+    const told = warnings.length === 0 ? {} : { warnings };
+    return { success: true, data: { message: "Node deleted" }, ...told };
   });
 }
 
+function heldNode(id: string, held: number): BerthError {
+  const how = `DELETE /cluster-actions/remove-node/${id} moves them`;
+  const message = `${held} instances hold something of node ${JSON.stringify(id)}: ${how}; force=true forgets it all the same`;
+  return new BerthError("PRECONDITION_FAILED", message);
+}
+
+function unknownNode(id: string): BerthError {
+  return new BerthError("NOT_FOUND", `no node ${JSON.stringify(id)}`);
+}
+
 function document(id: string, view: DuplicatesView | undefined) {
-  if (view === undefined) throw new BerthError("NOT_FOUND", `no node ${JSON.stringify(id)}`);
+  if (view === undefined) throw unknownNode(id);
   const { state, since, candidates } = view;
   return { node_id: id, state, since: since ?? null, candidates: candidates.map(candidate) };
 }

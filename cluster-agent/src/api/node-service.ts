@@ -17,6 +17,8 @@ import {
 } from "../nodes/check-fingerprint.ts";
 import type { Registration } from "../nodes/node-registration.ts";
 import type { NodeRegistry } from "../nodes/node-registry.ts";
+import { speakerRefusal } from "../nodes/node-speaker.ts";
+import type { AdmitNode } from "./node-admission.ts";
 import { nodeSpeaker } from "./node-caller.ts";
 import { ReportSequence, StreamReader, type StreamStep } from "./report-stream.ts";
 
@@ -26,6 +28,8 @@ export interface NodeServiceOptions {
   readonly nodes: NodeRegistry;
   /** Tells by its key whom a call speaks for. */
   readonly authenticate: Authenticate;
+  /** Decides whether a node may ask to join. */
+  readonly admit: AdmitNode;
   readonly logger: Logger;
   /** What node-agents are told, in ms. */
   readonly intervals: { readonly gpuMs: number; readonly hostMs: number; readonly ttlMs: number };
@@ -44,11 +48,14 @@ export function nodeRoutes(options: NodeServiceOptions): (router: ConnectRouter)
 }
 
 async function register(
-  { clusterId, nodes, intervals, logger, authenticate }: NodeServiceOptions,
+  { clusterId, nodes, intervals, logger, authenticate, admit }: NodeServiceOptions,
   request: NodeRegisterRequest,
   context: HandlerContext,
 ): Promise<NodeRegisterResponse> {
   const asked = checkRegistration(request);
+  const refusal = speakerRefusal(nodeSpeaker(authenticate, context), asked);
+  // One that speaks for another node is refused below, and asks no policy.
+  if (refusal === undefined) await admit(asked, context.signal);
   const outcome = await nodes.register(asked, () => nodeSpeaker(authenticate, context));
   if (outcome.kind === "refused") throw new BerthError(outcome.reason, outcome.message);
   const { nodeId, id } = outcome.registration;

@@ -1,11 +1,13 @@
 import type { ClusterDocument, ClusterMetrics } from "@berth/proto";
-import { BerthError, type DocumentStore, parseLossless, Serial } from "@berth/service-kit";
+import { BerthError, type DocumentStore, parseLossless, plainOf, Serial } from "@berth/service-kit";
 import type { NodeRegistry } from "../nodes/node-registry.ts";
 import { clusterMetrics } from "../telemetry/aggregate-metrics.ts";
 import { nodeEntry } from "../telemetry/node-entry.ts";
 import { nodeMetrics } from "../telemetry/node-metrics.ts";
 import { clusterDocument } from "./cluster-document.ts";
 import { type DeclaredCluster, updateDeclaredCluster } from "./declared-cluster.ts";
+import { withDeclared } from "./declared-nodes.ts";
+import { checkPolicyMap } from "./hook-repair.ts";
 
 const COLLECTION = "declared_clusters";
 
@@ -24,6 +26,19 @@ export interface ClusterOptions {
   readonly baseUrl: () => string;
 }
 
+/** What an update would do. */
+export interface ClusterChange {
+  readonly before: DeclaredCluster;
+  readonly after: DeclaredCluster;
+}
+
+/** Decides on an update just before it is done: gives what is to be done instead, or rejects with why it may not be done. */
+export type GovernUpdate = (
+  change: ClusterChange,
+) => Promise<
+  { readonly kind: "as_asked" } | { readonly kind: "instead"; readonly update: unknown }
+>;
+
 /** Opens the cluster with what the store says it declares. */
 export async function openCluster(options: ClusterOptions): Promise<Cluster> {
   const key = { orgId: options.orgId, collection: COLLECTION, id: options.clusterId };
@@ -39,6 +54,8 @@ export class Cluster {
   #declared: DeclaredCluster;
   #stored: boolean;
   #declaredVersion = 0;
+  /** The newest document, which is looked at far more often than it changes. */
+  #made: { readonly version: string; readonly document: ClusterDocument } | undefined;
 
   constructor(options: ClusterOptions, stored: DeclaredCluster | undefined) {
     this.#options = options;
@@ -50,6 +67,11 @@ export class Cluster {
     return this.#options.clusterId;
   }
 
+  /** `config.actionsPolicyMap`: which policy governs which action; plain JSON. */
+  get policyMap(): unknown {
+    return plainOf(this.#declared.config.actionsPolicyMap);
+  }
+
   /** Changes exactly when {@link document} may have changed. */
   get documentVersion(): string {
     const { nodes, baseUrl } = this.#options;
@@ -58,12 +80,10 @@ export class Cluster {
 
   /** The cluster document as it is now; declared numbers may be `RawNumber`s. */
   document(): ClusterDocument {
-    return clusterDocument({
-      clusterId: this.#options.clusterId,
-      declared: this.#declared,
-      nodes: this.#options.nodes.views().map(nodeEntry),
-      baseUrl: this.#options.baseUrl(),
-    });
+    if (this.#options.nodes.isDue) return this.#make();
+    const version = this.documentVersion;
+    if (this.#made?.version !== version) this.#made = { version, document: this.#make() };
+    return this.#made.document;
   }
 
   /** Metrics of the cluster and of each node as they are now. */
@@ -71,15 +91,36 @@ export class Cluster {
     return clusterMetrics(this.#options.clusterId, this.#options.nodes.views().map(nodeMetrics));
   }
 
-  /** Applies a client's update, durable when it resolves, with numbers as they were written; INVALID_ARGUMENT names what does not hold. */
-  update(update: unknown): Promise<ClusterDocument> {
+  /**
+   * Applies a client's update, durable when it resolves, with numbers as they were written; INVALID_ARGUMENT names what
+   * does not hold. `govern` is asked about what it would do, and no other update is done meanwhile.
+   */
+  update(update: unknown, govern?: GovernUpdate): Promise<ClusterDocument> {
     return this.#serial.run(async () => {
-      const changed = updateDeclaredCluster(this.#declared, update);
+      const after = this.#updated(update);
+      const verdict = await govern?.({ before: this.#declared, after });
+      const changed = verdict?.kind === "instead" ? this.#updated(verdict.update) : after;
       await this.#save(changed);
       this.#declared = changed;
       this.#declaredVersion += 1;
       return this.document();
     });
+  }
+
+  #make(): ClusterDocument {
+    const { nodes } = this.#options;
+    return clusterDocument({
+      clusterId: this.#options.clusterId,
+      declared: this.#declared,
+      nodes: nodes.views().map((view) => withDeclared(nodeEntry(view), nodes.roster.get(view.id))),
+      baseUrl: this.#options.baseUrl(),
+    });
+  }
+
+  #updated(update: unknown): DeclaredCluster {
+    const after = updateDeclaredCluster(this.#declared, update);
+    checkPolicyMap(this.#declared, after);
+    return after;
   }
 
   async #save(declared: DeclaredCluster): Promise<void> {

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { BerthError, type DocumentStore } from "@berth/service-kit";
+import { BerthError, type DocumentStore, isBerthError } from "@berth/service-kit";
 
 /** Where the machine id is read from by default: machine-id(5). */
 export const MACHINE_ID_FILE = "/etc/machine-id";
@@ -37,4 +37,30 @@ async function keptMachineId(store: DocumentStore, orgId: string): Promise<strin
   const outcome = await store.apply([{ kind: "insert", key, body: { machineId } }]);
   if (outcome.kind === "applied") return machineId;
   throw new BerthError("INTERNAL", `the machine id was not written: ${outcome.why}`);
+}
+
+/**
+ * An identity that has to be asked for, such as that of a Kubernetes cluster: as it is told now, or as it was told before
+ * when nobody answers. Rejects with UNAVAILABLE when it was never told.
+ */
+export async function askedIdentity(
+  store: DocumentStore,
+  orgId: string,
+  ask: () => Promise<string>,
+): Promise<string> {
+  const key = { orgId, collection: "link", id: "cluster" };
+  const kept = await store.get<{ identity: string }>(key);
+  try {
+    const identity = await ask();
+    if (identity !== kept?.body.identity) {
+      const body = { identity };
+      const kind = kept === undefined ? "insert" : "replace";
+      await store.apply([{ kind, key, body }]);
+    }
+    return identity;
+  } catch (thrown) {
+    const isAway = isBerthError(thrown) && thrown.reason === "UNAVAILABLE";
+    if (!isAway || kept === undefined) throw thrown;
+    return kept.body.identity;
+  }
 }

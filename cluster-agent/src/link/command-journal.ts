@@ -43,6 +43,15 @@ export type JournalVerdict =
   | { readonly kind: "done"; readonly result: CommandResult }
   | { readonly kind: "full" };
 
+/** Results and commands that are longer are not kept beyond their acknowledgement. */
+const MAX_KEPT_CHARACTERS = 16 * 1024;
+/** What is told of a long result to who asks for it once more. */
+const NOT_KEPT: CommandResult = {
+  kind: "refusal",
+  reason: "CONFLICT",
+  message: "the command was carried out and answered before; its answer was too long to be kept",
+};
+
 /** Opens the durable memory of commands. */
 export async function openCommandJournal(deps: {
   readonly store: DocumentStore;
@@ -146,7 +155,7 @@ export class CommandJournal {
   async acknowledge(id: string): Promise<void> {
     const found = await this.#find(id);
     if (found === undefined || found.body.isAcknowledged) return;
-    await this.#write("replace", id, { ...found.body, isAcknowledged: true });
+    await this.#write("replace", id, shortened({ ...found.body, isAcknowledged: true }));
   }
 
   async #write(kind: "insert" | "replace", id: string, body: JournalEntry): Promise<void> {
@@ -200,4 +209,15 @@ export class CommandJournal {
   #find(id: string): Promise<StoredDocument<JournalEntry> | undefined> {
     return this.#store.get<JournalEntry>({ orgId: this.#orgId, collection: COLLECTION, id });
   }
+}
+
+/** What has to be known of a command that nobody waits for any more. */
+function shortened(entry: JournalEntry): JournalEntry {
+  const { command, result } = entry;
+  const isLong = result?.kind === "result" && result.json.length > MAX_KEPT_CHARACTERS;
+  return {
+    ...entry,
+    command: command.length > MAX_KEPT_CHARACTERS ? "" : command,
+    ...(isLong ? { result: NOT_KEPT } : {}),
+  };
 }

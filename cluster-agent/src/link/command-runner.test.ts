@@ -11,6 +11,7 @@ import { openOrderHandlers } from "./order-handlers.ts";
 
 const FENCE = { storeId: "s1", controllerTerm: 3n, termId: "t3" };
 const OBEYS: Authority = { mode: "obey", known: FENCE };
+const NO_API = async () => ({ status: 404, bodyJson: "" });
 const never = new AbortController().signal;
 
 let store: DocumentStore;
@@ -28,7 +29,9 @@ async function runner(handler?: OrderHandler, limits?: JournalLimits): Promise<C
     limits: limits ?? JOURNAL_LIMITS,
   });
   const handlers =
-    handler === undefined ? await openOrderHandlers(store, "o") : new Map([["echo", handler]]);
+    handler === undefined
+      ? await openOrderHandlers({ store, orgId: "o", api: NO_API })
+      : new Map([["echo", handler]]);
   const ledgerRevision = () => 7n;
   const made = new CommandRunner({
     ...{ journal, handlers, ledgerRevision, clock, logger: silentLogger },
@@ -62,7 +65,7 @@ async function answerOf(commands: CommandRunner, command: Command, authority = O
 /** Has a process begin a command and never come to its result, as if it were killed while it holds. */
 async function crashedInside(commandId: string): Promise<void> {
   const acted = Promise.withResolvers<void>();
-  const echoes = (await openOrderHandlers(store, "o")).get("echo");
+  const echoes = (await openOrderHandlers({ store, orgId: "o", api: NO_API })).get("echo");
   const hanging = await runner(async (order, context) => {
     await echoes?.(order, context);
     acted.resolve();
@@ -115,7 +118,7 @@ describe("CommandRunner", () => {
     const seen: boolean[] = [];
     const next = await runner(async (order, context) => {
       seen.push(context.resumed);
-      const handlers = await openOrderHandlers(store, "o");
+      const handlers = await openOrderHandlers({ store, orgId: "o", api: NO_API });
       return (await handlers.get("echo")?.(order, context)) ?? { ...nothing };
     });
     expect(await next.nextCompletion(AbortSignal.timeout(5_000))).toMatchObject(ONCE);

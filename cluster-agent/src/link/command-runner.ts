@@ -8,6 +8,7 @@ import {
 } from "@berth/service-kit";
 import { fromBinary } from "@bufbuild/protobuf";
 import type { CommandJournal, CommandResult, JournalEntry } from "./command-journal.ts";
+import { type CommandLane, laneOf } from "./command-lane.ts";
 import { CommandRecords, type Recorded } from "./command-records.ts";
 import type { Authority } from "./fence.ts";
 import { type Insisted, insist } from "./insist.ts";
@@ -15,7 +16,7 @@ import { LateAcknowledgements } from "./late-acknowledgements.ts";
 import type { OrderHandlers, OrderOutcome } from "./order-handler.ts";
 import { Wakeup } from "./wakeup.ts";
 
-/** Commands that run at once. */
+/** Commands of one lane that run at once. */
 const MAX_RUNNING = 8;
 /** Commands that wait for their turn; more wait on the control-plane's side, with their time standing still. */
 const MAX_WAITING = 1_000;
@@ -58,8 +59,10 @@ export class CommandRunner {
   readonly #intake = new Serial();
   readonly #records: CommandRecords;
   /** Oldest first. */
-  readonly #waiting = new Map<string, Recorded>();
+  readonly #waiting = new Map<string, Recorded & { readonly lane: CommandLane }>();
   readonly #running = new Map<string, Promise<void>>();
+  /** How many of each lane run. */
+  readonly #used: Record<CommandLane, number> = { quick: 0, slow: 0 };
   readonly #outstanding = new Map<string, Completion>();
   readonly #completed = new Wakeup();
   readonly #freed = new Wakeup();
@@ -86,14 +89,15 @@ export class CommandRunner {
   async resume(): Promise<void> {
     for (const { id, entry } of await this.#deps.journal.unfinished()) {
       if (entry.result !== undefined) this.#complete(id, { result: entry.result, isKept: true });
-      else this.#track(id, () => this.#continue(id, entry));
+      // All at once, in places of the slow lane: what is quick never waits for them.
+      else this.#track(id, "slow", () => this.#continue(id, entry));
     }
   }
 
   /**
    * Takes an order in, one after the other: it is judged, recorded, told as recorded, and has its turn when fewer
-   * run. Waits while too many wait, so that the stream stops pulling. Never rejects; a result comes through
-   * {@link nextCompletion}. `onRecorded` may take its time: the order is not begun before.
+   * of its lane run. Waits while too many wait, so that the stream stops pulling. Never rejects; a result comes
+   * through {@link nextCompletion}. `onRecorded` may take its time: the order is not begun before.
    */
   take(
     command: Command,
@@ -107,7 +111,7 @@ export class CommandRunner {
       try {
         const recorded = this.#holds(id) ? undefined : await this.#record(command, authority);
         await onRecorded?.();
-        if (recorded !== undefined) this.#waiting.set(id, recorded);
+        if (recorded !== undefined) this.#waiting.set(id, { ...recorded, lane: laneOf(command) });
       } catch (err) {
         // Not recorded means not acted on: the control-plane offers it again.
         this.#deps.logger.error("a command was not recorded", { command_id: id, err });
@@ -165,10 +169,12 @@ export class CommandRunner {
     await this.#lateAcks.settled();
   }
 
-  #track(id: string, run: () => Promise<void>): void {
+  #track(id: string, lane: CommandLane, run: () => Promise<void>): void {
+    this.#used[lane] += 1;
     const running = run()
       .catch((err: unknown) => this.#deps.logger.error("a command failed", { command_id: id, err }))
       .finally(() => {
+        this.#used[lane] -= 1;
         this.#running.delete(id);
         this.#startWaiting();
       });
@@ -177,10 +183,12 @@ export class CommandRunner {
 
   #startWaiting(): void {
     for (const [id, recorded] of this.#waiting) {
-      if (this.#running.size >= MAX_RUNNING || this.#stop.signal.aborted) return;
+      if (this.#stop.signal.aborted) return;
+      const { lane } = recorded;
+      if (this.#used[lane] >= MAX_RUNNING) continue;
       this.#waiting.delete(id);
       this.#freed.wake();
-      this.#track(id, () => this.#begin(id, recorded));
+      this.#track(id, lane, () => this.#begin(id, recorded));
     }
   }
 
@@ -228,8 +236,10 @@ export class CommandRunner {
     let outcome: OrderOutcome;
     try {
       if (handler === undefined) throw new Error(`no handler of order ${command.order.case}`);
+      const { storeId = "", controllerTerm = 0n } = command.fence ?? {};
       outcome = await handler(command.order, {
-        ...{ commandId: id, resumed, signal },
+        ...{ commandId: id, resumed, timeLeftMs, signal },
+        fence: { storeId, controllerTerm: String(controllerTerm) },
         memory: entry.memory,
       });
     } catch (thrown) {

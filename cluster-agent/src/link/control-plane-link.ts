@@ -9,6 +9,7 @@ import {
   sleep,
   toBerthError,
 } from "@berth/service-kit";
+import type { FetchedPolicy } from "../policies/policy-source.ts";
 import type { CommandRunner } from "./command-runner.ts";
 import type { EventHold } from "./event-hold.ts";
 import {
@@ -80,6 +81,8 @@ export class ControlPlaneLink implements Part {
   #observes: string | undefined;
   #lastError: string | undefined;
   #unkeptTerm: string | undefined;
+  /** The session that is registered. */
+  #session: LinkSession | undefined;
 
   constructor(options: ControlPlaneLinkOptions) {
     this.#options = options;
@@ -95,6 +98,22 @@ export class ControlPlaneLink implements Part {
     this.#stop.abort();
     await this.#loop;
     await this.#options.commands.stop();
+  }
+
+  /**
+   * Asks the control-plane for a policy: see {@link LinkSession.fetchPolicy}. UNAVAILABLE while the link is down, NOT_FOUND
+   * when there is none.
+   */
+  async fetchPolicy(uri: string, knownDigest: string, signal: AbortSignal): Promise<FetchedPolicy> {
+    const session = this.#session;
+    if (session === undefined) {
+      throw new BerthError("UNAVAILABLE", "the control-plane is not linked");
+    }
+    try {
+      return await session.fetchPolicy(uri, knownDigest, signal);
+    } catch (thrown) {
+      throw toBerthError(thrown);
+    }
   }
 
   /** The link as it is now. */
@@ -117,7 +136,7 @@ export class ControlPlaneLink implements Part {
     let failures = 0;
     while (!this.#stop.signal.aborted) {
       const begunAtMs = clock.nowMs();
-      const why = await this.#session();
+      const why = await this.#oneSession();
       if (this.#stop.signal.aborted) return;
       failures = clock.nowMs() - begunAtMs >= GOOD_SESSION_MS && this.#up ? 1 : failures + 1;
       this.#down(why);
@@ -126,7 +145,7 @@ export class ControlPlaneLink implements Part {
   }
 
   /** One session; gives why it ended and never rejects. */
-  async #session(): Promise<string> {
+  async #oneSession(): Promise<string> {
     const session = new LinkSession(this.#options);
     const close = () => session.close();
     this.#stop.signal.addEventListener("abort", close, { once: true });
@@ -134,6 +153,7 @@ export class ControlPlaneLink implements Part {
       const registered = await this.#register(session);
       await this.#obey(registered);
       this.#nowUp(registered);
+      this.#session = session;
       return await session.run(registered, {
         authority: () => this.#authority(),
         onTold: (told) => this.#keepTerm(told),
@@ -145,6 +165,7 @@ export class ControlPlaneLink implements Part {
       return `${reason}: ${message}${inner}`;
     } finally {
       this.#stop.signal.removeEventListener("abort", close);
+      this.#session = undefined;
       session.close();
     }
   }

@@ -6,6 +6,8 @@ import { FaultyStore } from "../testing/faulty-store.ts";
 import { HandClock } from "../testing/fixtures.ts";
 import { openOrderHandlers } from "./order-handlers.ts";
 
+const NO_API = async () => ({ status: 404, bodyJson: "" });
+
 let behind: DocumentStore;
 let store: FaultyStore;
 beforeEach(() => {
@@ -22,10 +24,12 @@ async function carryOut(
   value: { text?: string; holdMs?: number },
   context: { resumed?: boolean; signal?: AbortSignal } = {},
 ) {
-  const echo = (await openOrderHandlers(store, "o")).get("echo");
+  const echo = (await openOrderHandlers({ store, orgId: "o", api: NO_API })).get("echo");
   if (echo === undefined) throw new Error("no handler of echo");
   const { resumed = false, signal = new AbortController().signal } = context;
-  return echo(order(value), { commandId: "c1", resumed, memory: {}, signal });
+  const fence = { storeId: "s1", controllerTerm: "1" };
+  const given = { commandId: "c1", resumed, memory: {}, signal, fence, timeLeftMs: 10_000 };
+  return echo(order(value), given);
 }
 
 const answer = (runs: number) => ({ kind: "result", json: `{"text":"hi","runs":${runs}}` });

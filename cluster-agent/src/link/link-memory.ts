@@ -1,4 +1,5 @@
 import type { Clock, DocumentStore, Logger } from "@berth/service-kit";
+import type { OwnApi } from "./call-handler.ts";
 import { openCommandJournal } from "./command-journal.ts";
 import { CommandRunner } from "./command-runner.ts";
 import { EventHold } from "./event-hold.ts";
@@ -22,12 +23,14 @@ export async function openLinkMemory(deps: {
   readonly orgId: string;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Asks the agent's own API, for orders that are requests to it. */
+  readonly api: OwnApi;
+  /** Revision of the cluster's ledger; 0 without one, which every order without a target fits. */
+  readonly ledgerRevision: () => bigint;
 }): Promise<LinkMemory> {
-  const { store, orgId, clock, logger } = deps;
+  const { store, orgId, clock, logger, ledgerRevision } = deps;
   const journal = await openCommandJournal({ store, orgId, clock });
-  const handlers = await openOrderHandlers(store, orgId);
-  // There is no ledger yet: its revision is 0, which every order without a target fits.
-  const ledgerRevision = () => 0n;
+  const handlers = await openOrderHandlers(deps);
   return {
     fences: await openFenceStore(store, orgId),
     starts: await openStartHistory(store, orgId),

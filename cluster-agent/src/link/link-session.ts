@@ -16,6 +16,7 @@ import {
   createClient,
 } from "@connectrpc/connect";
 import { compressionGzip, createConnectTransport } from "@connectrpc/connect-node";
+import type { FetchedPolicy } from "../policies/policy-source.ts";
 import type { CommandRunner } from "./command-runner.ts";
 import { completeCommands, takeCommands } from "./command-stream.ts";
 import type { EventHold } from "./event-hold.ts";
@@ -37,6 +38,7 @@ export const LINK_LIMITS = {
   pingTimeoutMs: 4_000,
   ack: { baseMs: 15_000, msPer64KiB: 1_000 },
   settleMs: 1_000,
+  fetchPolicyMs: 10_000,
 } as const;
 
 /** Messages from this size on are compressed: a cluster document of 12 MB takes less than 1 MB then. */
@@ -49,6 +51,8 @@ export interface LinkFacts {
   readonly clusterId: string;
   /** `<machine id>:<data-directory id>`. */
   readonly identity: string;
+  /** What the identity is taken from; the machine by default. */
+  readonly identityKind?: "process" | "kubernetes";
   readonly agentIncarnation: bigint;
   readonly agentVersion: string;
   /** UUID of this process. */
@@ -156,6 +160,22 @@ export class LinkSession {
     }
   }
 
+  /** The code and the defaults of a published policy; the files are empty when they are those of the known digest. */
+  async fetchPolicy(uri: string, knownDigest: string, signal: AbortSignal): Promise<FetchedPolicy> {
+    const call = this.#call();
+    const options = {
+      ...call,
+      signal: AbortSignal.any([this.#abort.signal, signal]),
+      timeoutMs: LINK_LIMITS.fetchPolicyMs,
+    };
+    const request = { policyRuleUri: uri, knownDigest };
+    const { digest, filesJson, settingsJson, parametersJson } = await this.#client.fetchPolicy(
+      request,
+      options,
+    );
+    return { digest, filesJson, settingsJson, parametersJson };
+  }
+
   /** Ends everything and closes the connection. */
   close(): void {
     this.#abort.abort();
@@ -171,7 +191,7 @@ export class LinkSession {
     }
     const request = {
       subjectId: facts.clusterId,
-      identity: `process:${facts.identity}`,
+      identity: `${facts.identityKind ?? "process"}:${facts.identity}`,
       keySha256: Uint8Array.from(identity.keySha256),
     };
     const { signal } = this.#abort;
@@ -211,7 +231,7 @@ function registerRequest(
 ): AgentRegisterRequest {
   return create(AgentRegisterRequestSchema, {
     clusterId: facts.clusterId,
-    identity: { kind: ClusterIdentityKind.PROCESS, value: facts.identity },
+    identity: { kind: identityKindOf(facts), value: facts.identity },
     agentIncarnation: facts.agentIncarnation,
     knownStoreId: known?.storeId ?? "",
     knownControllerTerm: known?.controllerTerm ?? 0n,
@@ -231,4 +251,10 @@ async function settledWithin(tasks: readonly Promise<unknown>[], limitMs: number
   });
   await Promise.race([Promise.allSettled(tasks), timer]);
   limit.abort();
+}
+
+function identityKindOf({ identityKind }: Pick<LinkFacts, "identityKind">): ClusterIdentityKind {
+  return identityKind === "kubernetes"
+    ? ClusterIdentityKind.KUBERNETES
+    : ClusterIdentityKind.PROCESS;
 }

@@ -7,6 +7,10 @@ export interface OrderContext {
   readonly resumed: boolean;
   /** What the handler kept with the command so far. */
   readonly memory: Readonly<Record<string, unknown>>;
+  /** Store and term that gave the order; the term is decimal. */
+  readonly fence: { readonly storeId: string; readonly controllerTerm: string };
+  /** Time for the answer when it was begun, ms. */
+  readonly timeLeftMs: number;
   /** Aborted when the command's time is over, or when the agent stops. */
   readonly signal: AbortSignal;
 }

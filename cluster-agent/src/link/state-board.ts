@@ -37,15 +37,42 @@ export class StateBoard {
     this.#changes.wake();
   }
 
+  /** Forgets a key; nothing happens when it is not there. */
+  delete(key: string): void {
+    if (!this.#entries.delete(key)) return;
+    this.#revision += 1n;
+    this.#changes.wake();
+  }
+
+  /** The newest revision of all: higher than that of anything that was deleted. */
+  get revision(): bigint {
+    return this.#revision;
+  }
+
+  /** Whether a key has a value. */
+  has(key: string): boolean {
+    return this.#entries.has(key);
+  }
+
+  /** All entries in no order. */
+  all(): Iterable<StateEntry> {
+    return this.#entries.values();
+  }
+
   /** All entries in key order. */
   entries(): StateEntry[] {
-    return [...this.#entries.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
+    return inKeyOrder([...this.#entries.values()]);
   }
 
   /** Resolves at the next change, or when the signal is aborted. */
   changed(signal: AbortSignal): Promise<void> {
     return this.#changes.wait(signal);
   }
+}
+
+/** The entries sorted by their keys. */
+export function inKeyOrder<T extends { readonly key: string }>(entries: T[]): T[] {
+  return entries.sort((a, b) => (a.key < b.key ? -1 : 1));
 }
 
 /** SHA-256 in hex over `key TAB revision LF` of each entry in key order. */

@@ -93,6 +93,39 @@ describe("stateMessages", () => {
     expect(short(await next())).toEqual({ seq: 2, json: ["2"], snapshot: false, end: false });
   });
 
+  it("tells what is gone, what was held at the registration too, and what came back as it is", async () => {
+    const board = new StateBoard(1n, new HandClock());
+    for (const key of ["a", "b", "c"]) board.set(key, "1");
+    const held = board.entries();
+    board.delete("b");
+    const { next } = await stream(board, { held });
+    await next();
+    expect((await next())?.entries).toMatchObject([{ key: "b", deleted: true, json: "" }]);
+    board.delete("a");
+    board.delete("c");
+    board.set("c", "2");
+    board.set("d", "1");
+    board.delete("d");
+    const changes = (await next())?.entries ?? [];
+    expect(changes).toMatchObject([
+      { key: "a", deleted: true },
+      { key: "c", deleted: false, json: "2" },
+    ]);
+    const revisionOfA = held.find(({ key }) => key === "a")?.revision ?? 0n;
+    expect((changes[0]?.revision ?? 0n) > revisionOfA).toBe(true);
+    board.set("a", "1");
+    const [back] = (await next())?.entries ?? [];
+    expect((back?.revision ?? 0n) > (changes[0]?.revision ?? 0n)).toBe(true);
+  });
+
+  it("sends what changed in the order of the keys, whatever the order of the changes", async () => {
+    const board = new StateBoard(1n, new HandClock());
+    const { next } = await stream(board, { held: [] });
+    await next();
+    for (const key of ["ledger", "holds/a", "cluster"]) board.set(key, "1");
+    expect((await next())?.entries.map(({ key }) => key)).toEqual(["cluster", "holds/a", "ledger"]);
+  });
+
   it("sends events behind the snapshot, those that were there and those that come", async () => {
     const { next, outbox, sent } = await stream(new StateBoard(1n, new HandClock()));
     await outbox.add({ kind: "node_joined", key: "node/a", facts: { n: 1 } });

@@ -10,7 +10,7 @@ import { create } from "@bufbuild/protobuf";
 import { chunked } from "./chunks.ts";
 import type { EventHold } from "./event-hold.ts";
 import type { Outbox, OutboxBatch } from "./outbox.ts";
-import type { StateBoard, StateEntry } from "./state-board.ts";
+import { inKeyOrder, type StateBoard, type StateEntry } from "./state-board.ts";
 import { firstWakeup } from "./wakeup.ts";
 
 /** What {@link stateMessages} sends from. */
@@ -43,8 +43,11 @@ export interface SentState {
   readonly batch: OutboxBatch | undefined;
 }
 
+/** An entry as it is sent; of one that is gone the text is empty. */
+type SentEntry = StateEntry & { readonly deleted?: true };
+
 type StatePart = Partial<Pick<StateRequest, "snapshot" | "snapshotEnd">> & {
-  readonly entries?: readonly StateEntry[];
+  readonly entries?: readonly SentEntry[];
   readonly batch?: OutboxBatch;
 };
 
@@ -64,7 +67,7 @@ export async function* stateMessages(options: StateStreamOptions): AsyncGenerato
   while (!signal.aborted) {
     const batch = await nextEvents(options);
     if (batch !== undefined) yield stream.message({ batch });
-    const changed = stream.changed(board.entries());
+    const changed = stream.changed(board);
     for (const entries of chunked(changed)) {
       if (entries.length > 0) yield stream.message({ entries });
     }
@@ -105,13 +108,31 @@ class StateStream {
   }
 
   /** The control-plane has these entries already. */
-  holds(entries: readonly StateEntry[]): void {
-    for (const entry of entries) this.#sent.set(entry.key, entry.revision);
+  holds(entries: readonly SentEntry[]): void {
+    for (const { key, revision, deleted } of entries) {
+      if (deleted === true) this.#sent.delete(key);
+      else this.#sent.set(key, revision);
+    }
   }
 
-  /** Entries that the control-plane does not have in this revision. */
-  changed(entries: readonly StateEntry[]): readonly StateEntry[] {
-    return entries.filter((entry) => this.#sent.get(entry.key) !== entry.revision);
+  /** What the control-plane does not have in this revision, or not any more, in key order. */
+  changed(board: StateBoard): readonly SentEntry[] {
+    const changed: SentEntry[] = [];
+    let present = 0;
+    for (const entry of board.all()) {
+      const sent = this.#sent.get(entry.key);
+      if (sent !== undefined) present += 1;
+      if (sent !== entry.revision) changed.push(entry);
+    }
+    if (present < this.#sent.size) changed.push(...this.#gone(board));
+    return inKeyOrder(changed);
+  }
+
+  #gone(board: StateBoard): readonly SentEntry[] {
+    const { revision } = board;
+    const changedAtMs = this.#options.clock.nowMs();
+    const gone = [...this.#sent.keys()].filter((key) => !board.has(key));
+    return gone.map((key) => ({ key, revision, changedAtMs, json: "", deleted: true }));
   }
 
   /** The next message. */
@@ -141,7 +162,8 @@ function changes({ board, outbox, eventHold, signal }: StateStreamOptions): Prom
   ]);
 }
 
-function toWire({ key, revision, json, changedAtMs }: StateEntry, nowMs: number): Entry {
+function toWire(entry: SentEntry, nowMs: number): Entry {
+  const { key, revision, json, changedAtMs, deleted = false } = entry;
   const ageMs = Math.min(2 ** 32 - 1, Math.max(0, Math.round(nowMs - changedAtMs)));
-  return create(EntrySchema, { key, revision, deleted: false, json, ageMs });
+  return create(EntrySchema, { key, revision, deleted, json, ageMs });
 }

@@ -3,10 +3,23 @@ import { byGravity, type HealthFact, isGrave } from "./health-facts.ts";
 import { factReason } from "./health-reasons.ts";
 import type { GpuSlot } from "./inventory.ts";
 
+/** How a GPU, or a part of it, is held. */
+export type TakenState = Extract<GpuState, "leased" | "allocated">;
+
+/** What the ledger says of the GPUs of a node, by UUID; those that nobody holds are absent. */
+export type TakenGpus = ReadonlyMap<string, TakenState>;
+
+/** Nobody holds any. */
+export const NONE_TAKEN: TakenGpus = new Map();
+
 /** What the GPU in a slot can be used for, and what is known to be wrong with it. */
 export interface GpuVerdict {
   readonly uuid: string;
   readonly state: Extract<GpuState, "free" | "unhealthy">;
+  /** Who has it, as the ledger says; absent when nobody has. */
+  readonly taken?: TakenState;
+  /** Nothing new goes to its node; absent otherwise. */
+  readonly cordoned?: true;
   /** Gravest class of what is known to be wrong with it; absent when nothing is. */
   readonly health?: HealthClassName;
   /** Why it is unhealthy, for people; absent otherwise. */

@@ -5,6 +5,7 @@ import { factReason } from "./health-reasons.ts";
 import type { HealthNews } from "./health-watch.ts";
 import type { NodeInventory } from "./inventory.ts";
 import type { Liveness } from "./liveness.ts";
+import type { LifecycleState } from "./node-lifecycle.ts";
 
 /** Something about a node that people and the control-plane want to know. */
 export interface NodeEvent {
@@ -16,6 +17,10 @@ export interface NodeEvent {
     | "node_duplicate"
     | "node_refused"
     | "node_removed"
+    | "node_expected"
+    | "node_cordoned"
+    | "node_uncordoned"
+    | "node_draining"
     | "node_health_fact"
     | "gpu_unhealthy"
     | "gpu_recovered"
@@ -33,7 +38,18 @@ const GOOD_NEWS: ReadonlySet<NodeEvent["kind"]> = new Set([
   "node_joined",
   "node_back",
   "node_removed",
+  "node_expected",
+  "node_cordoned",
+  "node_uncordoned",
+  "node_draining",
 ]);
+const STANDS: Readonly<Record<LifecycleState, NodeEvent["kind"] | undefined>> = {
+  expected: "node_expected",
+  ready: undefined,
+  cordoned: "node_cordoned",
+  draining: "node_draining",
+  removed: undefined,
+};
 const MAX_TOLD_PROBLEMS = 1_000;
 /** Without a time, so that it is one event however often somebody asks. */
 const KEY_KEPT =
@@ -131,6 +147,19 @@ export class NodeNews {
   removed(node: string, facts: { readonly force: boolean; readonly connected: boolean }): void {
     this.admitted(node);
     this.tell(node, "node_removed", { message: "a node was removed", facts });
+  }
+
+  /** Tells that a node stands otherwise than before. That it has joined or was removed is told as such. */
+  stands(
+    node: string,
+    change: { readonly from: LifecycleState | undefined; readonly to: LifecycleState },
+  ): void {
+    const { from, to } = change;
+    const isBack = to === "ready" && (from === "cordoned" || from === "draining");
+    const kind = isBack ? "node_uncordoned" : STANDS[to];
+    if (kind === undefined) return;
+    const message = "a node stands otherwise";
+    this.tell(node, kind, { message, facts: { from: from ?? null, to } });
   }
 
   /** Tells what is new about the health of a node and its GPUs. */

@@ -1,5 +1,6 @@
 import type { Clock, DuplicateWatch } from "@berth/service-kit";
 import { type Liveness, livenessOf } from "./liveness.ts";
+import type { NodeRoster } from "./node-roster.ts";
 import { excuseSilence, heldOver, type NodeState } from "./node-state.ts";
 import { type NodeView, viewOf } from "./node-view.ts";
 
@@ -8,6 +9,7 @@ export interface NodeLensDeps {
   readonly clock: Clock;
   readonly intervals: { readonly gpuMs: number; readonly hostMs: number; readonly ttlMs: number };
   readonly watch: Pick<DuplicateWatch, "isDuplicate">;
+  readonly roster: Pick<NodeRoster, "get">;
 }
 
 /** Sees nodes as they are at this moment; counts silence from its own making. */
@@ -41,14 +43,16 @@ export class NodeLens {
 
   /** The node, for everything that reads. */
   view(id: string, node: NodeState): NodeView {
-    const { clock, intervals, watch } = this.#deps;
+    const { clock, intervals, watch, roster } = this.#deps;
     const viewed = {
       id,
       liveness: this.liveness(id, node),
       isDuplicate: watch.isDuplicate(id),
+      lifecycle: roster.get(id)?.state ?? ("ready" as const),
       record: node.record,
       telemetry: node,
       heldOver: heldOver(node),
+      taken: node.taken,
       version: node.version,
     };
     return viewOf(viewed, { nowMs: clock.nowMs(), startedAtMs: this.#startedAtMs, intervals });

@@ -5,11 +5,13 @@ import {
   Serial,
 } from "@berth/service-kit";
 import type { CheckedRegistration } from "./check-fingerprint.ts";
+import type { TakenGpus } from "./gpu-verdict.ts";
 import { HealthTeller } from "./health-teller.ts";
 import type { NodeInventory } from "./inventory.ts";
 import type { NodeNews } from "./node-events.ts";
 import { NodeKeys } from "./node-keys.ts";
 import { NodeLens } from "./node-lens.ts";
+import { lifecycleStep } from "./node-lifecycle.ts";
 import {
   askingInstance,
   changedRecord,
@@ -26,6 +28,7 @@ import {
   unknownNode,
 } from "./node-registration.ts";
 import type { NodeRegistryOptions } from "./node-registry-options.ts";
+import type { LifecycleChange, NodeRoster } from "./node-roster.ts";
 import { type NodeSpeaker, speakerRefusal } from "./node-speaker.ts";
 import {
   adoptRecord,
@@ -40,10 +43,20 @@ import { RegistrationBook } from "./registration-book.ts";
 
 const TWO_AGENTS = "two agents run as this node";
 
+/** How a node is forgotten. */
+export interface NodeRemoval {
+  /** Also when its agent is connected. */
+  readonly force: boolean;
+  /** Ends its key, and gives whether it had one. */
+  readonly forgetKey: () => Promise<boolean>;
+}
+
 /** The nodes of a cluster: who they are, what they last said, and whether they are still there. */
 export class NodeRegistry {
   /** What becomes of the keys of nodes. */
   readonly keys: NodeKeys;
+  /** Where each node stands, also those that have not joined, or were removed. */
+  readonly roster: NodeRoster;
   readonly #options: NodeRegistryOptions;
   readonly #watch: DuplicateWatch;
   readonly #news: NodeNews;
@@ -61,13 +74,17 @@ export class NodeRegistry {
       readonly records: ReadonlyMap<string, NodeRecord>;
       readonly watch: DuplicateWatch;
       readonly news: NodeNews;
+      readonly roster: NodeRoster;
     },
   ) {
     this.#options = options;
     this.#watch = opened.watch;
     this.#news = opened.news;
     const { clock, intervals } = options;
-    const lens = new NodeLens({ clock, intervals, watch: this.#watch });
+    const { roster } = opened;
+    const lens = new NodeLens({ clock, intervals, watch: this.#watch, roster });
+    this.roster = roster;
+    roster.listen((change) => this.#stands(change));
     const keepTold = this.#keepTold.bind(this);
     this.#lens = lens;
     this.#teller = new HealthTeller({ lens, news: this.#news, clock, keepTold });
@@ -87,6 +104,11 @@ export class NodeRegistry {
   /** Raised at each change that the cluster document can show: inventory, slots, verdicts, GPU states and reasons. */
   get structureVersion(): number {
     return this.#structureVersion;
+  }
+
+  /** Whether the passing of time has changed what a node shows and the next {@link sweep} has yet to raise the versions. */
+  get isDue(): boolean {
+    return this.#nodes.entries().some(([id, node]) => this.#lens.liveness(id, node) !== node.told);
   }
 
   /**
@@ -136,20 +158,19 @@ export class NodeRegistry {
 
   /**
    * Forgets a node, durably when it resolves; to be repeated when it fails. Throws NOT_FOUND, and PRECONDITION_FAILED
-   * while its agent is connected, unless forced. `forgetKey` ends its key and gives whether it had one.
+   * while its agent is connected, unless forced. A node that the roster has as removed stays so.
    */
-  remove(
-    id: string,
-    { force, forgetKey }: { readonly force: boolean; readonly forgetKey: () => Promise<boolean> },
-  ): Promise<void> {
+  remove(id: string, { force, forgetKey }: NodeRemoval): Promise<void> {
     return this.#serial.run(async () => {
       const connected = this.#registrations.isPresent(id);
       if (connected && !force) throw connectedNode(id);
-      if (!((await forgetKey()) || this.#nodes.has(id))) throw unknownNode(id);
+      const stands = this.roster.get(id) !== undefined;
+      if (!((await forgetKey()) || this.#nodes.has(id) || stands)) throw unknownNode(id);
       await this.#watch.forget(id);
       await this.#options.records.remove(id);
       this.#registrations.end(id, "the node was removed", "UNAUTHENTICATED");
       this.#nodes.delete(id);
+      if (this.roster.get(id)?.state !== "removed") await this.roster.forget(id);
       this.#version += 1;
       this.#structureVersion += 1;
       this.#news.removed(id, { force, connected });
@@ -183,6 +204,18 @@ export class NodeRegistry {
     await judged;
   }
 
+  /** What the ledger says of a node's GPUs from now on; nothing happens when it is what it said before. */
+  setTaken(id: string, taken: TakenGpus): void {
+    const node = this.#nodes.get(id);
+    const same =
+      node?.taken.size === taken.size &&
+      taken.entries().every(([uuid, state]) => node.taken.get(uuid) === state);
+    if (node === undefined || same) return;
+    node.taken = taken;
+    this.#changed(node);
+    this.#structureVersion += 1;
+  }
+
   /**
    * Looks for what has changed by the passing of time: nodes that are silent, GPUs that stay well. `stalledMs`: we could
    * not listen for so long until now.
@@ -213,6 +246,9 @@ export class NodeRegistry {
     const place = known && { record: known.record, liveness: this.#lens.liveness(nodeId, known) };
     const refusal = speakerRefusal(speaker, asked) ?? placeRefusal(asked, place, this.#nodes.size);
     if (refusal !== undefined) return refusal;
+    const now = this.#options.clock.timestamp();
+    const step = lifecycleStep({ nodeId, before: this.roster.get(nodeId), now }, { kind: "join" });
+    if (step.kind === "refused") return step;
     const verdict = await this.#watch.asks(nodeId, {
       agent: askingInstance(asked, speaker),
       formerIds: asked.formerInstanceIds,
@@ -224,8 +260,9 @@ export class NodeRegistry {
     }
     const duplicate = duplicateRefusal(nodeId, verdict);
     if (duplicate !== undefined) return duplicate;
-    const record = registeredRecord(asked, known?.record, this.#options.clock.timestamp());
+    const record = registeredRecord(asked, known?.record, now);
     await this.#save(nodeId, known?.record, record);
+    await this.roster.step(nodeId, { kind: "join" });
     const registration = this.#registrations.begin(nodeId);
     this.#admit(nodeId, record, known);
     return { kind: "registered", registration };
@@ -276,6 +313,13 @@ export class NodeRegistry {
     this.#changed(node);
     this.#structureVersion += 1;
     if (to !== from) this.#news.verdict(id, { from, to, duplicate });
+  }
+
+  #stands({ nodeId, from, to }: LifecycleChange): void {
+    const node = this.#nodes.get(nodeId);
+    if (node !== undefined) this.#changed(node);
+    this.#structureVersion += 1;
+    if (from !== to) this.#news.stands(nodeId, { from, to });
   }
 
   #changed(node: NodeState): void {

@@ -3,7 +3,7 @@ import { checkGpuDetails, PROCESS_LIMITS } from "./check-details.ts";
 import { checkHealth } from "./check-health.ts";
 import { checkGpuSample, checkHostSample } from "./check-samples.ts";
 import type { FieldProblem } from "./field-check.ts";
-import { asksForReading } from "./gpu-verdict.ts";
+import { asksForReading, NONE_TAKEN, type TakenGpus } from "./gpu-verdict.ts";
 import type { HealthReading } from "./health-facts.ts";
 import { HealthWatch } from "./health-watch.ts";
 import type { GpuDetailsReading, GpuReading, HostReading, NodeInventory } from "./inventory.ts";
@@ -27,6 +27,8 @@ export interface NodeState {
   hasReported: boolean;
   /** What was told about its GPUs. */
   readonly watch: HealthWatch;
+  /** What the ledger says of its GPUs. */
+  taken: TakenGpus;
   /** States and reasons of its GPUs as the cluster document has them. */
   shownGpus: string;
   /** Verdict that was told last. */
@@ -56,6 +58,7 @@ export function newNodeState(record: NodeRecord, told: Liveness): NodeState {
     samplesTellReasons: false,
     hasReported: false,
     watch: new HealthWatch(record.told),
+    taken: NONE_TAKEN,
     shownGpus: "",
     told,
     toldDuplicate: false,

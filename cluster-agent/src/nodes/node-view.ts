@@ -1,4 +1,4 @@
-import { type GpuVerdict, judgeGpus } from "./gpu-verdict.ts";
+import { type GpuVerdict, judgeGpus, type TakenGpus } from "./gpu-verdict.ts";
 import type { HealthFact, HealthReading } from "./health-facts.ts";
 import { nodeReason } from "./health-reasons.ts";
 import type {
@@ -10,6 +10,7 @@ import type {
   ReadingQuality,
 } from "./inventory.ts";
 import type { Liveness } from "./liveness.ts";
+import { type LifecycleState, lifecycleRefusal } from "./node-lifecycle.ts";
 import type { ToldHealth } from "./told-health.ts";
 
 /** What the store keeps of a node. */
@@ -62,6 +63,8 @@ export interface NodeView {
   readonly liveness: Liveness;
   /** Two agents speak for it. */
   readonly isDuplicate: boolean;
+  /** Where it stands; nothing new goes to a node that is not ready. */
+  readonly lifecycle: LifecycleState;
   /** Why it is unhealthy, for people; absent when it is live. */
   readonly reason?: string;
   /** Time since it was heard, or since our own start, ms. */
@@ -103,10 +106,13 @@ export interface Viewed {
   readonly id: string;
   readonly liveness: Liveness;
   readonly isDuplicate: boolean;
+  readonly lifecycle: LifecycleState;
   readonly record: NodeRecord;
   readonly telemetry: NodeTelemetry;
   /** Reasons, by UUID, of GPUs that are held as unhealthy until something better is known. */
   readonly heldOver: ReadonlyMap<string, string>;
+  /** What the ledger says of its GPUs. */
+  readonly taken: TakenGpus;
   readonly version: number;
 }
 
@@ -115,7 +121,7 @@ const STALE_AFTER_INTERVALS = 3;
 
 /** The node as it is at one moment; pure. */
 export function viewOf(viewed: Viewed, moment: ViewMoment): NodeView {
-  const { id, liveness, isDuplicate, record, telemetry, version } = viewed;
+  const { id, liveness, isDuplicate, lifecycle, record, telemetry, version } = viewed;
   const { inventory, slots, agentVersion, firstSeenAt } = record;
   const { nowMs, startedAtMs, intervals } = moment;
   const silentMs = Math.max(0, Math.round(nowMs - (telemetry.heardAtMs ?? startedAtMs)));
@@ -131,14 +137,32 @@ export function viewOf(viewed: Viewed, moment: ViewMoment): NodeView {
     heldOver: viewed.heldOver,
   });
   return {
-    ...{ id, liveness, isDuplicate, silentMs, ttlMs },
+    ...{ id, liveness, isDuplicate, lifecycle, silentMs, ttlMs },
     ...(reason === undefined ? {} : { reason }),
     ...{ inventory, slots, agentVersion, firstSeenAt },
     ...sampledTelemetry(telemetry, moment),
     samplesTellReasons: telemetry.samplesTellReasons,
-    ...judged,
+    verdicts: judged.verdicts.map((verdict) => withStanding(verdict, viewed)),
+    nodeFacts: judged.nodeFacts,
     ...(health === undefined ? {} : { kernelLog: health.reading.kernelLog }),
     version,
+  };
+}
+
+/** Whether a node is heard, and new instances may go there. */
+export function isOpenNode(node: Pick<NodeView, "liveness" | "lifecycle">): boolean {
+  const { liveness, lifecycle } = node;
+  return liveness === "live" && lifecycleRefusal(lifecycle) === undefined;
+}
+
+function withStanding(verdict: GpuVerdict, { taken: gpus, lifecycle }: Viewed): GpuVerdict {
+  const taken = gpus.get(verdict.uuid);
+  const isCordoned = lifecycleRefusal(lifecycle) !== undefined;
+  if (taken === undefined && !isCordoned) return verdict;
+  return {
+    ...verdict,
+    ...(taken === undefined ? {} : { taken }),
+    ...(isCordoned ? { cordoned: true as const } : {}),
   };
 }
 

@@ -3,6 +3,7 @@ import { NodeNews } from "./node-events.ts";
 import { lastHolders } from "./node-record.ts";
 import { NodeRegistry } from "./node-registry.ts";
 import type { NodeRegistryOptions } from "./node-registry-options.ts";
+import { openNodeRoster } from "./node-roster.ts";
 
 /** Opens the registry with the nodes that the store knows; their verdicts wait one TTL. */
 export async function openNodeRegistry(options: NodeRegistryOptions): Promise<NodeRegistry> {
@@ -14,5 +15,6 @@ export async function openNodeRegistry(options: NodeRegistryOptions): Promise<No
     onDuplicate: (node, candidates) => news.duplicate(node, candidates),
   });
   await watch.load(lastHolders(records));
-  return new NodeRegistry(options, { records, watch, news });
+  const roster = await openNodeRoster({ documents: options.lifecycles, clock, joined: records });
+  return new NodeRegistry(options, { records, watch, news, roster });
 }

@@ -15,13 +15,18 @@ export function verdictFields(
   reason = verdict?.reason,
 ): VerdictFields {
   return {
-    state: verdict?.state ?? "unhealthy",
+    state: stateOf(verdict),
     ...(verdict?.health === undefined ? {} : { health: verdict.health }),
     ...(reason === undefined ? {} : { reason }),
   };
 }
 
-/** Number of free GPUs of a node. */
+/** Number of GPUs of a node that are well, and that nobody holds. */
 export function freeGpus({ verdicts }: Pick<NodeView, "verdicts">): number {
-  return verdicts.filter((verdict) => verdict.state === "free").length;
+  return verdicts.filter((verdict) => stateOf(verdict) === "free").length;
+}
+
+function stateOf(verdict: GpuVerdict | undefined): GpuState {
+  if (verdict?.state !== "free") return "unhealthy";
+  return verdict.taken ?? (verdict.cordoned === true ? "cordoned" : "free");
 }

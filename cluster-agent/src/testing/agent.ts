@@ -58,6 +58,7 @@ export async function startAgent(
     clusterId: "c1",
     regionId: "eu",
     clusterTags: [],
+    sandboxDir: "",
     nodeTtlMs: 15_000,
     allowedHosts: [],
     allowedOrigins: [],

@@ -10,6 +10,7 @@ import {
   silentLogger,
   systemClock,
 } from "@berth/service-kit";
+import { withApply } from "@berth/service-kit/testing/with-apply";
 import { create } from "@bufbuild/protobuf";
 import { type CommandResult, openCommandJournal } from "../link/command-journal.ts";
 import { CommandRunner } from "../link/command-runner.ts";
@@ -69,16 +70,7 @@ function withFaults(store: DocumentStore): DocumentStore {
     }
     return outcome;
   };
-  return {
-    apply,
-    storeId: () => store.storeId(),
-    get: (key) => store.get(key),
-    list: (collection, page) => store.list(collection, page),
-    renewStoreId: (writes) => store.renewStoreId(writes),
-    raise: (counter) => store.raise(counter),
-    sizeBytes: () => store.sizeBytes(),
-    close: () => store.close(),
-  };
+  return withApply(store, apply);
 }
 
 function effectLines(): string[] {

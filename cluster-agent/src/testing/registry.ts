@@ -29,6 +29,7 @@ export async function testRegistry(given?: DocumentStore): Promise<{
   const nodes = await openNodeRegistry({
     records: new KeyedDocuments({ store, orgId: "default_org", collection: "nodes" }),
     standings: new KeyedDocuments({ store, orgId: "default_org", collection: "node_standings" }),
+    lifecycles: new KeyedDocuments({ store, orgId: "default_org", collection: "node_lifecycles" }),
     clock,
     logger: silentLogger,
     intervals: INTERVALS,

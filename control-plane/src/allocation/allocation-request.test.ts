@@ -16,7 +16,7 @@ describe("readFrame", () => {
       parameters: {},
       settings: {},
       assumeSeconds: undefined,
-      isHoldAsked: false,
+      hold: undefined,
     });
   });
 
@@ -26,13 +26,20 @@ describe("readFrame", () => {
   });
 
   it.each([
-    [{ assume_seconds: 0, hold: false }, 0, false],
-    [{ assume_seconds: 2.5, hold: true }, 2.5, true],
-    [{ assume_seconds: null, hold: {} }, undefined, true],
-    [{ assume_seconds: "", hold: { ttl_ms: 5_000 } }, undefined, true],
-    [{ hold: null }, undefined, false],
-  ])("reads %j", (fields, assumeSeconds, isHoldAsked) => {
-    expect(parse({ ...base, ...fields })).toMatchObject({ assumeSeconds, isHoldAsked });
+    [{ assume_seconds: 0, hold: false }, 0, undefined],
+    [{ assume_seconds: 2.5, hold: true }, 2.5, { ttlMs: 60_000 }],
+    [{ assume_seconds: null, hold: {} }, undefined, { ttlMs: 60_000 }],
+    [
+      { assume_seconds: "", hold: { ttl_ms: 5_000, subject: "me" } },
+      undefined,
+      { ttlMs: 5_000, subject: "me" },
+    ],
+    [{ hold: null }, undefined, undefined],
+  ])("reads %j", (fields, assumeSeconds, hold) => {
+    const read = parse({ ...base, ...fields });
+    expect(read.assumeSeconds).toBe(assumeSeconds);
+    if (hold === undefined) expect(read.hold).toBeUndefined();
+    else expect(read.hold).toMatchObject(hold);
   });
 
   it.each([true, false, 1, 0, "true", "True", "false", "", null])("takes %j as adhoc", (adhoc) => {
@@ -119,19 +126,24 @@ describe("readFrame", () => {
   });
 
   it.each([
-    { mode: "dry_run" },
-    { input: {} },
-    { adhoc: null, input: {}, mode: "dry_run" },
-    { adhoc: false, input: {} },
-    { adhoc: "false", mode: "select_clusters", policy_rule_uri: "p", inputs: {} },
-    { adhoc: 0, input: {}, policy_rule_uri: "p", inputs: {} },
-  ])("says what to use instead of the block mode of %j", (message) => {
-    expect(() => parse(message)).toThrow(
-      expect.objectContaining({
-        reason: "UNIMPLEMENTED",
-        message: expect.stringContaining('send {"adhoc": true, "policy_rule_uri", "inputs"}'),
-      }),
-    );
+    [{ input: { id: "b" } }, "dry_run"],
+    [{ adhoc: null, input: { id: "b" }, mode: "dry_run" }, "dry_run"],
+    [{ adhoc: false, input: { id: "b" }, mode: "" }, "dry_run"],
+    [
+      { adhoc: "false", input: { id: "b" }, mode: "select_clusters", policy_rule_uri: "p" },
+      "select_clusters",
+    ],
+    [{ adhoc: 0, input: { id: "b" }, policy_rule_uri: "p", inputs: {} }, "dry_run"],
+  ])("knows the block mode of %j", (message, mode) => {
+    expect(readFrame(JSON.stringify(message)).blockMode()).toEqual({ mode, entry: { id: "b" } });
+  });
+
+  it.each([
+    [{ mode: "dry_run" }, "input: expected the entry of a block, got nothing"],
+    [{ adhoc: false, input: [] }, "input: expected the entry of a block, got array"],
+    [{ input: {}, mode: "allocate" }, 'mode: expected "select_clusters" or "dry_run"'],
+  ])("says what is wrong with the block mode of %j", (message, why) => {
+    expect(() => readFrame(JSON.stringify(message)).blockMode()).toThrow(why);
   });
 
   it.each([
@@ -190,6 +202,7 @@ describe("readFrame", () => {
       "clusters[0]: expected at most 253 characters",
     ],
     ['{"policy_rule_uri":"p","inputs":{},"hold":"yes"}', "hold: expected"],
+    ['{"policy_rule_uri":"p","inputs":{},"hold":{"ttl":5}}', "hold.ttl: unknown field"],
     [
       '{"policy_rule_uri":"p","inputs":{},"assume_seconds":1e999}',
       "from 0 to 300, got the number 1e999",
@@ -214,9 +227,9 @@ describe("readFrame", () => {
     ],
     ['{"policy_rule_uri":"p","inputs":{},"hold":1e999}', "a boolean, got the number 1e999"],
     ['{"policy_rule_uri":"p","inputs":{},"hold":{"ttl_ms":0}}', "hold.ttl_ms: expected"],
+    ['{"policy_rule_uri":"p","inputs":{},"hold":{"ttl_ms":600001}}', "from 1000 to 600000"],
+    ['{"policy_rule_uri":"p","inputs":{},"hold":{"subject":7}}', "hold.subject: expected a text"],
     ['{"policy_rule_uri":"p","inputs":{},"hold":{"ttl_ms":"x"}}', "hold.ttl_ms: expected"],
-    ['{"input":{},"mode":"dry_run"}', "block mode"],
-    ['{"adhoc":false,"input":{}}', "block mode"],
     [`${"[".repeat(100_000)}`, "the request[0][0]"],
     ['{"policy_rule_uri":"p","inputs":}', "the request is not JSON"],
   ])("refuses %s and says what is wrong", (text, message) => {

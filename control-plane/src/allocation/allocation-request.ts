@@ -15,8 +15,10 @@ import {
   wholeOf,
 } from "@berth/service-kit";
 import { Type } from "typebox";
-import { type ClusterFilter, parseFilter, parseSearch, type Search } from "./query/selection.ts";
+import { type BlockModeRequest, readBlockMode } from "./block-mode-request.ts";
+import { type HoldRequest, holdOf } from "./hold-request.ts";
 import { requestCount } from "./request-count.ts";
+import { numberOrName, optionalObject, type Selection, selectionOf } from "./request-fields.ts";
 import { valueName } from "./value-name.ts";
 
 /** The message as OpenAPI describes it; {@link parseAllocationRequest} is what checks it. */
@@ -32,17 +34,20 @@ export const AllocationBody = Type.Object({
   request_id: Type.Optional(Type.Union([Type.String(), Type.Number()])),
   assume_seconds: Type.Optional(Type.Number({ minimum: 0, maximum: 300 })),
   hold: Type.Optional(
-    Type.Union([Type.Boolean(), Type.Object({ ttl_ms: Type.Optional(Type.Integer()) })]),
+    Type.Union([
+      Type.Boolean(),
+      Type.Object({
+        ttl_ms: Type.Optional(Type.Integer()),
+        subject: Type.Optional(Type.String()),
+      }),
+    ]),
   ),
 });
 
 /** Longest time for which a placement is assumed, in s. */
 export const MAX_ASSUME_SECONDS = 300;
-const MAX_CLUSTER_IDS = 10_000;
-const MAX_ID_CHARACTERS = 253;
 /** What is read value by value: everything but the inputs. The existing clients send far less. */
 const FIELD_BOUNDS = { depth: MAX_JSON_DEPTH, values: 100_000 };
-const MAX_HOLD_MS = 24 * 60 * 60 * 1_000;
 
 /** A `request_id` as the client wrote it. */
 export type RequestId = string | number | RawNumber;
@@ -57,6 +62,11 @@ export interface AllocationFrame {
    * deployment.
    */
   readonly request: () => AllocationRequest;
+  /**
+   * The request in the block mode of the existing deployment; undefined when it is an ad-hoc one. Throws as
+   * {@link request} does.
+   */
+  readonly blockMode: () => BlockModeRequest | undefined;
 }
 
 /** One request for a placement, as WebSocket and HTTP clients send it (seed "Resource Allocator"). */
@@ -73,16 +83,9 @@ export interface AllocationRequest {
   readonly settings: Readonly<Record<string, unknown>>;
   /** Seconds for which the chosen GPUs count as taken in other callers' decisions; the default if absent. */
   readonly assumeSeconds: number | undefined;
-  /** Whether the client asked for a lease on what is chosen. */
-  readonly isHoldAsked: boolean;
+  /** The lease that the client asked for on what is chosen; undefined when it asked for none. */
+  readonly hold: HoldRequest | undefined;
 }
-
-/** How the client selects candidates; ids win over a filter, a filter over a search. */
-export type Selection =
-  | { readonly kind: "all" }
-  | { readonly kind: "ids"; readonly ids: readonly string[] }
-  | { readonly kind: "filter"; readonly filter: ClusterFilter }
-  | { readonly kind: "search"; readonly search: Search };
 
 /** A message of which everything but the inputs has been read. */
 interface Message {
@@ -110,10 +113,15 @@ function frameOf(read: () => Message): AllocationFrame {
     const request = () => {
       throw thrown;
     };
-    return { requestId: undefined, request };
+    return { requestId: undefined, request, blockMode: request };
   }
-  const id = message.fields.request_id;
-  return { requestId: isRequestId(id) ? id : undefined, request: () => toRequest(message) };
+  const { fields } = message;
+  const id = fields.request_id;
+  return {
+    requestId: isRequestId(id) ? id : undefined,
+    request: () => toRequest(message),
+    blockMode: () => (isBlockMode(fields) ? readBlockMode(fields) : undefined),
+  };
 }
 
 /** The inputs are cut out as text: nobody looks into them, however large they are. */
@@ -137,7 +145,7 @@ function readMessage(text: string, parsed: unknown): Message {
 }
 
 function toRequest({ fields, inputsJson, requestCount }: Message): AllocationRequest {
-  refuseBlockMode(fields);
+  adhocOf(fields.adhoc);
   const uri = fields.policy_rule_uri;
   if (uri === undefined || uri === "") missing("policy_rule_uri");
   if (inputsJson === undefined || inputsJson === '""') return missing("inputs");
@@ -158,7 +166,7 @@ function toRequest({ fields, inputsJson, requestCount }: Message): AllocationReq
     parameters: optionalObject("parameters", fields.parameters),
     settings: optionalObject("settings", fields.settings),
     assumeSeconds: assumeSeconds(fields.assume_seconds),
-    isHoldAsked: isHoldAsked(fields.hold),
+    hold: holdOf(fields.hold),
   };
 }
 
@@ -185,57 +193,10 @@ function adhocOf(value: unknown): boolean | undefined {
  * Clients of the existing deployment ask for a block with `input` and `mode`, and `adhoc` false or absent. An
  * ad-hoc request has neither, whatever stands in its `inputs`.
  */
-function refuseBlockMode(fields: Readonly<Record<string, unknown>>): void {
+function isBlockMode(fields: Readonly<Record<string, unknown>>): boolean {
   const adhoc = adhocOf(fields.adhoc);
-  if (adhoc === true || !("input" in fields || "mode" in fields)) return;
-  if (adhoc === undefined && "policy_rule_uri" in fields) return;
-  throw new BerthError(
-    "UNIMPLEMENTED",
-    'block mode ({"input", "mode"}) is not served; send {"adhoc": true, "policy_rule_uri", "inputs"}',
-  );
-}
-
-function selectionOf(message: Readonly<Record<string, unknown>>): Selection {
-  const ids = clusterIds(message.clusters);
-  const filter = optionalObject("filter", message.filter);
-  const search = optionalObject("search", message.search);
-  // What is not used is checked, too: a mistake in it shows with the first request, not with another one.
-  const parsedFilter = Object.keys(filter).length > 0 ? parseFilter(filter) : undefined;
-  const parsedSearch = Object.keys(search).length > 0 ? parseSearch(search) : undefined;
-  if (ids.length > 0) return { kind: "ids", ids };
-  if (parsedFilter !== undefined) return { kind: "filter", filter: parsedFilter };
-  if (parsedSearch !== undefined) return { kind: "search", search: parsedSearch };
-  return { kind: "all" };
-}
-
-function clusterIds(value: unknown): readonly string[] {
-  if (value === undefined || value === null || value === "") return [];
-  const ids = typeof value === "string" ? [value] : value;
-  if (!Array.isArray(ids)) {
-    const got = valueName(value);
-    throw new BerthError("INVALID_ARGUMENT", `clusters: expected an array, got ${got}`);
-  }
-  if (ids.length > MAX_CLUSTER_IDS) {
-    const message = `clusters: expected at most ${MAX_CLUSTER_IDS} ids, got ${ids.length}`;
-    throw new BerthError("INVALID_ARGUMENT", message);
-  }
-  for (const [index, id] of ids.entries()) {
-    if (typeof id === "string" && id.length > MAX_ID_CHARACTERS) {
-      const message = `clusters[${index}]: expected at most ${MAX_ID_CHARACTERS} characters`;
-      throw new BerthError("INVALID_ARGUMENT", message);
-    }
-    if (typeof id === "string") continue;
-    const message = `clusters[${index}]: expected a string, got ${valueName(id)}`;
-    throw new BerthError("INVALID_ARGUMENT", message);
-  }
-  return [...new Set<string>(ids)];
-}
-
-function optionalObject(field: string, value: unknown): Readonly<Record<string, unknown>> {
-  if (value === undefined || value === null || value === "") return {};
-  if (isJsonObject(value)) return value;
-  const message = `${field}: expected an object, got ${valueName(value)}`;
-  throw new BerthError("INVALID_ARGUMENT", message);
+  if (adhoc === true || !("input" in fields || "mode" in fields)) return false;
+  return adhoc !== undefined || !("policy_rule_uri" in fields);
 }
 
 function assumeSeconds(value: unknown): number | undefined {
@@ -245,27 +206,4 @@ function assumeSeconds(value: unknown): number | undefined {
   const got = numberOrName(value);
   const message = `assume_seconds: expected a number from 0 to ${MAX_ASSUME_SECONDS}, got ${got}`;
   throw new BerthError("INVALID_ARGUMENT", message);
-}
-
-function isHoldAsked(value: unknown): boolean {
-  if (value === undefined || value === null || value === "") return false;
-  if (typeof value === "boolean") return value;
-  if (!isJsonObject(value)) {
-    const message = `hold: expected {"ttl_ms": …} or a boolean, got ${valueName(value)}`;
-    throw new BerthError("INVALID_ARGUMENT", message);
-  }
-  const ttl = value.ttl_ms;
-  if (ttl === undefined || ttl === null) return true;
-  const ttlMs = toNumber(ttl);
-  if (ttlMs !== undefined && Number.isInteger(ttlMs) && ttlMs > 0 && ttlMs <= MAX_HOLD_MS) {
-    return true;
-  }
-  const message = `hold.ttl_ms: expected a whole number of ms from 1 to ${MAX_HOLD_MS}`;
-  throw new BerthError("INVALID_ARGUMENT", message);
-}
-
-/** A number as it is, and the name of what is none, or none that a double holds. */
-function numberOrName(value: unknown): string {
-  const number = toNumber(value);
-  return number !== undefined && Number.isFinite(number) ? String(number) : valueName(value);
 }

@@ -284,12 +284,13 @@ describe("assumed placements", () => {
     );
   });
 
-  it("assumes nothing for 0 seconds, and says that nothing is held", async () => {
+  it("assumes nothing for 0 seconds, and says why nothing is held", async () => {
     const uri = await harness.publish("first-free", FIRST_FREE);
     for (const _ of [1, 2]) {
       expect(await harness.allocate(uri, { hold: { ttl_ms: 1_000 } })).toMatchObject({
         data: { gpus: ["0"] },
         held: false,
+        hold_refused: expect.stringContaining("cluster c1 has no agent"),
         warnings: [expect.stringContaining("hold: ")],
       });
     }

@@ -1,4 +1,9 @@
-import type { EvaluationFacts } from "@berth/policy-sandbox";
+import {
+  type EvaluationFacts,
+  logDetails,
+  type RunnablePolicy,
+  runPolicy,
+} from "@berth/policy-sandbox";
 import {
   BerthError,
   isBerthError,
@@ -9,7 +14,7 @@ import {
   toBerthError,
 } from "@berth/service-kit";
 import type { FleetSnapshot } from "../fleet/cluster-view.ts";
-import type { RunnablePolicy } from "../policies/runnable-policies.ts";
+import { type AllocationReply, contestedText, holdFields, takenText } from "./allocation-reply.ts";
 import type { AllocationFrame, AllocationRequest } from "./allocation-request.ts";
 import type { Assumptions } from "./assumptions.ts";
 import {
@@ -22,32 +27,25 @@ import { DecisionDraft } from "./decisions/decision-draft.ts";
 import type { DecisionLog } from "./decisions/decision-log.ts";
 import { FilterTurns } from "./filter-turns.ts";
 import { fitCandidates } from "./fit-candidates.ts";
+import type { Holder, HoldOutcome } from "./holder.ts";
 import { hostClients } from "./host-clients.ts";
-import { checkPlacement, type PlacedGpu, type PlacementCheck, type TakenGpu } from "./placement.ts";
+import { checkPlacement, type PlacedGpu, type PlacementCheck } from "./placement.ts";
 import { type RankingDeps, rankClusters } from "./rank-clusters.ts";
-import { logDetails, runPolicy } from "./run-policy.ts";
 import { shortList } from "./short-list.ts";
 import { Sight } from "./sight.ts";
 
 /** Runs of the policy for one request, when others are given the same GPUs meanwhile. */
 const MAX_ATTEMPTS = 3;
-
-/** A successful answer: the placement, or why there is none; `warnings` name ids that are unknown. */
-export interface AllocationReply {
-  readonly success: true;
-  /** `{cluster_id, node_id?, gpus?}` with the policy's extra keys, or a list of them. */
-  readonly data: unknown;
-  /** Names the decision's record. */
-  readonly decision_id: string;
-  /** False when a lease was asked for: there are none yet. */
-  readonly held?: false;
-  readonly warnings?: readonly string[];
-}
+/** Times that the policy chooses anew because somebody else has what was to be held. */
+const MAX_HOLD_RETRIES = 3;
+/** GPUs of a ledger count as leased for so long after it was asked: until their cluster tells it, s. */
+const TOLD_SECONDS = 3;
 
 /** What {@link Allocator} needs. */
 export interface AllocatorDeps extends RankingDeps {
   readonly clusters: { snapshot(orgId: string): Promise<FleetSnapshot> };
   readonly assumptions: Assumptions;
+  readonly holder: Holder;
   readonly decisions: Pick<DecisionLog, "record">;
   /** Seconds for which a placement is assumed when the request does not say. */
   readonly assumeSeconds: number;
@@ -75,6 +73,8 @@ interface Verdict {
   readonly contested: readonly PlacedGpu[];
   /** Whether it is an answer; its GPUs are assumed then. */
   readonly counts: boolean;
+  /** Number of the decision that assumes them. */
+  readonly decision?: number | undefined;
 }
 
 /** The verdict on an answer. */
@@ -122,20 +122,23 @@ export class Allocator {
     const policy = await this.#deps.policies.runnable(principal.orgId, request.policyRuleUri);
     draft.policyDigest = policy.code.digest;
     const selection = await this.#ranked(ask);
-    const { check, chosen, contested } = await this.#attempts(ask, policy, selection);
+    const answer = await this.#held(ask, policy, selection);
+    const { check, chosen, contested } = answer;
     const warnings = [...chosen.warnings, ...contested.map(contestedText)];
     if (check.kind === "placed") {
       const more = (count: number) => `${count} more of the chosen GPUs are not free`;
       warnings.push(...shortList(check.taken.map(takenText), more));
       draft.assumeSeconds = check.gpus.length > 0 ? this.#assumeSeconds(request) : 0;
-      if (request.isHoldAsked) warnings.push(NO_LEASES);
+    }
+    if (answer.hold?.kind === "lost" || answer.hold?.kind === "refused") {
+      warnings.push(`hold: ${answer.hold.why}`);
     }
     draft.answer(check, warnings);
     return {
       success: true,
       data: check.data,
       decision_id: draft.id,
-      ...(request.isHoldAsked ? { held: false as const } : {}),
+      ...(request.hold === undefined ? {} : holdFields(answer.hold, check.data)),
       ...(warnings.length > 0 ? { warnings } : {}),
     };
   }
@@ -152,6 +155,40 @@ export class Allocator {
     const scope = { principal, sight, signal, draft, pacer: this.#filters, queries: this.#queries };
     if (selection.kind === "filter") return filterAhead(selection.filter, scope);
     return { kind: "ranked", ranking: await rankClusters(selection.search, scope, this.#deps) };
+  }
+
+  /**
+   * Runs the policy until what it chose is held, when that is asked for. GPUs that somebody else has it sees as leased at
+   * the next run.
+   */
+  async #held(
+    ask: Ask,
+    policy: RunnablePolicy,
+    selection: RankedSelection,
+  ): Promise<Answered & { readonly hold?: HoldOutcome }> {
+    const { principal, request, signal, draft } = ask;
+    const { hold } = request;
+    const { assumptions, holder } = this.#deps;
+    for (let retries = 0; ; retries += 1) {
+      const { newest } = assumptions;
+      const answer = await this.#attempts(ask, policy, selection);
+      const { check, chosen } = answer;
+      if (hold === undefined || check.kind !== "placed") return answer;
+      const views = new Map(chosen.candidates.map((view) => [view.id, view]));
+      const viewOf = (clusterId: string) => views.get(clusterId);
+      const holding = { data: check.data, hold, subject: draft.id, viewOf };
+      const outcome = await holder.hold(holding, signal);
+      const { orgId } = principal;
+      if (outcome.kind === "held" && answer.decision !== undefined) {
+        const assumed = { decision: answer.decision, seconds: TOLD_SECONDS };
+        assumptions.shorten(orgId, check.gpus, assumed);
+      }
+      if (outcome.kind !== "lost" || retries === MAX_HOLD_RETRIES) {
+        return { ...answer, hold: outcome };
+      }
+      if (answer.decision !== undefined) assumptions.withdraw(orgId, check.gpus, answer.decision);
+      assumptions.assume(orgId, outcome.gpus, { seconds: TOLD_SECONDS, since: newest });
+    }
   }
 
   /**
@@ -227,8 +264,8 @@ export class Allocator {
     const contested = assumptions.contested(orgId, gpus, since);
     const counts = contested.length === 0 || isLast;
     const seconds = this.#assumeSeconds(request);
-    if (counts) assumptions.assume(orgId, gpus, { seconds, since });
-    return { check, chosen, contested, counts };
+    const decision = counts ? assumptions.assume(orgId, gpus, { seconds, since }) : undefined;
+    return { check, chosen, contested, counts, decision };
   }
 
   #assumeSeconds({ assumeSeconds }: AllocationRequest): number {
@@ -263,16 +300,6 @@ export class Allocator {
 function canceled(thrown: unknown): BerthError {
   if (isBerthError(thrown)) return thrown;
   return new BerthError("CANCELED", "the request was canceled", { cause: thrown });
-}
-
-const NO_LEASES = "hold: leases are not there yet; the placement is assumed, not held";
-
-function takenText({ clusterId, nodeId, slot, state }: TakenGpu): string {
-  return `GPU ${slot} of node ${nodeId} in cluster ${clusterId} is ${state}`;
-}
-
-function contestedText({ clusterId, nodeId, slot }: PlacedGpu): string {
-  return `GPU ${slot} of node ${clusterId}/${nodeId} was just given to another caller`;
 }
 
 function seenOf(seen: Seen | undefined): Seen {

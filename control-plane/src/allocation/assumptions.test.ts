@@ -53,6 +53,26 @@ describe("Assumptions", () => {
     expect(assumptions.overlay(view)).toBe(view);
   });
 
+  it("takes back what a decision assumed, but not what a later one did", () => {
+    const first = assumptions.assume(ORG, [gpu("0"), gpu("1")], lasting(10)) ?? Number.NaN;
+    expect(states()).toEqual(["leased", "leased"]);
+    assumptions.assume(ORG, [gpu("1")], lasting(10));
+    assumptions.withdraw(ORG, [gpu("0"), gpu("1")], first);
+    expect(states()).toEqual(["free", "leased"]);
+    expect(assumptions.assume(ORG, [gpu("0")], lasting(0))).toBeUndefined();
+  });
+
+  it("ends what a decision assumed sooner, but not later, nor what a later one did", () => {
+    const first = assumptions.assume(ORG, [gpu("0"), gpu("1")], lasting(10)) ?? Number.NaN;
+    assumptions.assume(ORG, [gpu("1")], lasting(10));
+    assumptions.shorten(ORG, [gpu("0"), gpu("1")], { decision: first, seconds: 3 });
+    assumptions.shorten(ORG, [gpu("0")], { decision: first, seconds: 60 });
+    nowMs += 2_999;
+    expect(states()).toEqual(["leased", "leased"]);
+    nowMs += 1;
+    expect(states()).toEqual(["free", "leased"]);
+  });
+
   it("tells which GPUs were given away after a decision had looked", () => {
     assumptions.assume(ORG, [gpu("0")], lasting(10));
     const looked = assumptions.newest;

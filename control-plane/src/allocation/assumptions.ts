@@ -47,14 +47,15 @@ export class Assumptions {
 
   /**
    * Assumes GPUs for some seconds, or longer where they are assumed for longer already. Not those of clusters that
-   * were removed after decision number `since`: whoever has their ids now has other GPUs.
+   * were removed after decision number `since`: whoever has their ids now has other GPUs. Gives the number of this
+   * decision; undefined when nothing is to be assumed.
    */
   assume(
     orgId: string,
     gpus: readonly PlacedGpu[],
     { seconds, since }: { readonly seconds: number; readonly since: number },
-  ): void {
-    if (gpus.length === 0 || seconds <= 0) return;
+  ): number | undefined {
+    if (gpus.length === 0 || seconds <= 0) return undefined;
     const nowMs = this.#clock.nowMs();
     this.#sweep(nowMs);
     this.#decisions += 1;
@@ -69,6 +70,37 @@ export class Assumptions {
       slots.set(slot, { untilMs, decision: this.#decisions });
       cluster.nextFreeMs = Math.min(cluster.nextFreeMs, untilMs);
       if (known === undefined) cluster.cached = undefined;
+    }
+    return this.#decisions;
+  }
+
+  /** Forgets what a decision assumed of these GPUs, where no later one assumes them. */
+  withdraw(orgId: string, gpus: readonly PlacedGpu[], decision: number): void {
+    for (const { clusterId, nodeId, slot } of gpus) {
+      const cluster = this.#clusters.get(clusterKey(orgId, clusterId));
+      const slots = cluster?.nodes.get(nodeId);
+      if (cluster === undefined || slots?.get(slot)?.decision !== decision) continue;
+      slots.delete(slot);
+      if (slots.size === 0) cluster.nodes.delete(nodeId);
+      cluster.cached = undefined;
+    }
+  }
+
+  /** What a decision assumed of these GPUs ends within some seconds, where no later one assumes them. */
+  shorten(
+    orgId: string,
+    gpus: readonly PlacedGpu[],
+    { decision, seconds }: { readonly decision: number; readonly seconds: number },
+  ): void {
+    const latestMs = this.#clock.nowMs() + seconds * 1_000;
+    for (const { clusterId, nodeId, slot } of gpus) {
+      const cluster = this.#clusters.get(clusterKey(orgId, clusterId));
+      const slots = cluster?.nodes.get(nodeId);
+      const known = slots?.get(slot);
+      if (cluster === undefined || known?.decision !== decision) continue;
+      const untilMs = Math.min(known.untilMs, latestMs);
+      slots?.set(slot, { untilMs, decision });
+      cluster.nextFreeMs = Math.min(cluster.nextFreeMs, untilMs);
     }
   }
 

@@ -1,9 +1,9 @@
 import { BerthError, type Pacer } from "@berth/service-kit";
 import type { ClusterView } from "../fleet/cluster-view.ts";
-import type { Selection } from "./allocation-request.ts";
 import type { Dropped } from "./dropped.ts";
 import { type Filtered, FilterVerdicts } from "./filter-verdicts.ts";
 import type { ClusterFilter } from "./query/selection.ts";
+import type { Selection } from "./request-fields.ts";
 import type { Sight } from "./sight.ts";
 
 /** Longest look at what has changed since a filter was looked through, in ms. */

@@ -1,7 +1,12 @@
-import type { PolicyKind, ResidentInput, Sandbox } from "@berth/policy-sandbox";
+import {
+  limitsOf,
+  type PolicyCaps,
+  type PolicyKind,
+  type ResidentInput,
+  type Sandbox,
+} from "@berth/policy-sandbox";
 import type { ClusterView } from "../fleet/cluster-view.ts";
 import type { Dropped } from "./dropped.ts";
-import { limitsOf, type PolicyCaps } from "./run-policy.ts";
 import { shortList } from "./short-list.ts";
 
 /** What the policy is given of candidates, and by which limits. */

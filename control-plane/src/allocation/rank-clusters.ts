@@ -1,4 +1,10 @@
 import {
+  logDetails,
+  type PolicyRunDeps,
+  type PolicyRunOutcome,
+  runPolicy,
+} from "@berth/policy-sandbox";
+import {
   BerthError,
   isJsonObject,
   type Principal,
@@ -18,7 +24,6 @@ import { type FitCandidates, type FitOptions, fitCandidates } from "./fit-candid
 import { rankingClients } from "./host-clients.ts";
 import type { Search } from "./query/selection.ts";
 import type { ResidentCatalog } from "./resident-catalog.ts";
-import { logDetails, type PolicyRunDeps, type PolicyRunOutcome, runPolicy } from "./run-policy.ts";
 import { shortList } from "./short-list.ts";
 
 /** What {@link rankClusters} needs. */
@@ -67,7 +72,7 @@ export async function rankClusters(
   );
   draft.ranked(run.facts);
   if (run.kind === "failed") throw run.error;
-  const ranking = rankingOf(rankedIds(run, search), found, search);
+  const ranking = rankingOf(rankedIds(run, search.policyRuleUri), found, search);
   draft.found({ ...ranking, candidates: ranking.ids.map((id) => ({ id })) });
   return ranking;
 }
@@ -118,23 +123,24 @@ function rankedOut(id: string, search: Search): Dropped {
   return { id, reason: `not returned by the ranking policy ${search.policyRuleUri}${limit}` };
 }
 
-function rankedIds(
+/** The ids that a ranking policy returned, as such or in documents, in its order. POLICY_FAILED for anything else. */
+export function rankedIds(
   { resultJson, facts }: Extract<PolicyRunOutcome, { kind: "returned" }>,
-  search: Search,
+  policyRuleUri: string,
 ): readonly string[] {
   const result: unknown = JSON.parse(resultJson);
   if (result === null) return [];
   const ids = [result].flat().map((item, index) => {
     const id = idOf(item);
     if (typeof id === "string") return id;
-    const message = `ranking policy ${search.policyRuleUri} returned an invalid list: result[${index}]: expected a document with an id, got ${typeName(item)}`;
+    const message = `ranking policy ${policyRuleUri} returned an invalid list: result[${index}]: expected a document with an id, got ${typeName(item)}`;
     throw new BerthError("POLICY_FAILED", message, { details: logDetails(facts) });
   });
   return [...new Set(ids)];
 }
 
 /** Whether a result is what {@link rankedIds} takes. */
-function isRanking(result: unknown): boolean {
+export function isRanking(result: unknown): boolean {
   return result === null || [result].flat().every((item) => typeof idOf(item) === "string");
 }
 

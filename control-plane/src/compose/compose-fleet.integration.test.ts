@@ -21,6 +21,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { stretchOf } from "../fleet/term-id.ts";
 import { settings } from "../settings.ts";
 import { identityOf, TestAgent } from "../testing/agents.ts";
+import { NO_POLICIES } from "../testing/no-policies.ts";
 import { agentPort, type Fleet, openFleet } from "./compose-fleet.ts";
 
 const ORG = "default_org";
@@ -36,7 +37,12 @@ beforeEach(async () => {
   directory = mkdtempSync(path.join(tmpdir(), "berth-compose-fleet-"));
   store = openSqliteDocumentStore(":memory:", systemClock);
   fleet = await openFleet(configFor({}), store, silentLogger);
-  port = portOf(agentPort({ ...configFor({}), agentPort: 0 }, fleet, silentLogger));
+  port = portOf(
+    agentPort(
+      { ...configFor({}), agentPort: 0 },
+      { fleet, policies: NO_POLICIES, logger: silentLogger },
+    ),
+  );
   await port.start();
   key = newSecret();
   agent = new TestAgent(url(), "c1", key);
@@ -162,7 +168,7 @@ describe("the agent port", () => {
 
   it("names the setting of a host that it cannot listen on", async () => {
     const config = configFor({ BERTH_AGENT_HOST: "192.0.2.1" });
-    const broken = agentPort(config, fleet, silentLogger);
+    const broken = agentPort(config, { fleet, policies: NO_POLICIES, logger: silentLogger });
     await expect(broken.start()).rejects.toThrow("BERTH_AGENT_HOST");
   });
 });

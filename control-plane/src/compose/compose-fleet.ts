@@ -21,12 +21,16 @@ import { agentCaller } from "../api/connect/agent-caller.ts";
 import { agentRoutes } from "../api/connect/agent-service.ts";
 import { enrolmentRoutes } from "../api/connect/enrolment-service.ts";
 import { openRegister } from "../api/connect/open-register.ts";
+import type { AgentApi, FleetBlocks } from "../fleet/agent-api.ts";
+import { AgentCalls } from "../fleet/agent-calls.ts";
 import { type ClusterAgents, openClusterAgents } from "../fleet/cluster-agents.ts";
 import { type Commands, openCommands } from "../fleet/commands.ts";
 import { FleetAdoption } from "../fleet/fleet-adoption.ts";
+import { AgentBlocks } from "../fleet/fleet-blocks.ts";
 import { type FleetEvents, openFleetEvents } from "../fleet/fleet-events.ts";
 import { type FleetStores, openFleetStores } from "../fleet/fleet-stores.ts";
 import { TermStretches } from "../fleet/term-stretches.ts";
+import type { PolicyRegistry } from "../policies/policy-registry.ts";
 import type { settings } from "../settings.ts";
 
 type ControlPlaneConfig = Config<typeof settings>;
@@ -57,6 +61,10 @@ export interface Fleet {
   readonly events: FleetEvents;
   readonly agents: ClusterAgents;
   readonly commands: Commands;
+  /** Asks agents. */
+  readonly agentApi: AgentApi;
+  /** The blocks of the agents' clusters. */
+  readonly blocks: FleetBlocks;
   readonly adoption: FleetAdoption;
   /** Who cluster-agents are. */
   readonly enrolment: Enrolment;
@@ -110,7 +118,11 @@ export async function openFleet(
     ...{ stores, agents: agents.sessions, unknown: agents.unknown },
     logger,
   });
-  return { stores, stretches, events, agents, commands, adoption, enrolment, security };
+  const { clusters } = agents.sessions;
+  const blocks = new AgentBlocks({ clusters, orgId, clock: systemClock, logger });
+  const agentApi = new AgentCalls(commands);
+  const linked = { agents, commands, agentApi, blocks };
+  return { ...linked, stores, stretches, events, adoption, enrolment, security };
 }
 
 /** Looks for silent agents, and forgets what is old. */
@@ -147,7 +159,18 @@ export function fleetParts({ agents, commands, events, stretches }: Fleet, logge
 }
 
 /** The port that cluster-agents dial: enrolment with a token, everything else with an own key. */
-export function agentPort(config: ControlPlaneConfig, fleet: Fleet, logger: Logger): Part {
+export function agentPort(
+  config: ControlPlaneConfig,
+  {
+    fleet,
+    policies,
+    logger,
+  }: {
+    readonly fleet: Fleet;
+    readonly policies: Pick<PolicyRegistry, "runnable">;
+    readonly logger: Logger;
+  },
+): Part {
   const { enrolment, security } = fleet;
   const { authenticate } = enrolment;
   return createHttp2Server({
@@ -167,7 +190,7 @@ export function agentPort(config: ControlPlaneConfig, fleet: Fleet, logger: Logg
       contextValues: agentCaller,
       interceptors: [errorMapping(logger)],
       routes(router) {
-        agentRoutes(router, { ...fleet, authenticate });
+        agentRoutes(router, { ...fleet, policies, authenticate });
         enrolmentRoutes(router, enrolment);
       },
     }),

@@ -1,5 +1,4 @@
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import {
@@ -10,6 +9,7 @@ import {
   silentLogger,
   systemClock,
 } from "@berth/service-kit";
+import { freePort } from "@berth/service-kit/testing/free-ports";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { clusterRoutes } from "../api/rest/cluster-routes.ts";
 import { metricsRoutes } from "../api/rest/metrics-routes.ts";
@@ -35,14 +35,6 @@ function partsWith(env: Record<string, string>) {
   const loaded = loadConfig(settings, env);
   if (loaded.kind === "invalid") throw new Error(loaded.problems.join("; "));
   return openAliasPorts(loaded.config, rest, silentLogger);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === "object" && address !== null ? address.port : 0;
 }
 
 it.each([

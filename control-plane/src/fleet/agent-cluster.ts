@@ -3,8 +3,8 @@ import { BerthError, withMember } from "@berth/service-kit";
 import {
   CLUSTER_KEY,
   checkKey,
-  MAX_KEYS,
   MAX_NODES,
+  MAX_STATE_KEYS,
   METRICS_KEY,
   NODE_KEY_PREFIX,
   type ParsedEntry,
@@ -12,12 +12,25 @@ import {
   stateDigest,
 } from "./agent-entries.ts";
 import { agentView, type ToldAggregate, type ToldNode } from "./agent-view.ts";
+import { type BlockEntry, ClusterBlockState } from "./cluster-block-state.ts";
 import type { ClusterHealth, ClusterView } from "./cluster-view.ts";
 
 /** Most that is kept of one cluster: 10,000 nodes of eight GPUs fit. */
 const MAX_CLUSTER_CHARACTERS = 64 * 1024 * 1024;
 
 type CheckedEntry = ParsedEntry | Entry;
+type BlocksEntry = Extract<ParsedEntry, { readonly kind: "blocks" }>;
+type OwnEntry = Exclude<ParsedEntry, BlocksEntry>;
+
+/** Who hears of a cluster's changes. */
+export interface ClusterListeners {
+  /** The view has changed. */
+  readonly onChange: () => void;
+  /** What is told of its blocks has changed, or whether it is live. */
+  readonly onBlocksChange: () => void;
+}
+
+const NOBODY: ClusterListeners = { onChange: () => undefined, onBlocksChange: () => undefined };
 
 interface Held {
   readonly revision: bigint;
@@ -44,6 +57,8 @@ interface Restated {
 export class AgentCluster {
   readonly id: string;
   readonly orgId: string;
+  /** What the agent told of its blocks; not part of the view. */
+  readonly blocks = new ClusterBlockState();
   #health: ClusterHealth = "unreachable";
   #document: HeldDocument | undefined;
   #isLate = false;
@@ -54,23 +69,29 @@ export class AgentCluster {
   #heardAtMs = 0;
   #reportedAtMs: number | null = null;
   #restated: Restated | undefined;
-  readonly #onChange: () => void;
+  readonly #listeners: ClusterListeners;
   /** Characters of all that is held, so that a message is checked without looking at every node. */
   #characters = 0;
   #revision = 0;
   #view: ClusterView | undefined;
 
-  /** `onChange` is called at each change of the view. */
-  constructor(orgId: string, id: string, onChange: () => void = () => undefined) {
+  constructor(orgId: string, id: string, listeners: ClusterListeners = NOBODY) {
     this.orgId = orgId;
     this.id = id;
-    this.#onChange = onChange;
+    this.#listeners = listeners;
+  }
+
+  /** What is known of the agent. */
+  get health(): ClusterHealth {
+    return this.#health;
   }
 
   /** Digest of the acknowledged state, to compare with an agent's. */
   get stateDigest(): string {
     const held = this.#document;
-    return stateDigest(new Map(held === undefined ? [] : [[CLUSTER_KEY, held.revision]]));
+    const revisions = new Map(this.blocks.revisions());
+    if (held !== undefined) revisions.set(CLUSTER_KEY, held.revision);
+    return stateDigest(revisions);
   }
 
   /** A message of the agent has come, which is taken in next. Monotonic, ms. */
@@ -93,17 +114,19 @@ export class AgentCluster {
    * are checked first: a message with a bad one changes nothing.
    */
   apply(entries: readonly Entry[]): void {
-    this.#take(this.#check(entries));
+    this.#take(this.#check(entries, false));
   }
 
   /** Replaces the acknowledged state by a whole snapshot, which is checked first. */
   replaceState(entries: readonly Entry[]): void {
-    const checked = this.#check(entries);
+    const checked = this.#check(entries, true);
     this.#isLate = false;
     this.#characters -= lengthOf(this.#document);
     this.#document = undefined;
+    this.blocks.clear();
     this.#take(checked);
     this.#changed();
+    this.#listeners.onBlocksChange();
   }
 
   /** Forgets everything: the agent begins anew with lower revisions. */
@@ -115,7 +138,9 @@ export class AgentCluster {
     this.#nodeIds = undefined;
     this.#reportedAtMs = null;
     this.#characters = 0;
+    this.blocks.clear();
     this.#changed();
+    this.#listeners.onBlocksChange();
   }
 
   /** Forgets telemetry of nodes whose keys the first report of a new stream did not carry. */
@@ -131,6 +156,7 @@ export class AgentCluster {
     this.#health = health;
     this.#restated = undefined;
     this.#changed();
+    this.#listeners.onBlocksChange();
     return true;
   }
 
@@ -141,19 +167,28 @@ export class AgentCluster {
     return this.#view;
   }
 
-  #check(entries: readonly Entry[]): readonly CheckedEntry[] {
-    if (entries.length > MAX_KEYS) {
-      throw new BerthError("INVALID_ARGUMENT", `entries: expected at most ${MAX_KEYS}`);
+  #check(entries: readonly Entry[], whole: boolean): readonly CheckedEntry[] {
+    if (entries.length > MAX_STATE_KEYS) {
+      throw new BerthError("INVALID_ARGUMENT", `entries: expected at most ${MAX_STATE_KEYS}`);
     }
     const checked = entries.map((entry, index) => {
       checkKey(entry.key, index);
       return entry.deleted ? entry : parseEntry(entry, this.id);
     });
+    this.blocks.check(
+      checked.filter(isOfBlocks).map((entry) => this.#blockEntry(entry)),
+      whole,
+    );
+    this.#checkSize(checked);
+    return checked;
+  }
+
+  #checkSize(checked: readonly CheckedEntry[]): void {
     let characters = this.#characters;
     const sizes = new Map<string, number>();
     let newNodes = 0;
     for (const entry of checked) {
-      if ("deleted" in entry) continue;
+      if ("deleted" in entry || isOfBlocks(entry)) continue;
       const key = entry.kind === "node" ? NODE_KEY_PREFIX + entry.nodeId : entry.kind;
       const before = sizes.get(key) ?? lengthOf(this.#held(entry));
       if (entry.kind === "node" && !sizes.has(key) && !this.#nodes.has(entry.nodeId)) newNodes += 1;
@@ -167,14 +202,18 @@ export class AgentCluster {
       const message = `entries: a cluster's documents hold at most ${MAX_CLUSTER_CHARACTERS} characters`;
       throw new BerthError("INVALID_ARGUMENT", message);
     }
-    return checked;
   }
 
   #take(checked: readonly CheckedEntry[]): void {
     let isChanged = false;
+    let areBlocksChanged = false;
     for (const entry of checked) {
-      if ("deleted" in entry) isChanged = this.#delete(entry) || isChanged;
-      else if (isNewer(entry.revision, this.#held(entry))) {
+      if (isOfBlocks(entry)) {
+        areBlocksChanged = this.blocks.take(this.#blockEntry(entry)) || areBlocksChanged;
+      } else if ("deleted" in entry) {
+        areBlocksChanged = this.blocks.delete(entry.key, entry.revision) || areBlocksChanged;
+        isChanged = this.#delete(entry) || isChanged;
+      } else if (isNewer(entry.revision, this.#held(entry))) {
         this.#characters += entry.json.length - lengthOf(this.#held(entry));
         this.#hold(entry);
         isChanged = true;
@@ -182,14 +221,19 @@ export class AgentCluster {
     }
     // A report without news says only that the agent is there: caches of the view stay good.
     if (isChanged) this.#changed();
+    if (areBlocksChanged) this.#listeners.onBlocksChange();
   }
 
-  #held(entry: ParsedEntry): Held | undefined {
+  #blockEntry({ key, revision, json, ageMs, value }: BlocksEntry): BlockEntry {
+    return { key, revision, characters: json.length, atMs: this.#heardAtMs - ageMs, value };
+  }
+
+  #held(entry: OwnEntry): Held | undefined {
     if (entry.kind === "cluster") return this.#document;
     return entry.kind === "metrics" ? this.#metrics : this.#nodes.get(entry.nodeId);
   }
 
-  #hold(entry: ParsedEntry): void {
+  #hold(entry: OwnEntry): void {
     if (entry.kind !== "cluster") {
       const measuredAtMs = this.#heardAtMs - entry.ageMs;
       this.#reportedAtMs = Math.max(this.#reportedAtMs ?? measuredAtMs, measuredAtMs);
@@ -256,8 +300,12 @@ export class AgentCluster {
   #changed(): void {
     this.#revision += 1;
     this.#view = undefined;
-    this.#onChange();
+    this.#listeners.onChange();
   }
+}
+
+function isOfBlocks(entry: CheckedEntry): entry is BlocksEntry {
+  return "kind" in entry && entry.kind === "blocks";
 }
 
 function lengthOf(held: Held | undefined): number {

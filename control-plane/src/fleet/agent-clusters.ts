@@ -5,6 +5,7 @@ import { clusterKey } from "./session-book.ts";
 /** The clusters whose agents have registered since our start. They stay known after their agent has gone. */
 export class AgentClusters {
   readonly #clusters = new Map<string, AgentCluster>();
+  #onBlocksChange: (clusterId: string) => void = () => undefined;
   #version = 0;
 
   /** Raised at each change of any view. */
@@ -17,13 +18,31 @@ export class AgentClusters {
     return this.#clusters.has(clusterKey(orgId, clusterId));
   }
 
+  /** A known cluster; undefined when it is not. */
+  find(orgId: string, clusterId: string): AgentCluster | undefined {
+    return this.#clusters.get(clusterKey(orgId, clusterId));
+  }
+
+  /** All known clusters, in no order. */
+  all(): AgentCluster[] {
+    return [...this.#clusters.values()];
+  }
+
+  /** Calls back at each change of what a cluster's agent told of its blocks, and of whether it is live; one listener. */
+  onBlocksChange(listener: (clusterId: string) => void): void {
+    this.#onBlocksChange = listener;
+  }
+
   /** The cluster, made when it is not known. */
   of(orgId: string, clusterId: string): AgentCluster {
     const key = clusterKey(orgId, clusterId);
     const known = this.#clusters.get(key);
     if (known !== undefined) return known;
-    const cluster = new AgentCluster(orgId, clusterId, () => {
-      this.#version += 1;
+    const cluster = new AgentCluster(orgId, clusterId, {
+      onChange: () => {
+        this.#version += 1;
+      },
+      onBlocksChange: () => this.#onBlocksChange(clusterId),
     });
     this.#clusters.set(key, cluster);
     return cluster;
@@ -42,7 +61,10 @@ export class AgentClusters {
   /** Forgets a cluster; gives whether it was known. */
   forget(orgId: string, clusterId: string): boolean {
     const wasKnown = this.#clusters.delete(clusterKey(orgId, clusterId));
-    if (wasKnown) this.#version += 1;
+    if (wasKnown) {
+      this.#version += 1;
+      this.#onBlocksChange(clusterId);
+    }
     return wasKnown;
   }
 }

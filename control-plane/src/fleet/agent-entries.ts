@@ -1,6 +1,14 @@
 import { createHash } from "node:crypto";
 import type { AggregateMetrics, ClusterDocument, Entry, NodeMetrics } from "@berth/proto";
 import { BerthError, isJsonObject, typeName, unfitForPolicies, validate } from "@berth/service-kit";
+import {
+  BLOCK_KEY_PREFIXES,
+  type BlockValue,
+  blockKey,
+  LEDGER_KEY,
+  MAX_BLOCK_KEYS,
+  readBlockValue,
+} from "./block-entries.ts";
 import { ClusterDocumentBody, checkNodeIds } from "./cluster-body.ts";
 
 /** Key of the entry that holds the cluster document. */
@@ -12,8 +20,13 @@ export const NODE_KEY_PREFIX = "node/";
 
 /** Most nodes of one cluster, as its agent has it too. */
 export const MAX_NODES = 10_000;
-/** Most keys that a cluster has: its document, its metrics, and one for each node. */
+/** Most keys of telemetry, and the document: its metrics, and one for each node. */
 export const MAX_KEYS = MAX_NODES + 2;
+/** Most keys of state that a cluster has: its document, its ledger, what is held of each node, blocks and operations. */
+export const MAX_STATE_KEYS = Object.values(MAX_BLOCK_KEYS).reduce<number>(
+  (sum, most) => sum + most,
+  1,
+);
 
 const MAX_KEY_CHARACTERS = 512;
 const MAX_ENTRY_CHARACTERS = 16 * 1024 * 1024;
@@ -28,6 +41,9 @@ export type ParsedEntry = { readonly revision: bigint; readonly json: string } &
       readonly ageMs: number;
       readonly metrics: NodeMetrics;
     }
+  | ({ readonly kind: "blocks"; readonly key: string; readonly ageMs: number } & {
+      readonly value: BlockValue;
+    })
 );
 
 /**
@@ -42,7 +58,10 @@ export function checkKey(key: string, index: number): void {
   }
   const isNode = key.startsWith(NODE_KEY_PREFIX) && key.length > NODE_KEY_PREFIX.length;
   if (isNode || key === CLUSTER_KEY || key === METRICS_KEY) return;
-  const expected = `"${CLUSTER_KEY}", "${METRICS_KEY}" or "${NODE_KEY_PREFIX}<node id>"`;
+  if (blockKey(key) !== undefined) return;
+  const prefixes = [NODE_KEY_PREFIX, ...Object.values(BLOCK_KEY_PREFIXES)];
+  const named = prefixes.map((prefix) => `"${prefix}<id>"`).join(", ");
+  const expected = `"${CLUSTER_KEY}", "${METRICS_KEY}", "${LEDGER_KEY}" or one of ${named}`;
   const message = `${field}: unknown key ${JSON.stringify(key)}; expected ${expected}`;
   throw new BerthError("INVALID_ARGUMENT", message);
 }
@@ -61,6 +80,12 @@ export function parseEntry(entry: Entry, clusterId: string): ParsedEntry {
   }
   if (key === METRICS_KEY) {
     return { kind: "metrics", revision, json, ageMs, aggregate: value as AggregateMetrics };
+  }
+  const place = blockKey(key);
+  if (place !== undefined) {
+    const read = readBlockValue(place, value);
+    if (read.kind === "bad") refuse(key, read.why);
+    return { kind: "blocks", key, revision, json, ageMs, value: read };
   }
   const nodeId = key.slice(NODE_KEY_PREFIX.length);
   return { kind: "node", nodeId, revision, json, ageMs, metrics: checkNode(key, value, nodeId) };

@@ -51,8 +51,9 @@ export interface AgentSessionsDeps {
 export class AgentSessions {
   /** Who may send a snapshot now. */
   readonly admission: SnapshotAdmission;
+  /** The clusters whose agents have registered. */
+  readonly clusters = new AgentClusters();
   readonly #deps: AgentSessionsDeps;
-  readonly #clusters = new AgentClusters();
   readonly #sessions = new SessionBook();
 
   constructor(deps: AgentSessionsDeps) {
@@ -63,7 +64,7 @@ export class AgentSessions {
 
   /** Raised at each change of any view. */
   get version(): number {
-    return this.#clusters.version;
+    return this.clusters.version;
   }
 
   /**
@@ -73,7 +74,7 @@ export class AgentSessions {
   begin(request: AgentRegisterRequest, admitted: AdmittedAgent, told: StoreFence): LiveSession {
     const { orgId, clock, news } = this.#deps;
     const { clusterId } = request;
-    const cluster = this.#clusters.of(orgId, clusterId);
+    const cluster = this.clusters.of(orgId, clusterId);
     if (admitted.isRestored) cluster.forget();
     const snapshotWanted = cluster.stateDigest !== request.stateDigest;
     const former = this.ofCluster(clusterId);
@@ -182,12 +183,12 @@ export class AgentSessions {
 
   /** Views of the clusters of an org that an agent has described. */
   views(orgId: string): readonly ClusterView[] {
-    return this.#clusters.views(orgId);
+    return this.clusters.views(orgId);
   }
 
   /** Whether an agent of the cluster has registered since our start. */
   knows(orgId: string, clusterId: string): boolean {
-    return this.#clusters.has(orgId, clusterId);
+    return this.clusters.has(orgId, clusterId);
   }
 
   /** Agents of an org that have a session, by cluster id. */
@@ -214,15 +215,15 @@ export class AgentSessions {
   lose(clusterId: string, reason: string): void {
     const { orgId, news } = this.#deps;
     const session = this.ofCluster(clusterId);
-    if (!this.#clusters.has(orgId, clusterId)) return;
-    const isNews = this.#clusters.of(orgId, clusterId).setHealth("unreachable");
+    if (!this.clusters.has(orgId, clusterId)) return;
+    const isNews = this.clusters.of(orgId, clusterId).setHealth("unreachable");
     if (isNews) news.lost(clusterId, reason);
     this.#end(session, reason);
   }
 
   /** Forgets a cluster that has no session; gives whether it was known. */
   forget(clusterId: string): boolean {
-    return this.#clusters.forget(this.#deps.orgId, clusterId);
+    return this.clusters.forget(this.#deps.orgId, clusterId);
   }
 
   /** Ends every session, at shutdown. */

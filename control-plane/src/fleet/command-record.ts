@@ -1,21 +1,71 @@
-import { BerthError, jsonDepth, MAX_JSON_DEPTH } from "@berth/service-kit";
+import {
+  BerthError,
+  ERROR_TABLE,
+  isJsonObject,
+  jsonDepth,
+  MAX_JSON_DEPTH,
+  memberOf,
+  type Reason,
+  wholeOf,
+} from "@berth/service-kit";
 import type { StoreFence } from "./store-verdict.ts";
 
-/** What a command asks for. */
-export type Order = {
+/** Asks the agent to answer with the same text. */
+export interface EchoOrder {
   readonly kind: "echo";
   /** At most 1 KiB of UTF-8. */
   readonly text: string;
   /** Time between carrying it out and the answer, ms, at most 60,000. */
   readonly holdMs: number;
-};
+}
+
+/** Asks the REST API that the agent serves. */
+export interface CallOrder {
+  readonly kind: "call";
+  readonly method: string;
+  /** With its query. */
+  readonly path: string;
+  /** JSON text, "" without one; it may hold secrets, so it is kept only until the command is answered or expired. */
+  readonly bodyJson: string;
+  /** Size of the body, which stays. */
+  readonly bodyBytes: number;
+}
+
+/** What a command asks for. */
+export type Order = EchoOrder | CallOrder;
 
 /** An order as the store keeps it; those of older versions have no `holdMs`. */
-export type StoredOrder = Omit<Order, "holdMs"> & Partial<Pick<Order, "holdMs">>;
+export type StoredOrder =
+  | (Omit<EchoOrder, "holdMs"> & Partial<Pick<EchoOrder, "holdMs">>)
+  | CallOrder;
 
 /** An order from the store. */
 export function orderOf(stored: StoredOrder): Order {
-  return { ...stored, holdMs: stored.holdMs ?? 0 };
+  return stored.kind === "call" ? stored : { ...stored, holdMs: stored.holdMs ?? 0 };
+}
+
+/** Whether an order leaves everything as it is, so that it may be asked again though it may have been answered. */
+export function changesNothing(order: Order): boolean {
+  if (order.kind !== "call") return false;
+  const { method, path, bodyJson } = order;
+  if (method === "GET") return true;
+  return method === "POST" && path === "/executeAction" && isDryRun(bodyJson);
+}
+
+/** An action may stand within `data`, and wins there: then it is not taken for a dry run. */
+function isDryRun(bodyJson: string): boolean {
+  try {
+    const body: unknown = JSON.parse(bodyJson);
+    return isJsonObject(body) && body.action === "dry_run" && body.data === undefined;
+  } catch {
+    return false;
+  }
+}
+
+/** A command that nobody offers any more, without what may be secret in it. */
+export function withoutBody(body: CommandBody): CommandBody {
+  const { order } = body;
+  return order.kind === "call" ? { ...body, order: { ...order, bodyJson: "" } } : body;
 }
 
 /** Where a command stands. `expired`: no answer in its time; an answer that comes later is still recorded. */
@@ -92,15 +142,28 @@ export interface OfferedOrder {
   readonly timeoutMs: number;
 }
 
-/** A command after its answer. */
+/** A command after its answer, of which only status and size are kept when it is that of a {@link CallOrder}. */
 export function answered(body: CommandBody, answer: CommandAnswer, now: string): CommandBody {
+  const isLong = body.order.kind === "call" && answer.kind === "completed";
   return {
-    ...body,
+    ...withoutBody(body),
     state: answer.kind,
-    answer,
+    answer: isLong ? { ...answer, resultJson: statusAndSize(answer.resultJson) } : answer,
     finishedAt: now,
     ...(body.state === "expired" ? { isLate: true } : {}),
   };
+}
+
+function statusAndSize(resultJson: string): string {
+  const whole = wholeOf(resultJson);
+  const status = resultJson.startsWith("{") ? memberOf(resultJson, whole, "status") : undefined;
+  const text = status === undefined ? "null" : resultJson.slice(status.start, status.end);
+  return `{"status":${text},"bytes":${Buffer.byteLength(resultJson)}}`;
+}
+
+/** The reason that an agent gave; agents of other versions may refuse for reasons that this one does not know. */
+export function reasonOf(text: string): Reason {
+  return Object.hasOwn(ERROR_TABLE, text) ? (text as Reason) : "UNAVAILABLE";
 }
 
 /** Time that a command has left by the wall clock, in ms, within 0 and its timeout: clocks jump. */

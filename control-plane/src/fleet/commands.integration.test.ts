@@ -164,6 +164,42 @@ describe("An order that an older version stored", () => {
   });
 });
 
+describe("Orders that reached an agent as it died", () => {
+  const call = (method: string, path: string, bodyJson = "") =>
+    ({ kind: "call", method, path, bodyJson, bodyBytes: bodyJson.length }) as const;
+  const read = call("GET", "/blocks");
+  const dryRun = call("POST", "/executeAction", '{"action":"dry_run","block_data":{}}');
+  const action = call("POST", "/executeAction", '{"action":"remove_block","block_id":"b"}');
+
+  /** Gives three orders that a stream takes. */
+  async function offered() {
+    const stream = offersOf("c1");
+    const sent = [read, dryRun, action].map((order) => commands.send("c1", order, LONG));
+    for (const _order of sent) await stream.next();
+    return { sent };
+  }
+
+  it("are offered again when they change nothing, and refused when nobody knows what they changed", async () => {
+    const { sent } = await offered();
+    expect(await commands.agentRestored("c1", () => false)).toBe(3);
+    expect(await sent[2]).toMatchObject({ kind: "refused", reason: "CONFLICT" });
+    const again = offersOf("c1");
+    const orders = [await again.next(), await again.next()].map(({ value }) => value);
+    expect(orders).toEqual(
+      expect.arrayContaining([
+        expect.objectContaining({ order: read }),
+        expect.objectContaining({ order: dryRun }),
+      ]),
+    );
+  });
+
+  it("are all refused when the cluster is removed", async () => {
+    await offered();
+    expect(await commands.agentRestored("c1")).toBe(3);
+    expect(await states("c1")).toEqual(["refused", "refused", "refused"]);
+  });
+});
+
 describe("Commands.complete", () => {
   it("refuses a result that is nested so deep that nobody could read it back", async () => {
     await given("c1", "x");

@@ -9,12 +9,14 @@ import {
   type CommandOutcome,
   type CommandRecord,
   type CommandState,
+  changesNothing,
   checkDepth,
   type Offer,
   type Order,
   orderOf,
   UNKNOWN_FATE,
   wallTimeLeftMs,
+  withoutBody,
 } from "./command-record.ts";
 import { CommandStore, toRecord } from "./command-store.ts";
 import { type PendingCommand, PendingCommands, untilAborted } from "./pending-commands.ts";
@@ -159,18 +161,23 @@ export class Commands {
   /**
    * Refuses what is in flight to an agent that came back with an older memory: it may have carried it
    * out before, and nobody can know. With `isReached` only what was offered under a term id that it does
-   * not hold for. Nothing of it is offered once this has been called; durable when it resolves with how many
-   * there were.
+   * not hold for, and of that not what changes nothing: it is offered again. Nothing else of it is offered once
+   * this has been called; durable when it resolves with how many there were, with those that are offered again.
    */
   async agentRestored(
     clusterId: string,
     isReached?: (offeredUnder: string) => boolean,
   ): Promise<number> {
-    const withdrawn = this.#pending.withdraw(clusterId, ({ offeredUnder }) => {
-      return isReached === undefined || (offeredUnder !== undefined && !isReached(offeredUnder));
+    let again = 0;
+    const withdrawn = this.#pending.withdraw(clusterId, ({ offeredUnder, order }) => {
+      if (isReached === undefined) return true;
+      if (offeredUnder === undefined || isReached(offeredUnder)) return false;
+      const isHarmless = changesNothing(order);
+      if (isHarmless) again += 1;
+      return !isHarmless;
     });
     for (const { id } of withdrawn) await this.#answer(id, UNKNOWN_FATE);
-    return withdrawn.length;
+    return withdrawn.length + again;
   }
 
   /**
@@ -190,6 +197,8 @@ export class Commands {
       const message = `command_id: command ${commandId} is for another cluster`;
       throw new BerthError("PERMISSION_DENIED", message);
     }
+    if (answer.kind === "completed")
+      session.cluster.blocks.answered(BigInt(answer.ledgerRevision), this.#deps.clock.nowMs());
     await this.#answer(commandId, answer);
   }
 
@@ -259,7 +268,7 @@ export class Commands {
   async #expire(commandId: string): Promise<void> {
     try {
       await this.#stored.change(commandId, (body) => {
-        return body.state === "pending" ? { ...body, state: "expired" } : undefined;
+        return body.state === "pending" ? { ...withoutBody(body), state: "expired" } : undefined;
       });
     } finally {
       this.#pending.settle({ kind: "expired", commandId });

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { createSandbox, type Sandbox } from "@berth/policy-sandbox";
+import { createSandbox, PolicyContexts, type Sandbox } from "@berth/policy-sandbox";
 import {
   type DocumentStore,
   openSqliteDocumentStore,
@@ -9,7 +9,6 @@ import {
   systemClock,
 } from "@berth/service-kit";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { PolicyContexts } from "./policy-contexts.ts";
 import { parsePublish, policyUri, toRecord } from "./policy-record.ts";
 import { PolicyRegistry } from "./policy-registry.ts";
 

@@ -73,12 +73,6 @@ export interface PolicyRecord {
   readonly unresolved_imports: readonly string[];
 }
 
-/** Stored beside the record: the texts of the defaults, so that their numbers stay as written. */
-export interface PolicyDefaults {
-  readonly settingsJson: string;
-  readonly parametersJson: string;
-}
-
 /** Checks a publish body; INVALID_ARGUMENT names the field. Exactly one source of code is needed. */
 export function parsePublish(body: unknown): PublishRequest {
   const request = parse(PublishBody, body);

@@ -1,6 +1,14 @@
-import { LIMITS_BY_KIND, type PolicyCode, type Sandbox } from "@berth/policy-sandbox";
+import {
+  LIMITS_BY_KIND,
+  type PolicyCode,
+  type PolicyContexts,
+  type PolicyDefaults,
+  type RunnablePolicy,
+  type Sandbox,
+} from "@berth/policy-sandbox";
 import {
   type ApplyOutcome,
+  applyWithOptional,
   BerthError,
   compileFilter,
   type DocumentStore,
@@ -14,13 +22,10 @@ import {
   type Write,
 } from "@berth/service-kit";
 import { nearMatches } from "./near-matches.ts";
-import { applyWithOptional } from "./optional-writes.ts";
-import type { PolicyContexts } from "./policy-contexts.ts";
 import { type Digests, PolicyIndex } from "./policy-index.ts";
 import {
   joinTags,
   PolicyChange,
-  type PolicyDefaults,
   type PolicyRecord,
   parsePublish,
   policyUri,
@@ -28,7 +33,7 @@ import {
 } from "./policy-record.ts";
 import { decodeBase64, readPolicyCode, unpackArchive } from "./policy-source.ts";
 import { checkRecordSize, recordBytes } from "./record-size.ts";
-import { RunnablePolicies, type RunnablePolicy } from "./runnable-policies.ts";
+import { RunnablePolicies } from "./runnable-policies.ts";
 import { CODE, RECORDS, type StoredPolicy, storedPolicies } from "./stored-policies.ts";
 
 /** Characters of an unknown URI that its refusal repeats. */

@@ -1,22 +1,10 @@
-import type { PolicyCode } from "@berth/policy-sandbox";
+import { LruCache, type RunnablePolicy } from "@berth/policy-sandbox";
 import { BerthError, type DocumentStore } from "@berth/service-kit";
-import { LruCache } from "./lru-cache.ts";
-import type { PolicyDefaults } from "./policy-record.ts";
 import { CODE, RECORDS, type StoredPolicy } from "./stored-policies.ts";
 
 const MAX_CACHED = 1_000;
 /** Of code and defaults together. */
 const MAX_CACHED_CHARACTERS = 64 * 1024 * 1024;
-
-/** A policy with everything that running it takes. */
-export interface RunnablePolicy extends PolicyDefaults {
-  /** "name:version-release_tag". */
-  readonly uri: string;
-  readonly name: string;
-  readonly code: PolicyCode;
-  /** False once this version was removed, also when another one has taken its URI since. */
-  readonly isPublished: () => boolean;
-}
 
 /** Published from the first run of a version in this process to its removal. */
 interface Life {

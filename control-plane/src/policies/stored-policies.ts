@@ -1,6 +1,7 @@
 import { setImmediate } from "node:timers/promises";
+import type { PolicyDefaults } from "@berth/policy-sandbox";
 import type { DocumentStore } from "@berth/service-kit";
-import type { PolicyDefaults, PolicyRecord } from "./policy-record.ts";
+import type { PolicyRecord } from "./policy-record.ts";
 
 /** Collection of the records. */
 export const RECORDS = "policies";

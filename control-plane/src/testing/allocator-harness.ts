@@ -1,15 +1,16 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { createSandbox, type Sandbox } from "@berth/policy-sandbox";
-import { openSqliteDocumentStore, silentLogger, systemClock } from "@berth/service-kit";
+import { createSandbox, PolicyContexts, type Sandbox } from "@berth/policy-sandbox";
+import { BerthError, openSqliteDocumentStore, silentLogger, systemClock } from "@berth/service-kit";
 import { readFrame } from "../allocation/allocation-request.ts";
 import { Allocator } from "../allocation/allocator.ts";
 import { Assumptions } from "../allocation/assumptions.ts";
 import type { DecisionRecord } from "../allocation/decisions/decision-record.ts";
+import { Holder } from "../allocation/holder.ts";
 import { ResidentCatalog } from "../allocation/resident-catalog.ts";
+import type { AgentApi } from "../fleet/agent-api.ts";
 import type { ClusterView, FleetSnapshot } from "../fleet/cluster-view.ts";
-import { PolicyContexts } from "../policies/policy-contexts.ts";
 import { PolicyRegistry } from "../policies/policy-registry.ts";
 import { aGpu, aView } from "./documents.ts";
 
@@ -21,6 +22,13 @@ const principal = { orgId: ORG, role: "admin" } as const;
 
 /** A policy's eval that chooses nothing and tells which clusters it was given. */
 export const SEEN = 'return {"cluster_id": None, "seen": list(input_data["cluster_data"])}';
+
+/** No cluster has an agent. */
+const NO_AGENTS: AgentApi = {
+  call: async (clusterId) => {
+    throw new BerthError("NOT_FOUND", `cluster ${clusterId} has no agent`);
+  },
+};
 
 /** Clusters "c1" (live, two free GPUs), "c2" (without an agent) and "gone" (unreachable). */
 export function threeClusters(): Map<string, ClusterView> {
@@ -39,6 +47,8 @@ export class AllocatorHarness {
   readonly assumptions = new Assumptions(systemClock);
   /** Decisions in the order in which they ended. */
   readonly records: DecisionRecord[] = [];
+  /** The agents of the fleet; those of these clusters have no ledgers until a test gives them some. */
+  agents: AgentApi = NO_AGENTS;
   /** Done once, before the next look at the fleet: when a policy's turn has come. */
   onceAsked: (() => Promise<void>) | undefined;
   policies: PolicyRegistry;
@@ -134,6 +144,7 @@ export class AllocatorHarness {
       caps: CAPS,
       residents: new ResidentCatalog(),
       assumptions: this.assumptions,
+      holder: new Holder({ call: (...given) => this.agents.call(...given) }),
       decisions: { record: (_orgId, record) => void this.records.push(record) },
     });
   }

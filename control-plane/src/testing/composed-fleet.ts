@@ -19,6 +19,7 @@ import { afterEach } from "vitest";
 import { agentPort, type Fleet, fleetParts, openFleet } from "../compose/compose-fleet.ts";
 import { settings } from "../settings.ts";
 import { identityOf, TestAgent } from "./agents.ts";
+import { NO_POLICIES } from "./no-policies.ts";
 
 /** An agent with a key of its own, enrolled or not. */
 export interface KeyedAgent {
@@ -57,7 +58,10 @@ export class ComposedFleet {
     const { config } = loaded;
     const store = openSqliteDocumentStore(":memory:", systemClock);
     const fleet = await openFleet(config, store, silentLogger);
-    const port = agentPort({ ...config, agentPort: 0 }, fleet, silentLogger);
+    const port = agentPort(
+      { ...config, agentPort: 0 },
+      { fleet, policies: NO_POLICIES, logger: silentLogger },
+    );
     if (!("port" in port)) throw new Error("expected a part with a port");
     const composed = new ComposedFleet(fleet, port as Http2Server, store);
     for (const part of [...composed.#parts, port]) await part.start();

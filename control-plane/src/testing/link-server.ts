@@ -25,6 +25,7 @@ import { type FleetStores, openFleetStores } from "../fleet/fleet-stores.ts";
 import { ADMISSION_LIMITS, type AdmissionLimits } from "../fleet/snapshot-admission.ts";
 import { STRETCH_TIMES, type StretchTimes, TermStretches } from "../fleet/term-stretches.ts";
 import { identityOf } from "./agents.ts";
+import { NO_POLICIES } from "./no-policies.ts";
 
 /** Org of the tests. */
 export const ORG = "default_org";
@@ -109,7 +110,7 @@ export class LinkServer {
       if (!this.endedKeys.has(principal.agent?.id ?? "")) return principal;
       throw new BerthError("UNAUTHENTICATED", "authorization: the key has ended");
     };
-    const parts = { ...opened, authenticate };
+    const parts = { ...opened, authenticate, policies: NO_POLICIES };
     const server = createHttp2Server({
       name: "agent link",
       address: { host: "127.0.0.1", port, setting: "BERTH_AGENT_PORT" },

@@ -168,6 +168,8 @@ function outcomeOfEnd(cause: EndCause, message: string, run: Run): EvaluationOut
     case "canceled":
     case "closed":
       return { kind: "canceled" };
+    case "late":
+      return { kind: "crashed", cause: "spawn", message, ...factsOf(run) };
     default:
       return { kind: "crashed", cause, message, ...factsOf(run) };
   }

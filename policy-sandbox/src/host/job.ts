@@ -39,6 +39,7 @@ export type EndCause =
   | "protocol"
   | "host_calls"
   | "spawn"
+  | "late"
   | "canceled"
   | "closed";
 

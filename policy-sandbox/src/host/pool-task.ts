@@ -36,8 +36,8 @@ export interface Task<T> {
   readonly signal?: AbortSignal | undefined;
   /** Asked when its turn has come: whether no other of the tenant may run meanwhile. Default: others may. */
   readonly runsAlone?: () => boolean;
-  /** Whether this worker has to take in what others have already. Default: it has not worked yet. */
-  readonly isCold?: (worker: PoolWorker) => boolean;
+  /** Digest of the code that a worker has to take in before it can work on it for the first time. */
+  readonly code?: string;
   readonly work: (worker: PoolWorker, queuedMs: number) => Promise<T | NotBegun<T>>;
 }
 

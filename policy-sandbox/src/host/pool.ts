@@ -1,5 +1,12 @@
 import type { SandboxEvent, SandboxStats } from "../sandbox-types.ts";
-import { type Entry, isBound, poolEntry, workerStats } from "./pool-entry.ts";
+import {
+  type Entry,
+  isBound,
+  noteEvaluation,
+  patienceWith,
+  poolEntry,
+  workerStats,
+} from "./pool-entry.ts";
 import { type Choice, chooseWorker, type PoolLimits, wantsWorker } from "./pool-policy.ts";
 import { NotBegun, type PoolParts, type Refusal, type Task } from "./pool-task.ts";
 import type { SnapshotStore } from "./snapshot.ts";
@@ -17,10 +24,6 @@ interface Queued extends Waiting {
 
 /** Workers that may die under a task before they have taken it; the last one's end is told. */
 const MAX_TRIES = 3;
-/** What goes on for longer makes room for the quick. */
-const SLOW_AFTER_MS = 200;
-/** A worker that takes in code and documents first is excused for so long: it says nothing of the policy's pace. */
-const COLD_SLOW_AFTER_MS = 2_000;
 
 /** Worker processes and who waits for them. Nothing in here waits without an end. */
 export class Pool {
@@ -83,8 +86,7 @@ export class Pool {
       queuedAt,
       start: (entry, turn) => {
         task.signal?.removeEventListener("abort", onAbort);
-        const cold = task.isCold?.(entry) ?? entry.evaluations === 0;
-        this.#work(entry, { turn, cold }, () => attempt(entry)).then((outcome) => {
+        this.#work(entry, { turn, code: task.code }, () => attempt(entry)).then((outcome) => {
           if (outcome !== null) resolve(outcome);
         }, reject);
       },
@@ -156,17 +158,17 @@ export class Pool {
 
   async #work<T>(
     entry: Entry,
-    { turn, cold }: { readonly turn: Turn; readonly cold: boolean },
+    { turn, code }: { readonly turn: Turn; readonly code: string | undefined },
     action: () => Promise<T>,
   ): Promise<T> {
-    const slowAfterMs = cold ? COLD_SLOW_AFTER_MS : SLOW_AFTER_MS;
-    const timers = [setTimeout(() => this.#noteSlow(entry, turn), slowAfterMs)];
-    if (cold) timers.push(setTimeout(() => this.#noteLate(turn), SLOW_AFTER_MS));
+    const { lateMs, slowMs } = patienceWith(entry, code);
+    const timers = [setTimeout(() => this.#noteSlow(entry, turn), slowMs)];
+    if (lateMs < slowMs) timers.push(setTimeout(() => this.#noteLate(turn), lateMs));
     try {
       return await action();
     } finally {
       for (const timer of timers) clearTimeout(timer);
-      entry.evaluations += 1;
+      noteEvaluation(entry, code);
       this.#release(entry, turn);
     }
   }

@@ -140,16 +140,22 @@ function digestOf(sections: Frame["sections"]): string {
 async function removeOthers(dir: string, current: string): Promise<void> {
   const files = await filesOf(dir, IMAGE_NAME);
   const stale = files.filter((file) => file !== current);
-  await Promise.all(stale.map((file) => rm(file, { force: true })));
+  await Promise.all(stale.map(tidy));
 }
 
 /** Removes what processes that were killed while they wrote have left; another one may be writing at this moment. */
 async function removeAbandoned(dir: string): Promise<void> {
   for (const file of await filesOf(dir, UNFINISHED_NAME)) {
     const status = await stat(file).catch(() => undefined); // its process has finished it meanwhile
-    if (status === undefined || Date.now() - status.mtimeMs < ABANDONED_AFTER_MS) continue;
-    await rm(file, { force: true });
+    if (status === undefined) continue;
+    // A clock that was set back leaves files of the future.
+    if (Math.abs(Date.now() - status.mtimeMs) >= ABANDONED_AFTER_MS) await tidy(file);
   }
+}
+
+/** What cannot be removed takes room and does no harm. */
+async function tidy(file: string): Promise<void> {
+  await rm(file, { force: true, recursive: true }).catch(() => undefined);
 }
 
 async function filesOf(dir: string, pattern: RegExp): Promise<readonly string[]> {

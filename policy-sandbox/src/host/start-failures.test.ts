@@ -12,6 +12,14 @@ test("a start that a signal has ended is tried again at once, and nobody is refu
   expect(failures.note(killed())).toMatchObject({ backoffMs: 0, givesUp: false });
 });
 
+test("a start that takes too long is tried again at once, and nobody is refused", () => {
+  const late = () => new WorkerEnded({ cause: "late", message: "it did not start in time" }, null);
+  const failures = new StartFailures();
+  expect(failures.note(late())).toMatchObject({ backoffMs: 0, givesUp: false });
+  expect(failures.note(late())).toMatchObject({ backoffMs: 0, givesUp: false });
+  expect(failures.note(late())).toMatchObject({ givesUp: true });
+});
+
 test("the third failure in a row gives up and waits longer and longer, up to 5 s", () => {
   const failures = new StartFailures();
   failures.note(killed());

@@ -17,7 +17,8 @@ const BACKOFF_MAX_MS = 5_000;
 
 /**
  * The failures to start a worker since one came up. One whose process a signal ended (somebody's kill, the kernel
- * that needs memory) says nothing about the next; what has another reason than the process gives up at once.
+ * that needs memory), or that did not come up in time, says nothing about the next; what has another reason than the
+ * process gives up at once.
  */
 export class StartFailures {
   #inARow = 0;
@@ -28,7 +29,7 @@ export class StartFailures {
     if (this.#inARow === 0 || error !== this.#last) this.#inARow += 1;
     this.#last = error;
     const lasts = this.#inARow >= MAX_IN_A_ROW;
-    if (error instanceof WorkerEnded && error.signal !== null && !lasts) {
+    if (error instanceof WorkerEnded && isAccident(error) && !lasts) {
       return { backoffMs: 0, suspectsImage: false, givesUp: false };
     }
     const backoffMs = Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** (this.#inARow - 1));
@@ -41,4 +42,8 @@ export class StartFailures {
     this.#inARow = 0;
     this.#last = null;
   }
+}
+
+function isAccident({ signal, endCause }: WorkerEnded): boolean {
+  return signal !== null || endCause === "late";
 }

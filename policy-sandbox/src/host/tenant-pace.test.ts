@@ -35,6 +35,26 @@ test("one slow run of a quick tenant may be the machine's doing, the second is i
   expect(seen()).toEqual({ slow: true, quick: false });
 });
 
+test("a tenant that is late each time is slow, however cold its workers are", () => {
+  const { pace, runs, seen } = paceAt();
+  for (let run = 0; run < 3; run += 1) pace.noteLateEnd("a");
+  expect(seen()).toEqual({ slow: false, quick: false });
+  pace.noteLateEnd("a");
+  expect(seen()).toEqual({ slow: true, quick: false });
+  runs(16);
+  expect(seen()).toEqual({ slow: false, quick: true });
+});
+
+test("a quick run in between excuses two late ones again", () => {
+  const { pace, runs, seen } = paceAt();
+  for (let round = 0; round < 10; round += 1) {
+    pace.noteLateEnd("a");
+    pace.noteLateEnd("a");
+    runs(1);
+  }
+  expect(seen()).toEqual({ slow: false, quick: true });
+});
+
 test("16 quick runs in a row make up for all slow ones", () => {
   const { runs, slow, seen } = paceAt();
   slow();

@@ -6,10 +6,14 @@ const RUNS_TO_FORGET = 16;
 const FORGET_AFTER_MS = 10_000;
 /** One slow run may be the machine's doing. */
 const RUNS_TO_BE_SLOW = 2;
+/** Late runs without a quick one in between that are excused: whoever is late each time is slow, cold or not. */
+const EXCUSED_RUNS = 2;
 
 interface Pace {
   /** Runs that were slow, since they were forgotten last. */
   readonly slowRuns: number;
+  /** Runs that were late and excused, since its last quick one. */
+  readonly lateRuns: number;
   /** Quick runs in a row since then. */
   readonly quickRuns: number;
   /** Whether it counts as quick: it was before its only slow run, or is again. */
@@ -17,7 +21,7 @@ interface Pace {
   readonly slowAtMs: number;
 }
 
-const UNKNOWN: Pace = { slowRuns: 0, quickRuns: 0, isQuick: false, slowAtMs: 0 };
+const UNKNOWN: Pace = { slowRuns: 0, lateRuns: 0, quickRuns: 0, isQuick: false, slowAtMs: 0 };
 
 /** Which tenants have been slow lately, and which are known to be quick. */
 export class TenantPace {
@@ -40,8 +44,9 @@ export class TenantPace {
 
   /** It is asked for a run. */
   noteAsked(tenant: string): void {
-    const { slowRuns, slowAtMs } = this.#paceOf(tenant);
-    if (slowRuns > 0 && this.#nowMs() - slowAtMs >= FORGET_AFTER_MS) this.#paces.delete(tenant);
+    const { slowRuns, lateRuns, slowAtMs } = this.#paceOf(tenant);
+    if (slowRuns + lateRuns > 0 && this.#nowMs() - slowAtMs >= FORGET_AFTER_MS)
+      this.#paces.delete(tenant);
   }
 
   /** A run of it has gone on for long. */
@@ -49,7 +54,16 @@ export class TenantPace {
     const pace = this.#paceOf(tenant);
     const slowRuns = pace.slowRuns + 1;
     const isQuick = slowRuns < RUNS_TO_BE_SLOW && pace.isQuick;
-    this.#set(tenant, { slowRuns, quickRuns: 0, isQuick, slowAtMs: this.#nowMs() });
+    const { lateRuns } = pace;
+    this.#set(tenant, { slowRuns, lateRuns, quickRuns: 0, isQuick, slowAtMs: this.#nowMs() });
+  }
+
+  /** A run of it that has gone on for long, and was excused, has ended. */
+  noteLateEnd(tenant: string): void {
+    const pace = this.#paceOf(tenant);
+    const lateRuns = pace.lateRuns + 1;
+    this.#set(tenant, { ...pace, lateRuns, slowAtMs: this.#nowMs() });
+    if (lateRuns > EXCUSED_RUNS) this.noteSlow(tenant);
   }
 
   /** A run of it that was told to be slow has ended: it is as long ago as that. */
@@ -64,7 +78,8 @@ export class TenantPace {
     const forgets = quickRuns >= RUNS_TO_FORGET;
     const slowRuns = forgets ? 0 : pace.slowRuns;
     const isQuick = slowRuns < RUNS_TO_BE_SLOW;
-    this.#set(tenant, { slowRuns, quickRuns, isQuick, slowAtMs: pace.slowAtMs });
+    const { slowAtMs } = pace;
+    this.#set(tenant, { slowRuns, lateRuns: 0, quickRuns, isQuick, slowAtMs });
   }
 
   #paceOf(tenant: string): Pace {

@@ -53,6 +53,27 @@ function runSlow(turns: Turns<Waiter>, tenant: string): Turn {
   return turn;
 }
 
+test("tenants that are known to be quick and always have something waiting leave others their turn", () => {
+  const turns = new Turns<Waiter>({ ...LIMITS, maxRunning: 2, maxPerTenant: 1, maxQueued: 100 });
+  for (const tenant of ["a", "b", "c"]) runQuick(turns, tenant);
+  for (const tenant of ["a", "b", "c"])
+    for (let one = 0; one < 9; one += 1) turns.add(waiter(tenant));
+  turns.add(waiter("new"));
+  const served: string[] = [];
+  const under: Turn[] = [];
+  for (let round = 0; round < 12; round += 1) {
+    const next = turns.tenants().find((tenant) => turns.mayStart(tenant));
+    if (next === undefined) {
+      const first = under.shift();
+      if (first !== undefined) turns.end(first);
+      continue;
+    }
+    served.push(next);
+    under.push(startNext(turns, next));
+  }
+  expect(served.slice(0, 5)).toContain("new");
+});
+
 test("one tenant takes at most its share of the places, all together no more than there are", () => {
   const turns = new Turns<Waiter>({ ...LIMITS, maxQueued: 100 });
   for (const tenant of ["a", "b", "c"]) runQuick(turns, tenant);

@@ -23,6 +23,8 @@ interface Run extends Turn {
   late: boolean;
   /** That is its tenant's doing. */
   slow: boolean;
+  /** What its tenant was known for when it started. */
+  readonly began: "quick" | "slow" | "unknown";
   /** Which places it counts against: a late one may have to keep a quick place until a slow one is free. */
   place: "quick" | "slow";
 }
@@ -121,7 +123,8 @@ export class Turns<W extends Waiting> {
     const next = this.#queue.take(tenant);
     if (next === undefined) return undefined;
     const place = this.#pace.isSlow(tenant) ? "slow" : "quick";
-    const turn: Run = { tenant, late: false, slow: false, place };
+    const began = place === "quick" && !this.#pace.isQuick(tenant) ? "unknown" : place;
+    const turn: Run = { tenant, late: false, slow: false, began, place };
     this.#runs.add(turn);
     return { next, turn };
   }
@@ -149,7 +152,8 @@ export class Turns<W extends Waiting> {
     if (run === undefined) return;
     this.#runs.delete(run);
     if (run.slow) this.#pace.noteSlowEnd(run.tenant);
-    else if (!run.late) this.#pace.noteQuick(run.tenant);
+    else if (run.late) this.#pace.noteLateEnd(run.tenant);
+    else this.#pace.noteQuick(run.tenant);
     this.#moveLate();
   }
 
@@ -163,22 +167,27 @@ export class Turns<W extends Waiting> {
 
   #hasPlace(tenant: string): boolean {
     const { maxRunning, maxSlow } = this.#limits;
-    if (this.#pace.isSlow(tenant)) return this.#hasSlowPlace(tenant, maxSlow);
-    const kept = maxSlow === 0 || this.#pace.isQuick(tenant) ? 0 : 1;
-    return this.#count(({ place }) => place === "quick") < Math.max(1, maxRunning - kept);
+    if (this.#pace.isSlow(tenant)) {
+      // Those that turned out to be slow have places of their own: else a stream of them would be served for ever.
+      return this.#count(({ began }) => began === "slow") < maxSlow && this.#hasSlowPlace(tenant);
+    }
+    if (this.#count(({ place }) => place === "quick") >= maxRunning) return false;
+    if (maxSlow === 0 || this.#pace.isQuick(tenant)) return true;
+    // Counted among their like only: whoever is known never has all places either, when it is another's turn.
+    const unknown = this.#count(({ place, began }) => place === "quick" && began === "unknown");
+    return unknown < Math.max(1, maxRunning - 1);
   }
 
   /** One tenant gets at most all but one of the slow places, too. */
-  #hasSlowPlace(tenant: string, places: number): boolean {
+  #hasSlowPlace(tenant: string): boolean {
     const own = this.#count((run) => run.place === "slow" && run.tenant === tenant);
-    return this.slow < places && own < Math.max(1, this.#limits.maxSlow - 1);
+    return this.slow < this.#limits.maxLate && own < Math.max(1, this.#limits.maxSlow - 1);
   }
 
   #moveLate(): void {
-    const { maxLate } = this.#limits;
     for (const run of this.#runs) {
       if (!run.late || run.place === "slow") continue;
-      if (this.#hasSlowPlace(run.tenant, maxLate)) run.place = "slow";
+      if (this.#hasSlowPlace(run.tenant)) run.place = "slow";
     }
   }
 

@@ -11,7 +11,8 @@ import { parseWorkerMessage, type WorkerMessage } from "./worker-messages.ts";
 /** What a worker says of a run. */
 type RunAnswer = Extract<WorkerMessage, { id: number }>;
 
-const START_DEADLINE_MS = 60_000;
+/** A start takes below 3 s; building the image takes 20 s on a slow machine. */
+const START_DEADLINES_MS = { serve: 20_000, build: 90_000 } as const;
 // An evaluation that is over sooner is never looked at: what it can use in that time is not worth the reading.
 const POLL_MS = 50;
 // A policy that meets the limit as an exception can still end by itself; one that goes on is a flood.
@@ -61,8 +62,8 @@ export class WorkerProcess {
     this.#reader = new FrameReader(startFrameBytes);
     this.#spawned = spawnWorker(config);
     this.#startTimer = setTimeout(
-      () => this.kill("spawn", "the worker did not start in time"),
-      START_DEADLINE_MS,
+      () => this.kill("late", "the worker did not start in time"),
+      START_DEADLINES_MS[config.mode],
     );
     this.#listen();
   }

@@ -53,7 +53,7 @@ export function requestFor(
     settingsJson: "{}",
     parametersJson: "{}",
     inputJson: "{}",
-    limits: LIMITS_BY_KIND.precheck,
+    limits: LIMITS_BY_KIND.event,
     ...overrides,
   };
 }

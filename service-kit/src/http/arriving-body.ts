@@ -8,8 +8,13 @@ import {
 
 /** How often it is looked whether a body still comes, in ms. */
 const STALL_CHECK_MS = 1_000;
-/** A body that would take longer than this many checks holds what has come of it only. */
-const MAX_CHECKS = 32;
+/**
+ * A share that would take longer than this many checks to fill is for what has come only. A request has 60 s, so it is none
+ * that comes steadily.
+ */
+const MAX_CHECKS = 64;
+/** Least by which the share of a body that does not say its size grows, once it was found slow. */
+const MIN_GROWTH_BYTES = 1024 * 1024;
 /** A client that sends nothing for so long waits for its reply, in ms. */
 const MAX_IDLE_MS = 1_000;
 /** Longest that the rest of a refused body is read, in ms. */
@@ -25,6 +30,8 @@ export interface ArrivingBodyOptions {
 /**
  * A request body that takes its share of a {@link RequestBudget} when more has come than the size of a small one. A body
  * that no longer comes keeps a share for what has come only, and waits for the rest of it like others when it goes on.
+ * One of unknown size has the share of the largest at first, so that it need not wait half-way; when it turns out to be slow,
+ * twice of what has come.
  */
 export class ArrivingBody {
   /** The body; fails with OVERLOADED when there is no share. */
@@ -33,9 +40,10 @@ export class ArrivingBody {
   readonly #budget: RequestBudget;
   readonly #passing: Transform;
   readonly #over = new AbortController();
-  readonly #expectedBytes: number;
+  readonly #declaredBytes: number | undefined;
   #hold: RequestHold | undefined;
-  #isWhole = false;
+  /** What may come before a share, or more of it, is needed. */
+  #coveredBytes = SMALL_REQUEST_BYTES;
   #isComplete = false;
   #arrivedBytes = 0;
   #stallCheck: NodeJS.Timeout | undefined;
@@ -43,11 +51,11 @@ export class ArrivingBody {
   constructor(body: Readable, { budget, declaredBytes }: ArrivingBodyOptions) {
     this.#body = body;
     this.#budget = budget;
-    this.#expectedBytes = Math.min(declaredBytes ?? MAX_BODY_BYTES, MAX_BODY_BYTES);
+    this.#declaredBytes = declaredBytes;
     this.#passing = new Transform({
       transform: (chunk: Buffer, _encoding, done) => {
         this.#arrivedBytes += chunk.length;
-        if (this.#isWhole || this.#arrivedBytes <= SMALL_REQUEST_BYTES) done(null, chunk);
+        if (this.#arrivedBytes <= this.#coveredBytes) done(null, chunk);
         else this.#takeShare().then(() => done(null, chunk), done);
       },
       flush: (done) => {
@@ -104,25 +112,34 @@ export class ArrivingBody {
 
   async #takeShare(): Promise<void> {
     const { signal } = this.#over;
-    const hold = this.#hold ?? (await this.#budget.hold(this.#expectedBytes, signal));
+    const bytes = this.#shareBytes();
+    const hold = this.#hold ?? (await this.#budget.hold(bytes, signal));
     if (this.#hold === undefined) this.#hold = hold;
-    else await hold.growTo(this.#expectedBytes, signal);
+    else await hold.growTo(bytes, signal);
     // It may have ended just when it was served.
     if (signal.aborted) {
       hold.release();
       return;
     }
-    this.#isWhole = true;
-    this.#watch();
+    // What is larger than any is refused by who reads it.
+    this.#coveredBytes = bytes < MAX_BODY_BYTES ? bytes : Number.POSITIVE_INFINITY;
+    this.#watch(Math.ceil((bytes - this.#arrivedBytes) / MAX_CHECKS));
   }
 
-  /** Who sends nothing shall not keep others out. */
-  #watch(): void {
+  #shareBytes(): number {
+    if (this.#declaredBytes !== undefined) return Math.min(this.#declaredBytes, MAX_BODY_BYTES);
+    if (this.#hold === undefined) return MAX_BODY_BYTES;
+    const growth = Math.max(this.#arrivedBytes, MIN_GROWTH_BYTES);
+    return Math.min(this.#arrivedBytes + growth, MAX_BODY_BYTES);
+  }
+
+  /** Who sends less than that between two looks shall not keep others out. */
+  #watch(leastBytes: number): void {
     const beforeBytes = this.#arrivedBytes;
-    const expectedBytes = Math.ceil(this.#expectedBytes / MAX_CHECKS);
+    clearTimeout(this.#stallCheck);
     this.#stallCheck = setTimeout(() => {
-      if (this.#arrivedBytes - beforeBytes >= expectedBytes) return this.#watch();
-      this.#isWhole = false;
+      if (this.#arrivedBytes - beforeBytes >= leastBytes) return this.#watch(leastBytes);
+      this.#coveredBytes = this.#arrivedBytes;
       this.#hold?.shrinkTo(this.#arrivedBytes);
     }, STALL_CHECK_MS);
     this.#stallCheck.unref();

@@ -14,9 +14,15 @@ let server: FastifyInstance;
 let traffic: HttpTraffic;
 let client: net.Socket;
 let received: string;
+/** Lets the handlers of /slow answer. */
+let work: PromiseWithResolvers<void>;
+/** Handlers of /slow that have begun. */
+let begun: number;
 
 beforeEach(async () => {
   traffic = new HttpTraffic();
+  work = Promise.withResolvers();
+  begun = 0;
   server = createHttpServer({
     origins: { allowedHosts: [], allowedOrigins: [] },
     authenticate: loopbackAuthenticator("org-a"),
@@ -24,6 +30,11 @@ beforeEach(async () => {
     traffic,
   });
   server.get("/small", async () => ({ success: true }));
+  server.post("/slow", async () => {
+    begun += 1;
+    await work.promise;
+    return { slow: true };
+  });
   server.get("/large", async () => "x".repeat(60_000));
   server.post("/echo", async (request) => bodyObject(request));
   await server.listen({ host: "127.0.0.1", port: 0 });
@@ -34,6 +45,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
+  work.resolve();
   client.destroy();
   await server.close();
 });
@@ -99,11 +111,60 @@ it("serves a client that pipelines", async () => {
   await expect.poll(statuses).toEqual(Array(100).fill("200"));
 });
 
-it("ends a connection that pipelines more than it reads, and holds nothing for it", async () => {
-  client.pause();
-  client.write("GET /large HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(1_500));
-  await expect
-    .poll(() => new Promise((resolve) => server.server.getConnections((_, n) => resolve(n))))
-    .toBe(0);
-  await expect.poll(() => traffic.replies.bytes).toBe(0);
+it.each([
+  ["what is large", "GET /large HTTP/1.1\r\nhost: localhost\r\n\r\n"],
+  ["what is refused", "GET /small HTTP/1.1\r\nhost: localhost\r\nexpect: a-miracle\r\n\r\n"],
+])(
+  "ends a connection that pipelines more than it reads of %s, and holds nothing for it",
+  async (_what, request) => {
+    client.pause();
+    client.write(request.repeat(6_000));
+    await expect
+      .poll(() => new Promise((resolve) => server.server.getConnections((_, n) => resolve(n))))
+      .toBe(0);
+    await expect.poll(() => traffic.replies.bytes).toBe(0);
+  },
+);
+
+const SLOW = "POST /slow HTTP/1.1\r\nhost: localhost\r\n\r\n";
+
+it("answers what it has taken of a client that pipelines too much, says so, and ends", async () => {
+  listen();
+  client.write(SLOW + GET.repeat(400));
+  await expect.poll(() => begun).toBe(1);
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(received).toBe("");
+  work.resolve();
+  await once(client, "close");
+  expect(statuses()).toEqual([...Array(128).fill("200"), "429"]);
+  expect(received).toMatch(/connection: close\r\n.*"reason":"OVERLOADED"\}$/is);
+});
+
+it.each([
+  ["what is no request", "GARBAGE\r\n\r\n", /this is no HTTP request/],
+  [
+    "a body that is none",
+    "POST /echo HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+    /this is no HTTP request/,
+  ],
+  ["CONNECT", "CONNECT berth:80 HTTP/1.1\r\nhost: localhost\r\n\r\n", /no proxy/],
+])("lets the replies before %s leave first", async (_what, bytes, message) => {
+  listen();
+  client.write(SLOW + GET + bytes);
+  await expect.poll(() => begun).toBe(1);
+  client.write("and more of it\r\n\r\n");
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  expect(received).toBe("");
+  work.resolve();
+  await once(client, "close");
+  expect(statuses()).toEqual(["200", "200", "400"]);
+  expect(received).toMatch(message);
+  expect(received).toContain('"success":false');
+});
+
+it("tells a client of HTTP/1.1 that names no host, and goes on", async () => {
+  listen();
+  client.write(`GET /small HTTP/1.1\r\n\r\n${GET}`);
+  await expect.poll(statuses).toEqual(["400", "200"]);
+  expect(received).toContain('"message":"host: required header is missing"');
 });

@@ -292,12 +292,3 @@ it("ends the connection that leaves most unread when all together leave too much
   last.resume();
   await until(() => unreadMiB() === 60);
 });
-
-it("ends a connection whose client does not take its reply", async () => {
-  const socket = await connected();
-  socket.pause();
-  socket.write("GET /reply/30 HTTP/1.1\r\nhost: localhost\r\n\r\n");
-  await until(() => unreadMiB() === 30);
-  await vi.advanceTimersByTimeAsync(60_000);
-  await until(() => traffic.replies.bytes === 0);
-});

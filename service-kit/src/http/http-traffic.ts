@@ -1,12 +1,11 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { ArrivingBody } from "./arriving-body.ts";
+import { departureOf } from "./departure.ts";
 import { RequestBudget, SMALL_REQUEST_BYTES } from "./request-budget.ts";
 import { UnsentReplies } from "./unsent-replies.ts";
 
 /** What a reply takes beside its bytes until it has left: Node's and fastify's objects of a request. */
 const REPLY_OVERHEAD_BYTES = 8 * 1024;
-/** A reply that a client has not taken by then ends its connection, in ms. */
-export const MAX_DEPARTURE_MS = 60_000;
 /** A handler has ended by then after its client has gone, in ms. */
 const MAX_AFTERMATH_MS = 60_000;
 
@@ -71,11 +70,9 @@ function watchDeparture(reply: FastifyReply, length: number, replies: UnsentRepl
   const { raw } = reply;
   const { socket } = reply.request;
   if (raw.closed || socket.destroyed) return;
-  const late = setTimeout(() => socket.destroy(), MAX_DEPARTURE_MS);
-  late.unref();
-  raw.once("close", () => {
-    clearTimeout(late);
-    replies.left(socket, bytes);
+  raw.once("close", () => replies.left(socket, bytes));
+  replies.sending(socket, bytes, {
+    departure: departureOf(socket),
+    end: () => void socket.destroy(),
   });
-  replies.sending(socket, bytes, () => socket.destroy());
 }

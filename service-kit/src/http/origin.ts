@@ -1,3 +1,5 @@
+import { BerthError } from "../errors.ts";
+
 /** Which hosts and origins a listener answers to. */
 export interface OriginRules {
   /** Host names (without port) beyond loopback that the `Host` header may carry. */
@@ -29,6 +31,15 @@ export function originRefusal(headers: OriginHeaders, rules: OriginRules): strin
   const originHost = originHostName(headers.origin);
   if (originHost !== undefined && LOOPBACK.test(originHost)) return undefined;
   return `origin ${JSON.stringify(headers.origin)} is not allowed; add it to BERTH_ALLOWED_ORIGINS`;
+}
+
+/** Throws PERMISSION_DENIED with the {@link originRefusal}, INVALID_ARGUMENT when there is no host to look at. */
+export function checkOrigin(headers: OriginHeaders, rules: OriginRules): void {
+  if (headers.host === undefined) {
+    throw new BerthError("INVALID_ARGUMENT", "host: required header is missing");
+  }
+  const refusal = originRefusal(headers, rules);
+  if (refusal !== undefined) throw new BerthError("PERMISSION_DENIED", refusal);
 }
 
 function isListed(value: string, list: readonly string[]): boolean {

@@ -1,5 +1,4 @@
 import { isUtf8 } from "node:buffer";
-import http, { type IncomingMessage } from "node:http";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { BerthError, toBerthError, toErrorBody } from "../errors.ts";
 import { isJsonObject, parseClientJson } from "../json.ts";
@@ -7,11 +6,10 @@ import type { Part } from "../lifecycle.ts";
 import type { Logger } from "../log.ts";
 import type { Authenticate, Principal } from "../principal.ts";
 import { typeName } from "../validate.ts";
+import { createBoundedServer } from "./bounded-server.ts";
 import { boundTraffic, HttpTraffic } from "./http-traffic.ts";
 import { type ListenAddress, listenError } from "./listen-error.ts";
-import { type OriginRules, originRefusal } from "./origin.ts";
-import { boundPipelining } from "./pipelined-requests.ts";
-import { answerMalformed } from "./raw-answer.ts";
+import { checkOrigin, type OriginRules } from "./origin.ts";
 import { MAX_BODY_BYTES } from "./request-budget.ts";
 
 declare module "fastify" {
@@ -40,11 +38,12 @@ export interface HttpServerOptions {
  */
 export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   const server: FastifyInstance = Fastify({
-    serverFactory,
+    serverFactory: (handle) => createBoundedServer(handle),
     bodyLimit: MAX_BODY_BYTES,
     exposeHeadRoutes: true,
     forceCloseConnections: true,
-    clientErrorHandler: answerMalformed,
+    // The bounded server answers them, when the replies before have left.
+    clientErrorHandler: () => {},
     routerOptions: { maxParamLength: 512, ignoreTrailingSlash: true },
     // URLs that the router cannot read come past every hook.
     frameworkErrors: (thrown, _request, reply) => sendError(reply, fromFastify(thrown)),
@@ -54,8 +53,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   readJsonBodies(server);
   server.decorateRequest("principal");
   server.addHook("onRequest", async (request) => {
-    const refusal = originRefusal(request.headers, options.origins);
-    if (refusal !== undefined) throw new BerthError("PERMISSION_DENIED", refusal);
+    checkOrigin(request.headers, options.origins);
     request.principal = options.authenticate(request.headers);
     checkEncoding(request.headers["content-encoding"]);
   });
@@ -73,37 +71,6 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     return sendError(reply, error);
   });
   return server;
-}
-
-/** Longest time in which a request arrives, as for a WebSocket's message: the largest one at 2.2 Mbit/s. */
-const REQUEST_TIMEOUT_MS = 60_000;
-
-function serverFactory(handle: http.RequestListener): http.Server {
-  const server: http.Server = http.createServer(
-    {
-      requestTimeout: REQUEST_TIMEOUT_MS,
-      headersTimeout: 10_000,
-      connectionsCheckingInterval: 1_000,
-      keepAliveTimeout: 72_000,
-      shouldUpgradeCallback: (request) =>
-        asksForWebSocket(request) && server.listenerCount("upgrade") > 0,
-    },
-    boundPipelining(handle),
-  );
-  server.on("checkExpectation", (_request, response) => {
-    const error = new BerthError("INVALID_ARGUMENT", "expect: only 100-continue is understood");
-    response.writeHead(417, { "content-type": "application/json" });
-    response.end(JSON.stringify(toErrorBody(error)));
-  });
-  return server;
-}
-
-/**
- * Whether a request asks for the one protocol that Berth's servers change to. An offer of another (`Upgrade: h2c` of
- * Java's and .NET's clients) is one that a server may leave alone: RFC 9110 §7.8.
- */
-export function asksForWebSocket({ headers }: IncomingMessage): boolean {
-  return headers.upgrade?.trim().toLowerCase() === "websocket";
 }
 
 function sendError(reply: FastifyReply, error: BerthError): FastifyReply {

@@ -1,25 +1,48 @@
+import type { Departure } from "./departure.ts";
+
 /** Bytes of replies that all clients together may leave unread. */
 export const MAX_UNSENT_BYTES = 128 * 1024 * 1024;
 
-/** Ends the connection of a client. */
-type End = () => void;
+/** How often it is looked whether replies leave, in ms. */
+export const MAX_DEPARTURE_MS = 60_000;
+
+/** The client's end of a connection. */
+export interface Taker {
+  readonly departure: Departure;
+  /** Ends the connection. */
+  end(): void;
+}
 
 interface Debt {
   bytes: number;
-  readonly end: End;
+  readonly taker: Taker;
+  /** What had left at the last look, or with the last reply after it. */
+  sentBytes: number;
+  /** Runs from that moment. */
+  readonly look: NodeJS.Timeout;
+}
+
+/** Bounds of {@link UnsentReplies}. */
+export interface UnsentBounds {
+  /** {@link MAX_UNSENT_BYTES} by default. */
+  readonly maxBytes?: number;
+  /** {@link MAX_DEPARTURE_MS} by default. */
+  readonly maxDepartureMs?: number;
 }
 
 /**
  * Replies that have not left yet, by connection. When there are too many bytes of them, the connection that has
- * most is ended: its client does not read what it asked for.
+ * most is ended: its client does not read what it asked for. So is one that has taken nothing from one look to the next.
  */
 export class UnsentReplies {
   readonly #maxBytes: number;
+  readonly #maxDepartureMs: number;
   readonly #debts = new Map<object, Debt>();
   #bytes = 0;
 
-  constructor(maxBytes = MAX_UNSENT_BYTES) {
-    this.#maxBytes = maxBytes;
+  constructor({ maxBytes, maxDepartureMs }: UnsentBounds = {}) {
+    this.#maxBytes = maxBytes ?? MAX_UNSENT_BYTES;
+    this.#maxDepartureMs = maxDepartureMs ?? MAX_DEPARTURE_MS;
   }
 
   /** Bytes of all of them. */
@@ -27,9 +50,9 @@ export class UnsentReplies {
     return this.#bytes;
   }
 
-  /** Notes a reply on its way. To be called before `left`; `end` may be called at once. */
-  sending(connection: object, bytes: number, end: End): void {
-    const debt = this.#debts.get(connection) ?? { bytes: 0, end };
+  /** Notes a reply on its way. To be called before `left`; the taker may be ended at once. */
+  sending(connection: object, bytes: number, taker: Taker): void {
+    const debt = this.#debts.get(connection) ?? this.#newDebt(connection, taker);
     debt.bytes += bytes;
     this.#bytes += bytes;
     this.#debts.set(connection, debt);
@@ -43,13 +66,41 @@ export class UnsentReplies {
     if (debt === undefined) return;
     debt.bytes -= bytes;
     this.#bytes -= bytes;
-    if (debt.bytes <= 0) this.#debts.delete(connection);
+    if (debt.bytes <= 0) {
+      this.forget(connection);
+      return;
+    }
+    debt.sentBytes = debt.taker.departure.sentBytes();
+    debt.look.refresh();
   }
 
   /** The connection has ended: none of its replies will leave. */
   forget(connection: object): void {
-    this.#bytes -= this.#debts.get(connection)?.bytes ?? 0;
+    const debt = this.#debts.get(connection);
+    if (debt === undefined) return;
+    clearTimeout(debt.look);
+    this.#bytes -= debt.bytes;
     this.#debts.delete(connection);
+  }
+
+  #newDebt(connection: object, taker: Taker): Debt {
+    const look = setTimeout(() => this.#endIfStuck(connection), this.#maxDepartureMs);
+    return { bytes: 0, taker, sentBytes: taker.departure.sentBytes(), look: look.unref() };
+  }
+
+  #endIfStuck(connection: object): void {
+    const debt = this.#debts.get(connection);
+    if (debt === undefined) return;
+    const { departure } = debt.taker;
+    const sentBytes = departure.sentBytes();
+    // A reply that waits for those to earlier requests is not at the client's door yet.
+    if (departure.pendingBytes() > 0 && sentBytes === debt.sentBytes) {
+      this.forget(connection);
+      debt.taker.end();
+      return;
+    }
+    debt.sentBytes = sentBytes;
+    debt.look.refresh();
   }
 
   #endLargest(): void {
@@ -60,6 +111,6 @@ export class UnsentReplies {
       first,
     );
     this.forget(connection);
-    debt.end();
+    debt.taker.end();
   }
 }

@@ -1,4 +1,9 @@
-import { type ClusterAgent, composeClusterAgent } from "@berth/cluster-agent";
+import {
+  type BlockSharing,
+  type ClusterAgent,
+  type ClusterAgentOptions,
+  composeClusterAgent,
+} from "@berth/cluster-agent";
 import { type Clock, type Logger, type Part, startAll, stopAll } from "@berth/service-kit";
 import type { LoadPattern } from "../sources/load-pattern.ts";
 import type { MachineProfile } from "../sources/profile.ts";
@@ -35,6 +40,10 @@ export interface SimClusterOptions {
   readonly nodeToken: string;
   readonly fleetState: FleetState;
   readonly wheel: Wheel;
+  /** What the clusters run blocks with together. */
+  readonly sharing: BlockSharing;
+  /** The simulator's process, for local processes of blocks; undefined: the cluster runs none. */
+  readonly process: ClusterAgentOptions["process"];
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -110,7 +119,7 @@ export class SimCluster implements Part {
 
   async #compose(): Promise<ClusterAgent> {
     const { clock, logger, intervals, clusterId, dataDir, host } = this.#options;
-    const { enrolmentToken, caFile, nodeToken } = this.#options;
+    const { enrolmentToken, caFile, nodeToken, sharing, process: own } = this.#options;
     const ports = await this.#ports();
     const agent = await composeClusterAgent({
       config: {
@@ -127,6 +136,7 @@ export class SimCluster implements Part {
         clusterId,
         regionId: REGION,
         clusterTags: TAGS,
+        sandboxDir: "",
         nodeTtlMs: intervals.ttlMs,
         allowedHosts: [],
         allowedOrigins: [],
@@ -136,6 +146,7 @@ export class SimCluster implements Part {
       sampling: { gpuMs: intervals.gpuMs, hostMs: intervals.hostMs },
       // 10,000 nodes that join are 20,000 commits; no power cut takes more than a simulation.
       durability: "process",
+      ...(own === undefined ? {} : { process: own, blockSharing: sharing }),
     });
     if (agent.cluster.document().clusterMetadata.simulated !== true) {
       await agent.cluster.update({ $set: { "clusterMetadata.simulated": true } });

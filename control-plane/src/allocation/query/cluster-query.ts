@@ -243,7 +243,11 @@ function refuseOperators(query: Readonly<Record<string, unknown>>, path: string)
 
 function pathOf(value: unknown, field: string): FieldPath {
   if (typeof value === "string" && value !== "" && value.length <= 512) {
-    return { name: value, keys: value.split(".") };
+    const keys = value.split(".");
+    const operator = keys.find((key) => key.startsWith("$"));
+    if (operator !== undefined)
+      refuse(field, `expected a field path, got the operator ${operator.slice(0, 40)}`);
+    return { name: value, keys };
   }
   return refuse(field, `expected a field path, got ${value === "" ? "nothing" : typeName(value)}`);
 }

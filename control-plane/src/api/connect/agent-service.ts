@@ -1,4 +1,4 @@
-import { AgentService, type CompleteRequest } from "@berth/proto";
+import { AgentService, type CompleteRequest, type FetchPolicyRequest } from "@berth/proto";
 import {
   type Authenticate,
   addressOf,
@@ -11,11 +11,12 @@ import {
 import type { ConnectRouter, HandlerContext } from "@connectrpc/connect";
 import type { AgentSession } from "../../fleet/agent-session.ts";
 import type { ClusterAgents } from "../../fleet/cluster-agents.ts";
-import type { CommandAnswer, OfferedOrder } from "../../fleet/command-record.ts";
+import type { CommandAnswer, OfferedOrder, Order } from "../../fleet/command-record.ts";
 import type { Commands } from "../../fleet/commands.ts";
 import type { FleetEvents } from "../../fleet/fleet-events.ts";
 import type { FleetStores } from "../../fleet/fleet-stores.ts";
 import type { RegisteringAgent } from "../../fleet/registration-judge.ts";
+import type { PolicyRegistry } from "../../policies/policy-registry.ts";
 import { receivedBytesOf } from "./agent-caller.ts";
 import { takeReports } from "./report-intake.ts";
 import { takeState } from "./state-intake.ts";
@@ -27,7 +28,7 @@ const MAX_REGISTER_BYTES = 64 * 1024;
 /** Largest message of a call that takes one: the longest result fits several times. */
 const MAX_SINGLE_MESSAGE_BYTES = 4 * 1024 * 1024;
 
-const MAX_RESULT_CHARACTERS = 256 * 1024;
+const MAX_RESULT_CHARACTERS = 1024 * 1024;
 const MAX_REFUSAL_CHARACTERS = 4 * 1024;
 const REASON = /^[A-Z][A-Z_]{0,63}$/;
 
@@ -37,6 +38,8 @@ export interface AgentServiceDeps {
   readonly stores: FleetStores;
   readonly commands: Commands;
   readonly events: FleetEvents;
+  /** Published policies, which agents run, too. */
+  readonly policies: Pick<PolicyRegistry, "runnable">;
   readonly authenticate: Authenticate;
 }
 
@@ -87,6 +90,11 @@ export function agentRoutes(router: ConnectRouter, deps: AgentServiceDeps): void
     single,
   );
   router.rpc(
+    method.fetchPolicy,
+    async (request, context) => fetchPolicy(deps.policies, principalOf(context).orgId, request),
+    single,
+  );
+  router.rpc(
     method.complete,
     async (request, context) => {
       const session = agents.sessions.require(principalOf(context), request.sessionId);
@@ -95,6 +103,21 @@ export function agentRoutes(router: ConnectRouter, deps: AgentServiceDeps): void
     },
     single,
   );
+}
+
+async function fetchPolicy(
+  policies: AgentServiceDeps["policies"],
+  orgId: string,
+  { policyRuleUri, digest: wanted, knownDigest }: FetchPolicyRequest,
+) {
+  const { code, settingsJson, parametersJson } = await policies.runnable(orgId, policyRuleUri);
+  const { digest } = code;
+  if (wanted !== "" && wanted !== digest) {
+    const message = `policy ${policyRuleUri} has the code ${digest}, not ${wanted.slice(0, 100)}`;
+    throw new BerthError("NOT_FOUND", message);
+  }
+  const filesJson = knownDigest === digest ? "" : JSON.stringify(code.files);
+  return { digest, filesJson, settingsJson, parametersJson };
 }
 
 /** Throws UNAUTHENTICATED when the caller's key is not known, which is told before. */
@@ -134,8 +157,16 @@ function toCommand({ commandId, order, fence, timeoutMs }: OfferedOrder, session
     commandId,
     fence: { ...fence, agentIncarnation: session.incarnation },
     timeoutMs,
-    order: { case: order.kind, value: { text: order.text, holdMs: order.holdMs } },
+    order: toOrder(order),
   };
+}
+
+function toOrder(order: Order) {
+  if (order.kind === "echo") {
+    return { case: "echo" as const, value: { text: order.text, holdMs: order.holdMs } };
+  }
+  const { method, path, bodyJson } = order;
+  return { case: "call" as const, value: { method, path, bodyJson } };
 }
 
 function answerOf({ outcome, ledgerRevision }: CompleteRequest): CommandAnswer {

@@ -1,12 +1,11 @@
 import type { Entry, Event, StateRequest, StateResponse } from "@berth/proto";
 import { BerthError, isBerthError, toBerthError, toConnectError } from "@berth/service-kit";
-import { checkKey } from "../../fleet/agent-entries.ts";
+import { checkKey, MAX_STATE_KEYS } from "../../fleet/agent-entries.ts";
 import type { AgentSession } from "../../fleet/agent-session.ts";
 import type { AdmissionTicket } from "../../fleet/snapshot-admission.ts";
 import { type FencedMessage, fencedMessages, type Intake } from "./stream-messages.ts";
 
-const MAX_SNAPSHOT_ENTRIES = 10_000;
-const MAX_SNAPSHOT_CHARACTERS = 64 * 1024 * 1024;
+const MAX_SNAPSHOT_CHARACTERS = 96 * 1024 * 1024;
 
 type StateReply = Omit<StateResponse, "$typeName" | "$unknown">;
 type StateMessage = FencedMessage<StateRequest>;
@@ -118,9 +117,9 @@ class StateStream {
     for (const [index, { key }] of entries.entries()) checkKey(key, index);
     this.#snapshot = this.#snapshot.concat(entries);
     this.#characters += entries.reduce((sum, { json }) => sum + json.length, 0);
-    const isTooMany = this.#snapshot.length > MAX_SNAPSHOT_ENTRIES;
+    const isTooMany = this.#snapshot.length > MAX_STATE_KEYS;
     if (isTooMany || this.#characters > MAX_SNAPSHOT_CHARACTERS) {
-      const message = `entries: a snapshot holds at most ${MAX_SNAPSHOT_ENTRIES} entries and ${MAX_SNAPSHOT_CHARACTERS} characters`;
+      const message = `entries: a snapshot holds at most ${MAX_STATE_KEYS} entries and ${MAX_SNAPSHOT_CHARACTERS} characters`;
       throw new BerthError("INVALID_ARGUMENT", message);
     }
     if (!snapshotEnd) return;

@@ -1,5 +1,6 @@
-import http from "node:http";
+import type http from "node:http";
 import {
+  createBoundedServer,
   isLoopback,
   type ListenAddress,
   type Logger,
@@ -7,13 +8,6 @@ import {
   type Part,
 } from "@berth/service-kit";
 import type { FastifyInstance } from "fastify";
-
-/** As the REST server itself has them, ms. */
-const LIMITS = {
-  requestTimeout: 30_000,
-  headersTimeout: 10_000,
-  connectionsCheckingInterval: 1_000,
-};
 
 /** One further port of the REST server. */
 export interface AliasPort {
@@ -65,7 +59,7 @@ function opened(
 ): Promise<http.Server | undefined> {
   const { name, port, setting } = alias;
   const address: ListenAddress = { host, port, setting };
-  const server = http.createServer(LIMITS, (request, response) => rest.routing(request, response));
+  const server = createBoundedServer((request, response) => rest.routing(request, response));
   return new Promise((resolve) => {
     server.once("error", (cause) => {
       const { message } = listenError(cause, address);

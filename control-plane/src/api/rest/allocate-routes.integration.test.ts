@@ -24,7 +24,8 @@ beforeAll(() => {
     if (thrown !== undefined) throw thrown;
     return { success: true, data: null, decision_id: "d" } as const;
   };
-  allocateRoutes(rest, { allocator: { allocate }, logger: silentLogger });
+  const blockMode = { answer: async () => ({ id: "c1" }) };
+  allocateRoutes(rest, { allocator: { allocate }, blockMode, logger: silentLogger });
 });
 
 afterAll(() => rest.close());
@@ -63,5 +64,11 @@ describe("POST /allocate", () => {
     expect(answer.text).not.toContain("secret");
     const without = await allocate('{"policy_rule_uri":"p:1-t","inputs":{}}');
     expect(JSON.parse(without.text)).not.toHaveProperty("request_id");
+  });
+
+  it("answers the block mode without an envelope", async () => {
+    thrown = undefined;
+    const answer = await allocate('{"input":{"id":"b"},"mode":"dry_run"}');
+    expect(answer).toEqual({ status: 200, text: '{"id":"c1"}' });
   });
 });

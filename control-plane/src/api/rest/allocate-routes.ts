@@ -5,11 +5,10 @@ import {
   type AllocationFrame,
   readParsedFrame,
 } from "../../allocation/allocation-request.ts";
-import type { Allocator } from "../../allocation/allocator.ts";
+import { type AllocationAnswerDeps, allocationAnswer } from "../allocation-answer.ts";
 
 /** What {@link allocateRoutes} needs. */
-export interface AllocateRoutesDeps {
-  readonly allocator: Pick<Allocator, "allocate">;
+export interface AllocateRoutesDeps extends AllocationAnswerDeps {
   readonly logger: Logger;
 }
 
@@ -24,8 +23,8 @@ export function allocateRoutes(server: FastifyInstance, deps: AllocateRoutesDeps
     const gone = new AbortController();
     reply.raw.once("close", () => gone.abort());
     const frame = takeFrame(request);
-    const answer = await deps.allocator
-      .allocate(request.principal, frame, gone.signal)
+    const asked = { principal: request.principal, signal: gone.signal };
+    const answer = await allocationAnswer(frame, deps, asked)
       .then((body) => ({ status: 200, body }))
       .catch((thrown: unknown) => failed(thrown, deps.logger));
     reply.status(answer.status).type("application/json");

@@ -1,17 +1,12 @@
-import {
-  BerthError,
-  bodyObject,
-  ERROR_TABLE,
-  parse,
-  parseLossless,
-  type Reason,
-} from "@berth/service-kit";
+import { BerthError, bodyObject, parse, parseLossless } from "@berth/service-kit";
 import type { FastifyInstance } from "fastify";
 import { Type } from "typebox";
 import {
   COMMAND_STATES,
   type CommandOutcome,
   type CommandRecord,
+  type Order,
+  reasonOf,
 } from "../../fleet/command-record.ts";
 import type { Commands } from "../../fleet/commands.ts";
 import { LimitParameter, readLimit, sendData } from "./query-parameters.ts";
@@ -98,7 +93,7 @@ function requireResult(outcome: CommandOutcome, clusterId: string, timeoutMs: nu
   const details = { command_id: outcome.commandId, cluster_id: clusterId };
   if (outcome.kind === "refused") {
     const message = `cluster ${clusterId} refused: ${outcome.message}`;
-    throw new BerthError(asReason(outcome.reason), message, { details });
+    throw new BerthError(reasonOf(outcome.reason), message, { details });
   }
   if (outcome.kind === "expired") {
     const message = `cluster ${clusterId} did not answer within ${timeoutMs} ms`;
@@ -108,9 +103,11 @@ function requireResult(outcome: CommandOutcome, clusterId: string, timeoutMs: nu
   throw new BerthError("CANCELED", message, { details });
 }
 
-/** Agents of other versions may refuse for reasons that this one does not know. */
-function asReason(text: string): Reason {
-  return Object.hasOwn(ERROR_TABLE, text) ? (text as Reason) : "UNAVAILABLE";
+/** Bodies of requests may hold secrets: their size is shown. */
+function orderToWire(order: Order): Record<string, unknown> {
+  if (order.kind === "echo") return { kind: "echo", text: order.text, hold_ms: order.holdMs };
+  const { kind, method, path, bodyBytes } = order;
+  return { kind, method, path, body_bytes: bodyBytes };
 }
 
 function toWire(record: CommandRecord): Record<string, unknown> {
@@ -118,7 +115,7 @@ function toWire(record: CommandRecord): Record<string, unknown> {
   return {
     command_id: record.commandId,
     cluster_id: record.clusterId,
-    order: { kind: order.kind, text: order.text, hold_ms: order.holdMs },
+    order: orderToWire(order),
     state: record.state,
     timeout_ms: record.timeoutMs,
     created_at: record.createdAt,

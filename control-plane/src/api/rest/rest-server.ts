@@ -17,8 +17,13 @@ import type { Commands } from "../../fleet/commands.ts";
 import type { FleetAdoption } from "../../fleet/fleet-adoption.ts";
 import type { FleetEvents } from "../../fleet/fleet-events.ts";
 import type { ControlPlaneScrape } from "../../metrics/scrape.ts";
+import type { BlockGateway } from "../../placement/block-gateway.ts";
+import type { BlockModeAnswers } from "../../placement/block-mode.ts";
+import type { Placements } from "../../placement/placements.ts";
 import type { PolicyRegistry } from "../../policies/policy-registry.ts";
 import { allocateRoutes } from "./allocate-routes.ts";
+import { blockRoutes } from "./block-routes.ts";
+import { clusterCallRoutes } from "./cluster-call-routes.ts";
 import { clusterRoutes } from "./cluster-routes.ts";
 import { commandRoutes } from "./command-routes.ts";
 import { decisionRoutes } from "./decision-routes.ts";
@@ -27,13 +32,19 @@ import { eventRoutes } from "./event-routes.ts";
 import { fleetRoutes } from "./fleet-routes.ts";
 import { type FleetViewDeps, fleetViewRoutes } from "./fleet-view-routes.ts";
 import { healthRoutes, type ReadyCheck } from "./health-routes.ts";
+import { holdRoutes } from "./hold-routes.ts";
 import { type MetricsRoutesDeps, metricsRoutes } from "./metrics-routes.ts";
+import { operationRoutes } from "./operation-routes.ts";
+import { placementRoutes } from "./placement-routes.ts";
 import { policyRoutes } from "./policy-routes.ts";
 import { scrapeRoute } from "./scrape-routes.ts";
 
 /** What the REST API needs. */
 export interface RestDeps {
   readonly allocator: Allocator;
+  readonly blockMode: BlockModeAnswers;
+  readonly placements: Placements;
+  readonly gateway: BlockGateway;
   readonly decisions: Pick<DecisionLog, "get" | "list">;
   readonly clusters: ClusterRegistry;
   readonly agents: ClusterAgents;
@@ -71,6 +82,11 @@ export function createRestServer(deps: RestDeps): FastifyInstance {
     healthRoutes(routes, deps.ready);
     allocateRoutes(routes, deps);
     decisionRoutes(routes, deps.decisions);
+    blockRoutes(routes, deps);
+    placementRoutes(routes, deps.placements);
+    holdRoutes(routes, deps.gateway);
+    operationRoutes(routes, deps.gateway);
+    clusterCallRoutes(routes, deps.gateway);
     clusterRoutes(routes, deps.clusters);
     duplicateRoutes(routes, deps.agents);
     policyRoutes(routes, deps.policies);

@@ -1,28 +1,28 @@
 import {
   type BerthError,
+  type Departure,
   type HttpTraffic,
   type Logger,
-  MAX_DEPARTURE_MS,
   type Principal,
   toBerthError,
   toErrorBody,
-  type UnsentReplies,
 } from "@berth/service-kit";
 import type { WebSocket } from "ws";
 import { type AllocationFrame, readFrame } from "../../allocation/allocation-request.ts";
-import type { Allocator } from "../../allocation/allocator.ts";
+import { type AllocationAnswerDeps, allocationAnswer } from "../allocation-answer.ts";
 import { Inbox } from "./inbox.ts";
 import { ReplyOrder, type Turn } from "./reply-order.ts";
 
 /** What serving a socket takes. */
-export interface AllocatorSocketDeps {
-  readonly allocator: Allocator;
+export interface AllocatorSocketDeps extends AllocationAnswerDeps {
   readonly logger: Logger;
 }
 
 /** A socket of a caller, and what all callers share. */
 export interface AllocatorSocket {
   readonly socket: WebSocket;
+  /** That of the connection below it. */
+  readonly departure: Departure;
   readonly principal: Principal;
   readonly traffic: HttpTraffic;
 }
@@ -38,17 +38,22 @@ interface Answering {
  * gets an error frame and the socket stays open. Requests run side by side, a bounded number and size at a time.
  * Replies to requests with a `request_id` are sent as they finish and echo it; those without one keep
  * the order of their requests, which is all that their clients can correlate by. A request counts as
- * under way until its reply has left, and a client that takes none for a minute is cut off, or earlier when it
- * leaves most unread and all clients together leave too much.
+ * under way until its reply has left, and a client that takes nothing of its replies for a minute or two is cut off, or
+ * earlier when it leaves most unread and all clients together leave too much.
  */
 export function serveAllocatorSocket(
-  { socket, principal, traffic }: AllocatorSocket,
+  { socket, departure, principal, traffic }: AllocatorSocket,
   deps: AllocatorSocketDeps,
 ): void {
   const closed = new AbortController();
   const order = new ReplyOrder();
 
-  const send = (body: object) => sendReply(socket, body, traffic.replies);
+  const taker = { departure, end: () => socket.terminate() };
+  const send = (body: object) =>
+    sendReply(socket, body, (bytes) => {
+      traffic.replies.sending(socket, bytes, taker);
+      return () => traffic.replies.left(socket, bytes);
+    });
   const answer = async (frame: AllocationFrame, { turn, refusal }: Answering): Promise<void> => {
     const { requestId } = frame;
     const reply =
@@ -84,7 +89,7 @@ async function replyTo(
 ): Promise<object> {
   const { principal, deps, signal } = context;
   try {
-    return await deps.allocator.allocate(principal, frame, signal);
+    return await allocationAnswer(frame, deps, { principal, signal });
   } catch (thrown) {
     if (toBerthError(thrown).reason === "INTERNAL") {
       deps.logger.error("allocation failed", { err: thrown });
@@ -93,19 +98,24 @@ async function replyTo(
   }
 }
 
-/** Resolves when the frame has left or the socket is gone; never rejects. */
-function sendReply(socket: WebSocket, body: object, replies: UnsentReplies): Promise<void> {
+/**
+ * Resolves when the frame has left or the socket is gone; never rejects. `sending` is told its bytes, and gives what is
+ * called when it has left.
+ */
+function sendReply(
+  socket: WebSocket,
+  body: object,
+  sending: (bytes: number) => () => void,
+): Promise<void> {
   return new Promise((resolve) => {
     if (socket.readyState !== socket.OPEN) {
       resolve();
       return;
     }
     const frame = Buffer.from(JSON.stringify(body));
-    const late = setTimeout(() => socket.terminate(), MAX_DEPARTURE_MS);
-    replies.sending(socket, frame.length, () => socket.terminate());
+    const left = sending(frame.length);
     socket.send(frame, { binary: false }, () => {
-      clearTimeout(late);
-      replies.left(socket, frame.length);
+      left();
       resolve();
     });
   });

@@ -1,24 +1,27 @@
-import http, { type IncomingMessage } from "node:http";
+import type http from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import {
   type Authenticate,
   answerRaw,
-  asksForWebSocket,
   BerthError,
+  checkOrigin,
+  createBoundedServer,
+  departureOf,
   type HttpTraffic,
   type ListenAddress,
   listenError,
   MAX_BODY_BYTES,
   type OriginRules,
-  originRefusal,
   type Part,
   type Principal,
   toBerthError,
   toErrorBody,
 } from "@berth/service-kit";
-import { type WebSocket, WebSocketServer } from "ws";
+import { WebSocketServer } from "ws";
 import { type AllocatorSocketDeps, serveAllocatorSocket } from "./allocator-socket.ts";
+import { SocketPulse } from "./socket-pulse.ts";
 import { UnfinishedMessages } from "./unfinished-messages.ts";
 
 const PING_INTERVAL_MS = 20_000;
@@ -38,12 +41,12 @@ export interface WsDeps extends AllocatorSocketDeps {
 /**
  * The allocator's WebSocket endpoints: every path of a port of its own ({@link WsEndpoints.part}), and
  * one path of the REST port ({@link WsEndpoints.attach}). Frames hold up to 16 MiB; a larger one closes
- * the socket with 1009. Sockets that do not answer a ping are terminated.
+ * the socket with 1009. Sockets of which nothing comes between two pings are terminated.
  */
 export class WsEndpoints {
   readonly #deps: WsDeps;
   readonly #sockets: WebSocketServer;
-  readonly #answered = new WeakSet<WebSocket>();
+  readonly #pulse = new SocketPulse();
   readonly #unfinished = new UnfinishedMessages();
   readonly #timers: NodeJS.Timeout[] = [];
 
@@ -54,6 +57,7 @@ export class WsEndpoints {
       maxPayload: MAX_BODY_BYTES,
       perMessageDeflate: false,
     });
+    this.#sockets.on("wsClientError", refuseHandshake);
   }
 
   /** Number of open sockets. */
@@ -71,17 +75,8 @@ export class WsEndpoints {
 
   /** A port of its own that takes any path, as the seeds' clients dial it. */
   part(address: ListenAddress): Part {
-    const limits = {
-      headersTimeout: UPGRADE_LIMIT_MS,
-      requestTimeout: UPGRADE_LIMIT_MS,
-      connectionsCheckingInterval: 1_000,
-      shouldUpgradeCallback: asksForWebSocket,
-    };
-    const server = http.createServer(limits, (_request, response) => {
-      const error = new BerthError("INVALID_ARGUMENT", "this port speaks WebSocket");
-      response.writeHead(426, { "content-type": "application/json", upgrade: "websocket" });
-      response.end(JSON.stringify(toErrorBody(error)));
-    });
+    const limits = { headersTimeout: UPGRADE_LIMIT_MS, requestTimeout: UPGRADE_LIMIT_MS };
+    const server = createBoundedServer(refusePlainRequest, limits);
     server.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head));
     return {
       name: "websocket",
@@ -90,7 +85,7 @@ export class WsEndpoints {
           server.once("error", (cause) => reject(listenError(cause, address)));
           server.listen(address.port, address.host, () => {
             this.#timers.push(
-              setInterval(() => this.#ping(), PING_INTERVAL_MS),
+              setInterval(() => this.#pulse.ping(this.#sockets.clients), PING_INTERVAL_MS),
               setInterval(() => this.#unfinished.sweep(performance.now()), SWEEP_INTERVAL_MS),
             );
             resolve();
@@ -108,31 +103,26 @@ export class WsEndpoints {
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    // Node's types allow for streams that somebody else makes its servers serve.
+    if (!(socket instanceof Socket)) {
+      socket.destroy();
+      return;
+    }
     let principal: Principal;
     try {
-      const refusal = originRefusal(request.headers, this.#deps.origins);
-      if (refusal !== undefined) throw new BerthError("PERMISSION_DENIED", refusal);
+      checkOrigin(request.headers, this.#deps.origins);
       principal = this.#deps.authenticate(request.headers);
     } catch (thrown) {
       answerRaw(socket, toBerthError(thrown));
       return;
     }
     this.#sockets.handleUpgrade(request, socket, head, (webSocket) => {
-      this.#answered.add(webSocket);
-      webSocket.on("pong", () => this.#answered.add(webSocket));
-      if (socket instanceof Socket) this.#unfinished.watch(webSocket, socket);
+      const departure = departureOf(socket);
+      this.#pulse.watch(webSocket, { stream: socket, departure });
+      this.#unfinished.watch(webSocket, socket);
       const { traffic } = this.#deps;
-      serveAllocatorSocket({ socket: webSocket, principal, traffic }, this.#deps);
+      serveAllocatorSocket({ socket: webSocket, departure, principal, traffic }, this.#deps);
     });
-  }
-
-  #ping(): void {
-    for (const socket of this.#sockets.clients) {
-      // A paused socket reads no pong: its silence says nothing.
-      if (socket.isPaused) continue;
-      if (!this.#answered.delete(socket)) socket.terminate();
-      else socket.ping();
-    }
   }
 
   async #closeSockets(): Promise<void> {
@@ -145,6 +135,21 @@ export class WsEndpoints {
     await Promise.all(closed);
     clearTimeout(late);
   }
+}
+
+/** RFC 6455 §4.2.2 and §4.4: the versions are told to a client that asks for none of them. */
+function refuseHandshake(failure: Error, socket: Duplex, request: IncomingMessage): void {
+  const error = new BerthError("INVALID_ARGUMENT", `no WebSocket handshake: ${failure.message}`);
+  const status = request.method === "GET" ? error.httpStatus : 405;
+  answerRaw(socket, error, { status, headers: { "sec-websocket-version": "13, 8" } });
+}
+
+/** One answer a connection: whoever floods the port with requests has nothing to wait for. */
+function refusePlainRequest(_request: IncomingMessage, response: ServerResponse): void {
+  const error = new BerthError("INVALID_ARGUMENT", "this port speaks WebSocket");
+  const headers = { upgrade: "websocket", connection: "close, upgrade" };
+  response.writeHead(426, { "content-type": "application/json", ...headers });
+  response.end(JSON.stringify(toErrorBody(error)));
 }
 
 function pathOf(request: IncomingMessage): string {

@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file berth/agent/v1/agent_service.proto.
  */
 export const file_berth_agent_v1_agent_service: GenFile = /*@__PURE__*/
-  fileDesc("CiJiZXJ0aC9hZ2VudC92MS9hZ2VudF9zZXJ2aWNlLnByb3RvEg5iZXJ0aC5hZ2VudC52MSJeCgVGZW5jZRIQCghzdG9yZV9pZBgBIAEoCRIXCg9jb250cm9sbGVyX3Rlcm0YAiABKAQSGQoRYWdlbnRfaW5jYXJuYXRpb24YAyABKAQSDwoHdGVybV9pZBgEIAEoCSJTCg9DbHVzdGVySWRlbnRpdHkSMQoEa2luZBgBIAEoDjIjLmJlcnRoLmFnZW50LnYxLkNsdXN0ZXJJZGVudGl0eUtpbmQSDQoFdmFsdWUYAiABKAkipgIKD1JlZ2lzdGVyUmVxdWVzdBISCgpjbHVzdGVyX2lkGAEgASgJEjEKCGlkZW50aXR5GAIgASgLMh8uYmVydGguYWdlbnQudjEuQ2x1c3RlcklkZW50aXR5EhkKEWFnZW50X2luY2FybmF0aW9uGAMgASgEEhYKDmtub3duX3N0b3JlX2lkGAQgASgJEh0KFWtub3duX2NvbnRyb2xsZXJfdGVybRgFIAEoBBIUCgxzdGF0ZV9kaWdlc3QYBiABKAkSFQoNYWdlbnRfdmVyc2lvbhgHIAEoCRIZChFhZ2VudF9pbnN0YW5jZV9pZBgIIAEoCRIVCg1rbm93bl90ZXJtX2lkGAkgASgJEhsKE2Zvcm1lcl9pbnN0YW5jZV9pZHMYCiADKAkixAEKEFJlZ2lzdGVyUmVzcG9uc2USEgoKc2Vzc2lvbl9pZBgBIAEoCRIkCgVmZW5jZRgCIAEoCzIVLmJlcnRoLmFnZW50LnYxLkZlbmNlEhoKEnJlcG9ydF9pbnRlcnZhbF9tcxgDIAEoDRIOCgZ0dGxfbXMYBCABKA0SFwoPc25hcHNob3Rfd2FudGVkGAUgASgIEhkKEWFkb3B0ZWRfc3RvcmVfaWRzGAYgAygJEhYKDm9ic2VydmVfcmVhc29uGAcgASgJIlUKBUVudHJ5EgsKA2tleRgBIAEoCRIQCghyZXZpc2lvbhgCIAEoBBIPCgdkZWxldGVkGAMgASgIEgwKBGpzb24YBCABKAkSDgoGYWdlX21zGAUgASgNIl8KDVJlcG9ydFJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCRISCgpzdHJlYW1fc2VxGAIgASgEEiYKB2VudHJpZXMYAyADKAsyFS5iZXJ0aC5hZ2VudC52MS5FbnRyeSIgCg5SZXBvcnRSZXNwb25zZRIOCgZyZWFzb24YASABKAkirQEKDFN0YXRlUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEhIKCnN0cmVhbV9zZXEYAiABKAQSJgoHZW50cmllcxgDIAMoCzIVLmJlcnRoLmFnZW50LnYxLkVudHJ5EhAKCHNuYXBzaG90GAQgASgIEhQKDHNuYXBzaG90X2VuZBgFIAEoCBIlCgZldmVudHMYBiADKAsyFS5iZXJ0aC5hZ2VudC52MS5FdmVudCJSCgVFdmVudBIQCghldmVudF9pZBgBIAEoCRILCgNrZXkYAiABKAkSDAoEa2luZBgDIAEoCRIMCgRqc29uGAQgASgJEg4KBmFnZV9tcxgFIAEoBCJcCg1TdGF0ZVJlc3BvbnNlEhgKEGFja2VkX3N0cmVhbV9zZXEYASABKAQSGQoRc25hcHNob3RfYWRtaXR0ZWQYAiABKAgSFgoOZXZlbnRzX3JlZnVzZWQYAyABKAkiJQoPQ29tbWFuZHNSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkiTQoQQ29tbWFuZHNSZXNwb25zZRIoCgdjb21tYW5kGAEgASgLMhcuYmVydGguYWdlbnQudjEuQ29tbWFuZBIPCgd0ZXJtX2lkGAIgASgJIp8BCgdDb21tYW5kEhIKCmNvbW1hbmRfaWQYASABKAkSJAoFZmVuY2UYAiABKAsyFS5iZXJ0aC5hZ2VudC52MS5GZW5jZRIXCg90YXJnZXRfcmV2aXNpb24YAyABKAQSEgoKdGltZW91dF9tcxgEIAEoDRIkCgRlY2hvGAUgASgLMhQuYmVydGguYWdlbnQudjEuRWNob0gAQgcKBW9yZGVyIiUKBEVjaG8SDAoEdGV4dBgBIAEoCRIPCgdob2xkX21zGAIgASgNIqABCg9Db21wbGV0ZVJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCRISCgpjb21tYW5kX2lkGAIgASgJEhcKD2xlZGdlcl9yZXZpc2lvbhgDIAEoBBIVCgtyZXN1bHRfanNvbhgEIAEoCUgAEioKB3JlZnVzYWwYBSABKAsyFy5iZXJ0aC5hZ2VudC52MS5SZWZ1c2FsSABCCQoHb3V0Y29tZSIqCgdSZWZ1c2FsEg4KBnJlYXNvbhgBIAEoCRIPCgdtZXNzYWdlGAIgASgJIhIKEENvbXBsZXRlUmVzcG9uc2UiPQoSRmV0Y2hQb2xpY3lSZXF1ZXN0EhcKD3BvbGljeV9ydWxlX3VyaRgBIAEoCRIOCgZkaWdlc3QYAiABKAkiaQoTRmV0Y2hQb2xpY3lSZXNwb25zZRIOCgZkaWdlc3QYASABKAkSEgoKZmlsZXNfanNvbhgCIAEoCRIVCg1zZXR0aW5nc19qc29uGAMgASgJEhcKD3BhcmFtZXRlcnNfanNvbhgEIAEoCSqFAQoTQ2x1c3RlcklkZW50aXR5S2luZBIlCiFDTFVTVEVSX0lERU5USVRZX0tJTkRfVU5TUEVDSUZJRUQQABIkCiBDTFVTVEVSX0lERU5USVRZX0tJTkRfS1VCRVJORVRFUxABEiEKHUNMVVNURVJfSURFTlRJVFlfS0lORF9QUk9DRVNTEAIy6gMKDEFnZW50U2VydmljZRJNCghSZWdpc3RlchIfLmJlcnRoLmFnZW50LnYxLlJlZ2lzdGVyUmVxdWVzdBogLmJlcnRoLmFnZW50LnYxLlJlZ2lzdGVyUmVzcG9uc2USSQoGUmVwb3J0Eh0uYmVydGguYWdlbnQudjEuUmVwb3J0UmVxdWVzdBoeLmJlcnRoLmFnZW50LnYxLlJlcG9ydFJlc3BvbnNlKAESSAoFU3RhdGUSHC5iZXJ0aC5hZ2VudC52MS5TdGF0ZVJlcXVlc3QaHS5iZXJ0aC5hZ2VudC52MS5TdGF0ZVJlc3BvbnNlKAEwARJPCghDb21tYW5kcxIfLmJlcnRoLmFnZW50LnYxLkNvbW1hbmRzUmVxdWVzdBogLmJlcnRoLmFnZW50LnYxLkNvbW1hbmRzUmVzcG9uc2UwARJNCghDb21wbGV0ZRIfLmJlcnRoLmFnZW50LnYxLkNvbXBsZXRlUmVxdWVzdBogLmJlcnRoLmFnZW50LnYxLkNvbXBsZXRlUmVzcG9uc2USVgoLRmV0Y2hQb2xpY3kSIi5iZXJ0aC5hZ2VudC52MS5GZXRjaFBvbGljeVJlcXVlc3QaIy5iZXJ0aC5hZ2VudC52MS5GZXRjaFBvbGljeVJlc3BvbnNlYgZwcm90bzM");
+  fileDesc("CiJiZXJ0aC9hZ2VudC92MS9hZ2VudF9zZXJ2aWNlLnByb3RvEg5iZXJ0aC5hZ2VudC52MSJeCgVGZW5jZRIQCghzdG9yZV9pZBgBIAEoCRIXCg9jb250cm9sbGVyX3Rlcm0YAiABKAQSGQoRYWdlbnRfaW5jYXJuYXRpb24YAyABKAQSDwoHdGVybV9pZBgEIAEoCSJTCg9DbHVzdGVySWRlbnRpdHkSMQoEa2luZBgBIAEoDjIjLmJlcnRoLmFnZW50LnYxLkNsdXN0ZXJJZGVudGl0eUtpbmQSDQoFdmFsdWUYAiABKAkipgIKD1JlZ2lzdGVyUmVxdWVzdBISCgpjbHVzdGVyX2lkGAEgASgJEjEKCGlkZW50aXR5GAIgASgLMh8uYmVydGguYWdlbnQudjEuQ2x1c3RlcklkZW50aXR5EhkKEWFnZW50X2luY2FybmF0aW9uGAMgASgEEhYKDmtub3duX3N0b3JlX2lkGAQgASgJEh0KFWtub3duX2NvbnRyb2xsZXJfdGVybRgFIAEoBBIUCgxzdGF0ZV9kaWdlc3QYBiABKAkSFQoNYWdlbnRfdmVyc2lvbhgHIAEoCRIZChFhZ2VudF9pbnN0YW5jZV9pZBgIIAEoCRIVCg1rbm93bl90ZXJtX2lkGAkgASgJEhsKE2Zvcm1lcl9pbnN0YW5jZV9pZHMYCiADKAkixAEKEFJlZ2lzdGVyUmVzcG9uc2USEgoKc2Vzc2lvbl9pZBgBIAEoCRIkCgVmZW5jZRgCIAEoCzIVLmJlcnRoLmFnZW50LnYxLkZlbmNlEhoKEnJlcG9ydF9pbnRlcnZhbF9tcxgDIAEoDRIOCgZ0dGxfbXMYBCABKA0SFwoPc25hcHNob3Rfd2FudGVkGAUgASgIEhkKEWFkb3B0ZWRfc3RvcmVfaWRzGAYgAygJEhYKDm9ic2VydmVfcmVhc29uGAcgASgJIlUKBUVudHJ5EgsKA2tleRgBIAEoCRIQCghyZXZpc2lvbhgCIAEoBBIPCgdkZWxldGVkGAMgASgIEgwKBGpzb24YBCABKAkSDgoGYWdlX21zGAUgASgNIl8KDVJlcG9ydFJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCRISCgpzdHJlYW1fc2VxGAIgASgEEiYKB2VudHJpZXMYAyADKAsyFS5iZXJ0aC5hZ2VudC52MS5FbnRyeSIgCg5SZXBvcnRSZXNwb25zZRIOCgZyZWFzb24YASABKAkirQEKDFN0YXRlUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEhIKCnN0cmVhbV9zZXEYAiABKAQSJgoHZW50cmllcxgDIAMoCzIVLmJlcnRoLmFnZW50LnYxLkVudHJ5EhAKCHNuYXBzaG90GAQgASgIEhQKDHNuYXBzaG90X2VuZBgFIAEoCBIlCgZldmVudHMYBiADKAsyFS5iZXJ0aC5hZ2VudC52MS5FdmVudCJSCgVFdmVudBIQCghldmVudF9pZBgBIAEoCRILCgNrZXkYAiABKAkSDAoEa2luZBgDIAEoCRIMCgRqc29uGAQgASgJEg4KBmFnZV9tcxgFIAEoBCJcCg1TdGF0ZVJlc3BvbnNlEhgKEGFja2VkX3N0cmVhbV9zZXEYASABKAQSGQoRc25hcHNob3RfYWRtaXR0ZWQYAiABKAgSFgoOZXZlbnRzX3JlZnVzZWQYAyABKAkiJQoPQ29tbWFuZHNSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkiTQoQQ29tbWFuZHNSZXNwb25zZRIoCgdjb21tYW5kGAEgASgLMhcuYmVydGguYWdlbnQudjEuQ29tbWFuZBIPCgd0ZXJtX2lkGAIgASgJIsUBCgdDb21tYW5kEhIKCmNvbW1hbmRfaWQYASABKAkSJAoFZmVuY2UYAiABKAsyFS5iZXJ0aC5hZ2VudC52MS5GZW5jZRIXCg90YXJnZXRfcmV2aXNpb24YAyABKAQSEgoKdGltZW91dF9tcxgEIAEoDRIkCgRlY2hvGAUgASgLMhQuYmVydGguYWdlbnQudjEuRWNob0gAEiQKBGNhbGwYBiABKAsyFC5iZXJ0aC5hZ2VudC52MS5DYWxsSABCBwoFb3JkZXIiNwoEQ2FsbBIOCgZtZXRob2QYASABKAkSDAoEcGF0aBgCIAEoCRIRCglib2R5X2pzb24YAyABKAkiJQoERWNobxIMCgR0ZXh0GAEgASgJEg8KB2hvbGRfbXMYAiABKA0ioAEKD0NvbXBsZXRlUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEhIKCmNvbW1hbmRfaWQYAiABKAkSFwoPbGVkZ2VyX3JldmlzaW9uGAMgASgEEhUKC3Jlc3VsdF9qc29uGAQgASgJSAASKgoHcmVmdXNhbBgFIAEoCzIXLmJlcnRoLmFnZW50LnYxLlJlZnVzYWxIAEIJCgdvdXRjb21lIioKB1JlZnVzYWwSDgoGcmVhc29uGAEgASgJEg8KB21lc3NhZ2UYAiABKAkiEgoQQ29tcGxldGVSZXNwb25zZSJTChJGZXRjaFBvbGljeVJlcXVlc3QSFwoPcG9saWN5X3J1bGVfdXJpGAEgASgJEg4KBmRpZ2VzdBgCIAEoCRIUCgxrbm93bl9kaWdlc3QYAyABKAkiaQoTRmV0Y2hQb2xpY3lSZXNwb25zZRIOCgZkaWdlc3QYASABKAkSEgoKZmlsZXNfanNvbhgCIAEoCRIVCg1zZXR0aW5nc19qc29uGAMgASgJEhcKD3BhcmFtZXRlcnNfanNvbhgEIAEoCSqFAQoTQ2x1c3RlcklkZW50aXR5S2luZBIlCiFDTFVTVEVSX0lERU5USVRZX0tJTkRfVU5TUEVDSUZJRUQQABIkCiBDTFVTVEVSX0lERU5USVRZX0tJTkRfS1VCRVJORVRFUxABEiEKHUNMVVNURVJfSURFTlRJVFlfS0lORF9QUk9DRVNTEAIy6gMKDEFnZW50U2VydmljZRJNCghSZWdpc3RlchIfLmJlcnRoLmFnZW50LnYxLlJlZ2lzdGVyUmVxdWVzdBogLmJlcnRoLmFnZW50LnYxLlJlZ2lzdGVyUmVzcG9uc2USSQoGUmVwb3J0Eh0uYmVydGguYWdlbnQudjEuUmVwb3J0UmVxdWVzdBoeLmJlcnRoLmFnZW50LnYxLlJlcG9ydFJlc3BvbnNlKAESSAoFU3RhdGUSHC5iZXJ0aC5hZ2VudC52MS5TdGF0ZVJlcXVlc3QaHS5iZXJ0aC5hZ2VudC52MS5TdGF0ZVJlc3BvbnNlKAEwARJPCghDb21tYW5kcxIfLmJlcnRoLmFnZW50LnYxLkNvbW1hbmRzUmVxdWVzdBogLmJlcnRoLmFnZW50LnYxLkNvbW1hbmRzUmVzcG9uc2UwARJNCghDb21wbGV0ZRIfLmJlcnRoLmFnZW50LnYxLkNvbXBsZXRlUmVxdWVzdBogLmJlcnRoLmFnZW50LnYxLkNvbXBsZXRlUmVzcG9uc2USVgoLRmV0Y2hQb2xpY3kSIi5iZXJ0aC5hZ2VudC52MS5GZXRjaFBvbGljeVJlcXVlc3QaIy5iZXJ0aC5hZ2VudC52MS5GZXRjaFBvbGljeVJlc3BvbnNlYgZwcm90bzM");
 
 /**
  * Fence holds the numbers that tell a current message from one of the past.
@@ -247,7 +247,9 @@ export const RegisterResponseSchema: GenMessage<RegisterResponse> = /*@__PURE__*
  */
 export type Entry = Message<"berth.agent.v1.Entry"> & {
   /**
-   * "cluster" (the cluster document), "metrics" (aggregated metrics), "node/<node id>" (metrics of one node).
+   * State: "cluster" (the cluster document), "ledger" (whether the ledger gives and takes; told behind the cluster
+   * document that shows what is taken), "holds/<node id>" (allocations and leases of one node), "block/<block id>",
+   * "operation/<operation id>". Telemetry: "metrics" (aggregated metrics), "node/<node id>" (metrics of one node).
    *
    * @generated from field: string key = 1;
    */
@@ -590,6 +592,14 @@ export type Command = Message<"berth.agent.v1.Command"> & {
      */
     value: Echo;
     case: "echo";
+  } | {
+    /**
+     * A request to the agent's own REST API, answered as that answers it.
+     *
+     * @generated from field: berth.agent.v1.Call call = 6;
+     */
+    value: Call;
+    case: "call";
   } | { case: undefined; value?: undefined };
 };
 
@@ -599,6 +609,45 @@ export type Command = Message<"berth.agent.v1.Command"> & {
  */
 export const CommandSchema: GenMessage<Command> = /*@__PURE__*/
   messageDesc(file_berth_agent_v1_agent_service, 12);
+
+/**
+ * Call asks the REST API that the agent serves, as a client of its port would, in the name of the fence's store:
+ * {"status": 201, "body": {...}}, where the body is as the API wrote it. A body that is no JSON is a text, an absent
+ * one null. Where the request has no key of its own the command's id is its idempotency key, or the id of the lease
+ * that it asks for. One that may not be done twice and was begun by a process that did not come to its answer is
+ * refused with CONFLICT.
+ *
+ * @generated from message berth.agent.v1.Call
+ */
+export type Call = Message<"berth.agent.v1.Call"> & {
+  /**
+   * "GET", "POST", "PUT", "PATCH" or "DELETE".
+   *
+   * @generated from field: string method = 1;
+   */
+  method: string;
+
+  /**
+   * Path with its query: "/executeAction". At most 2,048 characters.
+   *
+   * @generated from field: string path = 2;
+   */
+  path: string;
+
+  /**
+   * The request's body, JSON; empty without one. At most 1 MiB.
+   *
+   * @generated from field: string body_json = 3;
+   */
+  bodyJson: string;
+};
+
+/**
+ * Describes the message berth.agent.v1.Call.
+ * Use `create(CallSchema)` to create a new message.
+ */
+export const CallSchema: GenMessage<Call> = /*@__PURE__*/
+  messageDesc(file_berth_agent_v1_agent_service, 13);
 
 /**
  * Echo asks the agent to answer with the same text: {"text": "...", "runs": 1}. The agent writes down
@@ -628,7 +677,7 @@ export type Echo = Message<"berth.agent.v1.Echo"> & {
  * Use `create(EchoSchema)` to create a new message.
  */
 export const EchoSchema: GenMessage<Echo> = /*@__PURE__*/
-  messageDesc(file_berth_agent_v1_agent_service, 13);
+  messageDesc(file_berth_agent_v1_agent_service, 14);
 
 /**
  * CompleteRequest reports the result of a command.
@@ -686,7 +735,7 @@ export type CompleteRequest = Message<"berth.agent.v1.CompleteRequest"> & {
  * Use `create(CompleteRequestSchema)` to create a new message.
  */
 export const CompleteRequestSchema: GenMessage<CompleteRequest> = /*@__PURE__*/
-  messageDesc(file_berth_agent_v1_agent_service, 14);
+  messageDesc(file_berth_agent_v1_agent_service, 15);
 
 /**
  * Refusal says why a command was not carried out.
@@ -714,7 +763,7 @@ export type Refusal = Message<"berth.agent.v1.Refusal"> & {
  * Use `create(RefusalSchema)` to create a new message.
  */
 export const RefusalSchema: GenMessage<Refusal> = /*@__PURE__*/
-  messageDesc(file_berth_agent_v1_agent_service, 15);
+  messageDesc(file_berth_agent_v1_agent_service, 16);
 
 /**
  * CompleteResponse acknowledges a result.
@@ -729,7 +778,7 @@ export type CompleteResponse = Message<"berth.agent.v1.CompleteResponse"> & {
  * Use `create(CompleteResponseSchema)` to create a new message.
  */
 export const CompleteResponseSchema: GenMessage<CompleteResponse> = /*@__PURE__*/
-  messageDesc(file_berth_agent_v1_agent_service, 16);
+  messageDesc(file_berth_agent_v1_agent_service, 17);
 
 /**
  * FetchPolicyRequest names a policy's code.
@@ -750,6 +799,14 @@ export type FetchPolicyRequest = Message<"berth.agent.v1.FetchPolicyRequest"> & 
    * @generated from field: string digest = 2;
    */
   digest: string;
+
+  /**
+   * SHA-256 in hex of the code that the caller has; empty when it has none. files_json of the answer is empty when it is
+   * the published version's.
+   *
+   * @generated from field: string known_digest = 3;
+   */
+  knownDigest: string;
 };
 
 /**
@@ -757,7 +814,7 @@ export type FetchPolicyRequest = Message<"berth.agent.v1.FetchPolicyRequest"> & 
  * Use `create(FetchPolicyRequestSchema)` to create a new message.
  */
 export const FetchPolicyRequestSchema: GenMessage<FetchPolicyRequest> = /*@__PURE__*/
-  messageDesc(file_berth_agent_v1_agent_service, 17);
+  messageDesc(file_berth_agent_v1_agent_service, 18);
 
 /**
  * FetchPolicyResponse is the code of a policy.
@@ -773,7 +830,7 @@ export type FetchPolicyResponse = Message<"berth.agent.v1.FetchPolicyResponse"> 
   digest: string;
 
   /**
-   * Files of the policy as one JSON object, path to text: {"code/function.py": "..."}.
+   * Files of the policy as one JSON object, path to text: {"code/function.py": "..."}; empty for the known_digest.
    *
    * @generated from field: string files_json = 2;
    */
@@ -799,7 +856,7 @@ export type FetchPolicyResponse = Message<"berth.agent.v1.FetchPolicyResponse"> 
  * Use `create(FetchPolicyResponseSchema)` to create a new message.
  */
 export const FetchPolicyResponseSchema: GenMessage<FetchPolicyResponse> = /*@__PURE__*/
-  messageDesc(file_berth_agent_v1_agent_service, 18);
+  messageDesc(file_berth_agent_v1_agent_service, 19);
 
 /**
  * ClusterIdentityKind says what a cluster's identity is taken from.

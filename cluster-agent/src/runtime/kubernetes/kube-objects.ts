@@ -1,0 +1,100 @@
+/** Metadata of an object as the API server gives it; anything may be absent in an object of somebody else's. */
+export interface KubeMetadata {
+  readonly name?: string;
+  readonly uid?: string;
+  readonly resourceVersion?: string;
+  readonly creationTimestamp?: string;
+  readonly deletionTimestamp?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
+  readonly ownerReferences?: readonly { readonly uid?: string }[];
+}
+
+/** Any object of the Kubernetes API. */
+export interface KubeObject {
+  readonly apiVersion?: string;
+  readonly kind?: string;
+  readonly metadata?: KubeMetadata;
+}
+
+/** A page of a list. */
+export interface KubeList<T extends KubeObject = KubeObject> {
+  readonly metadata?: { readonly resourceVersion?: string; readonly continue?: string };
+  readonly items?: readonly T[];
+}
+
+/** What is read of a condition of an object. */
+export interface KubeCondition {
+  readonly type?: string;
+  readonly status?: string;
+  readonly reason?: string;
+  readonly message?: string;
+}
+
+/** What is read of a Deployment. */
+export interface DeploymentObject extends KubeObject {
+  readonly spec?: {
+    readonly template?: { readonly metadata?: KubeMetadata };
+  };
+  readonly status?: { readonly conditions?: readonly KubeCondition[] };
+}
+
+/** What is read of one container's status; each state has the times and reasons of its own. */
+export interface ContainerStatus {
+  readonly name?: string;
+  readonly ready?: boolean;
+  readonly restartCount?: number;
+  readonly state?: {
+    readonly waiting?: { readonly reason?: string; readonly message?: string };
+    readonly running?: { readonly startedAt?: string };
+    readonly terminated?: {
+      readonly exitCode?: number;
+      readonly signal?: number;
+      readonly reason?: string;
+    };
+  };
+}
+
+/** What is read of a Pod. */
+export interface PodObject extends KubeObject {
+  readonly spec?: { readonly nodeName?: string };
+  readonly status?: {
+    readonly phase?: string;
+    readonly reason?: string;
+    readonly message?: string;
+    readonly podIP?: string;
+    readonly conditions?: readonly KubeCondition[];
+    readonly containerStatuses?: readonly ContainerStatus[];
+  };
+}
+
+/** A kind of objects: where its collection is. */
+export interface KubeResource {
+  /** "apps/v1", "v1". */
+  readonly apiVersion: string;
+  readonly kind: string;
+  /** "deployments". */
+  readonly plural: string;
+}
+
+/** The kinds that Berth works with. */
+export const RESOURCES = {
+  configMap: { apiVersion: "v1", kind: "ConfigMap", plural: "configmaps" },
+  deployment: { apiVersion: "apps/v1", kind: "Deployment", plural: "deployments" },
+  replicaSet: { apiVersion: "apps/v1", kind: "ReplicaSet", plural: "replicasets" },
+  pod: { apiVersion: "v1", kind: "Pod", plural: "pods" },
+  service: { apiVersion: "v1", kind: "Service", plural: "services" },
+  lease: { apiVersion: "coordination.k8s.io/v1", kind: "Lease", plural: "leases" },
+  grpcRoute: {
+    apiVersion: "gateway.networking.k8s.io/v1",
+    kind: "GRPCRoute",
+    plural: "grpcroutes",
+  },
+} as const satisfies Record<string, KubeResource>;
+
+/** Path of the objects of a kind in a namespace, or of one of them. */
+export function pathOf({ apiVersion, plural }: KubeResource, namespace: string, name?: string) {
+  const group = apiVersion.includes("/") ? `/apis/${apiVersion}` : `/api/${apiVersion}`;
+  const collection = `${group}/namespaces/${encodeURIComponent(namespace)}/${plural}`;
+  return name === undefined ? collection : `${collection}/${encodeURIComponent(name)}`;
+}

@@ -1,0 +1,118 @@
+import { once } from "node:events";
+import type http from "node:http";
+import net from "node:net";
+import {
+  createBoundedServer,
+  HttpTraffic,
+  loopbackAuthenticator,
+  silentLogger,
+} from "@berth/service-kit";
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import type { Allocator } from "../../allocation/allocator.ts";
+import { WsEndpoints } from "./ws-server.ts";
+
+const MIB = 1024 * 1024;
+const HANDSHAKE = [
+  "GET /ws HTTP/1.1",
+  "host: localhost",
+  "connection: upgrade",
+  "upgrade: websocket",
+  "sec-websocket-version: 13",
+  "sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==",
+];
+
+let traffic: HttpTraffic;
+let server: http.Server;
+let client: net.Socket;
+
+beforeEach(async () => {
+  traffic = new HttpTraffic();
+  const endpoints = new WsEndpoints({
+    allocator: { allocate: async () => ({ text: "x".repeat(40 * MIB) }) } as unknown as Allocator,
+    blockMode: { answer: async () => ({ id: "c1" }) },
+    authenticate: loopbackAuthenticator("org-a"),
+    logger: silentLogger,
+    origins: { allowedHosts: [], allowedOrigins: [] },
+    traffic,
+  });
+  server = createBoundedServer((_request, response) => response.end());
+  endpoints.attach(server, "/ws");
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  client = net.connect((server.address() as net.AddressInfo).port, "127.0.0.1");
+  client.on("error", () => client.destroy());
+  await once(client, "connect");
+});
+
+afterEach(async () => {
+  vi.useRealTimers();
+  client.destroy();
+  server.close();
+  await once(server, "close");
+});
+
+/** The handshake with lines left out or put in the place of others. */
+function handshake(changes: Readonly<Record<string, string>> = {}): string {
+  const lines = HANDSHAKE.map((line) => {
+    const change = Object.entries(changes).find(([start]) => line.startsWith(start));
+    return change === undefined ? line : change[1];
+  });
+  return `${lines.filter((line) => line !== "").join("\r\n")}\r\n\r\n`;
+}
+
+it.each([
+  ["no key", { "sec-websocket-key": "" }, 400, /Sec-WebSocket-Key/],
+  ["another version", { "sec-websocket-version": "sec-websocket-version: 99" }, 400, /Version/],
+  ["another method", { GET: "POST /ws HTTP/1.1" }, 405, /Invalid HTTP method/],
+  ["no host", { host: "" }, 400, /host: required header is missing/],
+  ["a foreign host", { host: "host: example.com" }, 403, /is not allowed/],
+  ["another path", { GET: "GET /other HTTP/1.1" }, 404, /no WebSocket at \/other/],
+])(
+  "answers a handshake with %s with the error body, and ends",
+  async (_what, changes, status, message) => {
+    client.end(handshake(changes));
+    const answer = (await client.setEncoding("utf8").toArray()).join("");
+    expect(answer).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+    const [head = "", body = ""] = answer.split("\r\n\r\n");
+    expect(head).toContain("connection: close");
+    expect(JSON.parse(body)).toMatchObject({
+      success: false,
+      message: expect.stringMatching(message),
+    });
+  },
+);
+
+it("tells the versions that it speaks to a client that asks for another", async () => {
+  client.end(handshake({ "sec-websocket-version": "sec-websocket-version: 99" }));
+  const answer = (await client.setEncoding("utf8").toArray()).join("");
+  expect(answer).toContain("sec-websocket-version: 13, 8\r\n");
+});
+
+/** Lets the sockets do their work until it holds. */
+async function until(holds: () => boolean): Promise<void> {
+  for (let turn = 0; !holds(); turn += 1) {
+    if (turn > 1_000_000) throw new Error("it never came to that");
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+it("does not cut a single reply that leaves slowly, and does when it leaves no more", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  client.write(handshake());
+  await once(client, "readable");
+  // A masked text frame that holds {}.
+  client.write(Buffer.from([0x81, 0x82, 0, 0, 0, 0, 0x7b, 0x7d]));
+  await until(() => traffic.replies.bytes > 0);
+  for (let minute = 0; minute < 8; minute += 1) {
+    for (let bytes = 0; bytes < 3 * MIB; ) {
+      bytes += (client.read() as Buffer | null)?.length ?? 0;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(traffic.replies.bytes).toBeGreaterThan(40 * MIB);
+  }
+  await vi.advanceTimersByTimeAsync(120_000);
+  expect(traffic.replies.bytes).toBe(0);
+  client.resume();
+  await once(client, "close");
+});

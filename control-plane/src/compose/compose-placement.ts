@@ -1,0 +1,84 @@
+import { type Config, type DocumentStore, type Logger, systemClock } from "@berth/service-kit";
+import { Allocator, type AllocatorDeps } from "../allocation/allocator.ts";
+import { CandidateFinder } from "../allocation/candidate-finder.ts";
+import type { DecisionLog } from "../allocation/decisions/decision-log.ts";
+import { Holder } from "../allocation/holder.ts";
+import { ResidentCatalog } from "../allocation/resident-catalog.ts";
+import { BlockGateway } from "../placement/block-gateway.ts";
+import { BlockModeAnswers } from "../placement/block-mode.ts";
+import { ClusterScout } from "../placement/cluster-scout.ts";
+import { openPlacementBook } from "../placement/placement-book.ts";
+import { PlacementRunner } from "../placement/placement-runner.ts";
+import { Placements } from "../placement/placements.ts";
+import type { settings } from "../settings.ts";
+import type { Fleet } from "./compose-fleet.ts";
+
+/** What decisions are made with. */
+export interface DecidingParts {
+  readonly config: Config<typeof settings>;
+  readonly store: DocumentStore;
+  readonly logger: Logger;
+  readonly fleet: Pick<Fleet, "agentApi" | "blocks">;
+  readonly choosing: Pick<
+    AllocatorDeps,
+    "clusters" | "assumptions" | "policies" | "contexts" | "sandbox"
+  >;
+  /** Keeps the records of allocations, and of placements of blocks. */
+  readonly allocations: Pick<DecisionLog, "record">;
+  readonly decisions: Pick<DecisionLog, "record">;
+}
+
+/** Opens the allocator, and the gateway for blocks, which chooses among clusters as the allocator does. */
+export async function openDeciding({
+  config,
+  allocations,
+  ...parts
+}: DecidingParts): Promise<Placing & { readonly allocator: Allocator }> {
+  const { assumeSeconds, orgId, policyWallMs: wallMs, policyCpuMs: cpuMs } = config;
+  const caps = { wallMs, cpuMs, memoryMiB: config.policyMemoryMiB };
+  const choosing = { ...parts.choosing, caps, residents: new ResidentCatalog() };
+  const holder = new Holder(parts.fleet.agentApi);
+  const allocator = new Allocator({ ...choosing, assumeSeconds, holder, decisions: allocations });
+  return { allocator, ...(await openPlacing({ ...parts, choosing, orgId })) };
+}
+
+/** What the gateway for blocks is made of. */
+export interface PlacementParts {
+  readonly store: DocumentStore;
+  readonly orgId: string;
+  readonly logger: Logger;
+  readonly fleet: Pick<Fleet, "agentApi" | "blocks">;
+  /** How candidates are found and policies run: as the allocator does. */
+  readonly choosing: Pick<
+    AllocatorDeps,
+    "clusters" | "assumptions" | "policies" | "contexts" | "sandbox" | "caps" | "residents"
+  >;
+  readonly decisions: Pick<DecisionLog, "record">;
+  /** Time for which a cluster that may hold something of a block is waited for, ms; tests' own. */
+  readonly lostAfterMs?: number | undefined;
+}
+
+/** What places blocks and reaches them. */
+export interface Placing {
+  readonly placements: Placements;
+  readonly gateway: BlockGateway;
+  readonly blockMode: BlockModeAnswers;
+}
+
+/** Opens the gateway for blocks, with the placements that the store knows; they go on when its part is started. */
+export async function openPlacing(parts: PlacementParts): Promise<Placing> {
+  const { store, orgId, logger, choosing, decisions, lostAfterMs } = parts;
+  const { agentApi: agents, blocks } = parts.fleet;
+  const finder = new CandidateFinder(choosing);
+  const scout = new ClusterScout({ ...choosing, finder, agents, blocks });
+  const book = await openPlacementBook(store, orgId);
+  const shared = { agents, blocks, book, clock: systemClock, logger, orgId };
+  const principal = { orgId, role: "admin" } as const;
+  const runner = new PlacementRunner({ ...shared, scout, principal, lostAfterMs });
+  const { policies } = choosing;
+  return {
+    placements: new Placements({ ...shared, runner, policies, decisions }),
+    gateway: new BlockGateway({ agents, blocks }),
+    blockMode: new BlockModeAnswers({ finder, scout }),
+  };
+}

@@ -1,0 +1,81 @@
+import { pick } from "../support/synthetic-cluster.ts";
+import { type Answer, ask } from "./agent-client.ts";
+
+/** What a client asks for: sent again with the same key until it is answered. */
+export interface SoakRequest {
+  readonly path: string;
+  readonly body: Readonly<Record<string, unknown>>;
+}
+
+/** Ids that all clients use, so that they get into each other's way. */
+export const BLOCK_IDS = ["blk-a", "blk-b", "blk-c", "blk-d"];
+
+/** Makes up what a client does next, from what it sees. Equal seeds and equal sights make equal requests. */
+export async function nextRequest(
+  url: string,
+  { key, program }: { readonly key: string; readonly program: object },
+  random: () => number,
+): Promise<SoakRequest | undefined> {
+  const blockId = pick(BLOCK_IDS, random) ?? "";
+  const choice = random();
+  const count = 1 + Math.floor(random() * 2);
+  const instances = await instancesOf(url, blockId);
+  const place = Math.floor(random() * Math.max(1, instances.length));
+  const instanceId = instances[place];
+  const action = (fields: object) => {
+    return { path: "/executeAction", body: { ...fields, idempotency_key: key } };
+  };
+  if (choice < 0.3)
+    return action({ action: "create_block", block_data: entry(blockId, program, random) });
+  if (choice < 0.4) return action({ action: "remove_block", block_id: blockId });
+  if (choice < 0.55) {
+    const more = { operation: "upscale", instances_count: count };
+    return action({ action: "scale", block_id: blockId, ...more });
+  }
+  if (choice < 0.85) {
+    if (instanceId === undefined) return undefined;
+    if (choice < 0.65) {
+      const more = { operation: "downscale", instances_list: [instanceId], force: true };
+      return action({ action: "scale", block_id: blockId, ...more });
+    }
+    if (choice < 0.75) {
+      const about = { block_id: blockId, instance_id: instanceId, force: true };
+      return action({ action: "remove_instance", ...about });
+    }
+    const moved = { block_id: blockId, instance_id: instanceId, ready_timeout_ms: 300 };
+    return action({ action: "reassign", ...moved });
+  }
+  return leaseRequest(key, random);
+}
+
+/** Sends a request; undefined when the agent died before it answered. */
+export function send(url: string, { path, body }: SoakRequest): Promise<Answer | undefined> {
+  return ask(`${url}${path}`, "POST", { ...body, timeout_ms: 20_000 });
+}
+
+function entry(id: string, program: object, random: () => number): object {
+  const gpus = Math.floor(random() * 3);
+  const isShared = gpus > 0 && random() < 0.3;
+  return {
+    id,
+    component: { containerRegistryInfo: program },
+    resources: {
+      ...{ cpuMillis: 100, memoryMiB: 256, gpus },
+      ...(isShared ? { gpuMemoryMiB: 20_000 } : {}),
+    },
+    ...{ minInstances: 1 + Math.floor(random() * 2), maxInstances: 6 },
+  };
+}
+
+function leaseRequest(key: string, random: () => number): SoakRequest {
+  const node_id = `node-${Math.floor(random() * 3)}`;
+  const gpus = [String(Math.floor(random() * 4))];
+  const ttl_ms = 1_000 + Math.floor(random() * 1_000);
+  return { path: "/leases", body: { lease_id: key, subject: "soak", node_id, gpus, ttl_ms } };
+}
+
+async function instancesOf(url: string, blockId: string): Promise<readonly string[]> {
+  const answer = await ask(`${url}/blocks/${blockId}`, "GET");
+  const instances: readonly { instance_id: string }[] = answer?.body.data?.instances ?? [];
+  return instances.map((one) => one.instance_id).sort();
+}
