@@ -16,8 +16,10 @@ const denied: Verdict = { kind: "denied", reason: "too large", data: "too large"
 
 let directory: string;
 let store: DocumentStore;
+let wallClockMs: number;
 
 beforeEach(() => {
+  wallClockMs = Date.parse("2026-11-23T00:00:00Z");
   directory = mkdtempSync(path.join(tmpdir(), "berth-verdicts-"));
   store = openSqliteDocumentStore(path.join(directory, "a.db"), systemClock, {
     durability: "process",
@@ -29,9 +31,10 @@ afterEach(async () => {
   rmSync(directory, { recursive: true });
 });
 
+const clock = { ...systemClock, timestamp: () => new Date(wallClockMs).toISOString() };
 const open = (maxRemembered = 100) =>
   openVerdictLog({
-    ...{ store, orgId: "o", clock: systemClock, logger: silentLogger },
+    ...{ store, orgId: "o", clock, logger: silentLogger },
     maxRemembered,
   });
 const of = (about: string, verdict: Verdict) =>
@@ -71,12 +74,13 @@ it("counts a refusal that comes again, and begins anew when it is another one", 
   ]);
 });
 
-it("forgets the oldest beyond its bound, whoever writes at the same moment, over restarts too", async () => {
+it("forgets the oldest beyond its bound, whoever writes at the same moment, over restarts and clocks set back", async () => {
   const log = await open(3);
   const abouts = ["1", "2", "3", "4", "5", "6"];
   await Promise.all(abouts.map((about) => log.note(of(about, denied))));
   const kept = async () => (await (await open(3)).list({ limit: 10 })).map(({ about }) => about);
   expect(await kept()).toEqual(["6", "5", "4"]);
+  wallClockMs -= 3_600_000;
   await (await open(3)).note(of("7", denied));
   expect(await kept()).toEqual(["7", "6", "5"]);
 });

@@ -80,6 +80,7 @@ export class VerdictLog {
   #ids: string[] = [];
   /** The last refusal of each subject, oldest first. */
   readonly #refused = new Map<string, VerdictRecord>();
+  /** The number of the newest, with which its id begins. */
   #count = 0;
 
   constructor(deps: VerdictLogDeps) {
@@ -89,6 +90,7 @@ export class VerdictLog {
   /** Reads what is there; called once. */
   async load(): Promise<void> {
     for await (const { id } of allPages(this.#deps.store, this.#collection())) this.#ids.push(id);
+    this.#count = Number.parseInt(this.#ids.at(-1) ?? "0", 10);
   }
 
   /** Writes a verdict down, and gives its record. */
@@ -147,8 +149,8 @@ export class VerdictLog {
   #recordOf({ hook, about, policy, verdict }: NewVerdict): VerdictRecord {
     const at = this.#deps.clock.timestamp();
     this.#count += 1;
-    // In the order of time, so that the newest are the last of the collection.
-    const id = `${at}-${String(this.#count).padStart(9, "0")}-${randomUUID().slice(0, 8)}`;
+    // Counted on over restarts, so that the newest is the last of the collection whatever the clock does.
+    const id = `${String(this.#count).padStart(12, "0")}-${randomUUID().slice(0, 8)}`;
     const why = whyOf(verdict);
     return {
       ...{ id, hook, about, policyRuleUri: policy.policyRuleUri, mode: policy.mode },

@@ -155,8 +155,8 @@ describe.skipIf(!hasKubernetes())("a Kubernetes API that fails", () => {
 
   it("is not taken at its last word where connections stand and carry nothing", async () => {
     relay.deafen();
-    await expect(runtime.observe(never)).rejects.toMatchObject(UNAVAILABLE);
     await changeBeside();
+    await expect(runtime.observe(never)).rejects.toMatchObject(UNAVAILABLE);
     relay.cut();
     await untilObserved("in-b");
   });
