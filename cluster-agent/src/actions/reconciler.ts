@@ -1,10 +1,13 @@
-import { type Logger, type Part, sleep, toBerthError } from "@berth/service-kit";
+import { BerthError, type Logger, type Part, sleep, toBerthError } from "@berth/service-kit";
 import type { BlockBook } from "../blocks/block-book.ts";
+import type { BlockRecord, InstanceRecord } from "../blocks/block-records.ts";
 import type { AllocationHold } from "../ledger/claim.ts";
 import type { Ledger } from "../ledger/ledger.ts";
+import type { ReconcileReport } from "../ledger/reconcile.ts";
 import type { NodeView } from "../nodes/node-view.ts";
 import type { ObservedInstance, Runtime } from "../runtime/runtime.ts";
 import type { InstanceCrew } from "./instance-crew.ts";
+import { ownershipOf } from "./instance-spec.ts";
 import { isOver } from "./operation.ts";
 import type { OperationBook } from "./operation-book.ts";
 
@@ -98,15 +101,43 @@ export class Reconciler implements Part {
     }
   }
 
-  async #reconcile(): Promise<readonly AllocationHold[]> {
+  async #reconcile(): Promise<Unsettled> {
     const { ledger, runtime } = this.#deps;
-    const { instances } = await runtime.observe(this.#stop.signal);
-    const report = await ledger.reconcile(instances.map(observedHold));
-    return report.unobserved;
+    const { instances, blockIds } = await runtime.observe(this.#stop.signal);
+    const { unobserved, displaced } = await ledger.reconcile(instances.map(observedHold));
+    return { unobserved, displaced, rooted: new Set(blockIds) };
+  }
+
+  async #settle({ unobserved, displaced, rooted }: Unsettled): Promise<void> {
+    for (const hold of displaced) await this.#dropRecord(hold);
+    for (const block of this.#deps.blocks.blocks()) {
+      if (block.phase === "running" && !rooted.has(block.id)) await this.#applyRoot(block);
+    }
+    await this.#settleHeld(unobserved);
+  }
+
+  /** An instance whose devices something else uses: an operation that is not over places it anew, nobody else does. */
+  async #dropRecord({ id, claim, purpose }: AllocationHold): Promise<void> {
+    const { blocks, logger } = this.#deps;
+    const { blockId, instanceId } = purpose;
+    const { nodeId, devices } = claim;
+    const lost = { ...purpose, nodeId, devices: devices.map(({ uuid }) => uuid) };
+    logger.error("an instance that does not run has lost its devices to what runs there", lost);
+    if (blocks.instance(blockId, instanceId)?.allocationId !== id) return;
+    await blocks.removeInstance(blockId, instanceId);
+  }
+
+  /** The root of a block that the store knows and the runtime does not: the store is an older one. */
+  async #applyRoot({ id: blockId, operationId }: BlockRecord): Promise<void> {
+    const { runtime, logger } = this.#deps;
+    const ownership = ownershipOf(operationId);
+    const outcome = await runtime.applyBlock({ blockId, ownership }, this.#stop.signal);
+    if (outcome.kind === "applied") logger.warn("the root of a block was made again", { blockId });
+    else logger.error("the root of a block is missing", { blockId, why: outcome.message });
   }
 
   /** What is held and does not run. */
-  async #settle(unobserved: readonly AllocationHold[]): Promise<void> {
+  async #settleHeld(unobserved: readonly AllocationHold[]): Promise<void> {
     const { blocks, crew, logger } = this.#deps;
     const under = this.#openOperations();
     for (const { id, purpose } of unobserved) {
@@ -116,11 +147,24 @@ export class Reconciler implements Part {
       const record = blocks.instance(purpose.blockId, purpose.instanceId);
       if (block !== undefined && record?.state === "wanted" && record.allocationId === id) {
         logger.warn("an instance that was not found is started again", { ...purpose });
-        await crew.apply(block, record, this.#stop.signal);
+        await this.#start(block, record);
       } else {
         logger.warn("what nobody wants is given back", { allocation: id, ...purpose });
         await crew.free(id);
       }
+    }
+  }
+
+  /** One that the runtime refuses stays as it is, not ready, and holds up nobody else. */
+  async #start(block: BlockRecord, record: InstanceRecord): Promise<void> {
+    try {
+      await this.#deps.crew.apply(block, record, this.#stop.signal);
+    } catch (err) {
+      const { blockId, instanceId } = record;
+      if (!(err instanceof BerthError) || err.reason === "UNAVAILABLE") throw err;
+      this.#deps.logger.error("an instance could not be started again", {
+        ...{ blockId, instanceId, err },
+      });
     }
   }
 
@@ -129,6 +173,12 @@ export class Reconciler implements Part {
     const open = this.#deps.operations.list().filter((one) => !isOver(one));
     return new Set(open.flatMap(({ id, blockId }) => [id, blockId]));
   }
+}
+
+/** What is to be done when the books say what runs. */
+interface Unsettled extends Pick<ReconcileReport, "unobserved" | "displaced"> {
+  /** Blocks whose root the runtime has. */
+  readonly rooted: ReadonlySet<string>;
 }
 
 function observedHold(one: ObservedInstance) {

@@ -170,6 +170,20 @@ describe("Ledger.reconcile", () => {
     expect(await third.reconcile(seen)).toMatchObject({ adopted: [], generationRaised: false });
   });
 
+  it("holds no longer for what was not seen where something else runs, as after an older store was put back", async () => {
+    const { ledger, open } = await openTest();
+    await take(ledger, "old", "n1-g0");
+    await take(ledger, "idle", "n1-g1");
+    const again = await open();
+    const report = await again.reconcile([running("new", "n1-g0")]);
+    expect(ids(report.displaced)).toEqual(["old"]);
+    expect(ids(report.unobserved)).toEqual(["idle"]);
+    expect(report.conflicts).toEqual([]);
+    expect(ids(again.holds())).toEqual(["idle", "new"]);
+    expect(ids((await open()).holds())).toEqual(["idle", "new"]);
+    expect(await take(again, "old", "n1-g2")).toMatchObject({ kind: "taken" });
+  });
+
   it("follows what runs when it runs elsewhere than it is held", async () => {
     const { ledger, open } = await openTest();
     const share = { uuid: "n1-g1", memoryMiB: 30 };

@@ -256,6 +256,7 @@ export class Ledger {
       adopted: report.adopted.length,
       changed: report.changed.length,
       unobserved: report.unobserved.length,
+      displaced: report.displaced.length,
       conflicts: report.conflicts.length,
       generation,
     });

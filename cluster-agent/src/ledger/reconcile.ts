@@ -1,5 +1,5 @@
 import type { AllocationHold, Claim, DeviceClaim, Hold } from "./claim.ts";
-import { collisions } from "./collisions.ts";
+import { type Collision, collisions } from "./collisions.ts";
 import { type CapacityOf, noCapacity } from "./draft.ts";
 import { type MigParents, migParents, nodeUse } from "./node-use.ts";
 
@@ -36,6 +36,8 @@ export interface ReconcileReport {
   readonly changed: readonly AllocationHold[];
   /** What is held and was not seen. */
   readonly unobserved: readonly AllocationHold[];
+  /** What was held, was not seen, and is used by what runs: held no longer. So it is when an older store was put back. */
+  readonly displaced: readonly AllocationHold[];
   readonly conflicts: readonly ReconcileConflict[];
   /** The books were in doubt: all leases are void. */
   readonly generationRaised: boolean;
@@ -67,7 +69,8 @@ export interface ReconcilePlan {
 
 /**
  * Makes the books say what runs. What runs is the truth: it is entered where it runs even when somebody else holds that
- * too. What is held stays held, seen or not. After any entry that was missing or wrong no lease can be believed.
+ * too. What is held stays held, seen or not, unless something else runs on it. After any entry that was missing or wrong
+ * no lease can be believed.
  */
 export function planReconcile(input: ReconcileInput): ReconcilePlan {
   const work = new Reconciliation(input);
@@ -83,6 +86,7 @@ class Reconciliation {
   readonly #adopted = new Set<string>();
   readonly #changed = new Set<string>();
   readonly #seen = new Set<string>();
+  readonly #displaced: AllocationHold[] = [];
   readonly #conflicts: ReconcileConflict[] = [];
 
   constructor(input: ReconcileInput) {
@@ -121,7 +125,10 @@ class Reconciliation {
     const { isDoubtful } = this.#input;
     const generationRaised = isDoubtful || this.#adopted.size + this.#changed.size > 0;
     if (generationRaised) this.#dropLeases();
-    for (const nodeId of this.#nodes.keys()) this.#noteCollisions(nodeId);
+    for (const nodeId of this.#nodes.keys()) {
+      this.#displace(nodeId);
+      this.#noteCollisions(nodeId);
+    }
     const all = [...this.#nodes.values()].flatMap((holds) => [...holds.values()]);
     const allocations = all.filter((hold) => hold.kind === "allocation");
     const changes = [...this.#touched].map(
@@ -133,6 +140,7 @@ class Reconciliation {
         adopted: allocations.filter(({ id }) => this.#adopted.has(id)),
         changed: allocations.filter(({ id }) => this.#changed.has(id)),
         unobserved: allocations.filter(({ id }) => !this.#seen.has(id)),
+        displaced: this.#displaced,
         conflicts: this.#conflicts,
         generationRaised,
       },
@@ -167,13 +175,30 @@ class Reconciliation {
     }
   }
 
-  #noteCollisions(nodeId: string): void {
+  /** Strikes out what was not seen and is used by something that was: to start it there would use a device twice. */
+  #displace(nodeId: string): void {
+    for (const { holdIds } of this.#collisions(nodeId)) {
+      if (!holdIds.some((id) => this.#seen.has(id))) continue;
+      for (const id of holdIds) {
+        const hold = this.#seen.has(id) ? undefined : this.#find(id);
+        if (hold?.kind !== "allocation") continue;
+        this.#change(nodeId).delete(id);
+        this.#nodeOf.delete(id);
+        this.#displaced.push(hold);
+      }
+    }
+  }
+
+  #collisions(nodeId: string): readonly Collision[] {
     const holds = this.#nodes.get(nodeId) ?? new Map<string, Hold>();
     const capacity = this.#input.capacity(nodeId) ?? noCapacity(nodeId, "it is not known");
     const former = this.#input.nodes.get(nodeId)?.parents ?? new Map();
     const use = nodeUse({ capacity, holds: holds.values() });
-    const found = collisions({ ...use, parents: migParents(use, former) });
-    for (const { deviceUuid, holdIds } of found) {
+    return collisions({ ...use, parents: migParents(use, former) });
+  }
+
+  #noteCollisions(nodeId: string): void {
+    for (const { deviceUuid, holdIds } of this.#collisions(nodeId)) {
       const message = `node ${nodeId}: ${deviceUuid} is held by ${holdIds.join(" and ")}`;
       this.#conflicts.push({ nodeId, deviceUuids: [deviceUuid], holdIds, message });
       for (const id of holdIds) {

@@ -34,7 +34,7 @@ describe("mapEntry", () => {
   });
 
   it.each([
-    [[], /actionsPolicyMap.expected an object, got array/],
+    [[], /actionsPolicyMap: expected an object, got array/],
     [{ add_block: 7 }, /add_block: expected a policy URI or an object, got number/],
     [{ add_block: { policyRuleURI: 7 } }, /add_block.policyRuleURI: expected a text, got number/],
     [{ add_block: "p".repeat(513) }, /add_block.policyRuleURI: expected at most 512 characters/],

@@ -27,29 +27,29 @@ const MODES: readonly string[] = ["enforce", "warn", "audit"];
  */
 export function mapEntry(map: unknown, hook: Hook): MapEntry {
   if (map === undefined || map === null) return { kind: "none" };
-  if (!isJsonObject(map)) return unreadable(`expected an object, got ${typeName(map)}`);
+  if (!isJsonObject(map)) return unreadable(`: expected an object, got ${typeName(map)}`);
   const value = Object.hasOwn(map, hook) ? map[hook] : undefined;
   if (value === undefined || value === null || value === "") return { kind: "none" };
   const entry = typeof value === "string" ? { policyRuleURI: value } : value;
   if (isJsonObject(entry)) return readEntry(hook, entry);
-  return unreadable(`${hook}: expected a policy URI or an object, got ${typeName(value)}`);
+  return unreadable(`.${hook}: expected a policy URI or an object, got ${typeName(value)}`);
 }
 
 function readEntry(hook: Hook, entry: Readonly<Record<string, unknown>>): MapEntry {
   const { policyRuleURI: uri, parameters = {}, settings = {}, mode = "enforce" } = entry;
   if (uri === undefined || uri === null || uri === "") return { kind: "none" };
   if (typeof uri !== "string") {
-    return unreadable(`${hook}.policyRuleURI: expected a text, got ${typeName(uri)}`);
+    return unreadable(`.${hook}.policyRuleURI: expected a text, got ${typeName(uri)}`);
   }
   if (uri.length > MAX_URI_CHARACTERS) {
-    return unreadable(`${hook}.policyRuleURI: expected at most ${MAX_URI_CHARACTERS} characters`);
+    return unreadable(`.${hook}.policyRuleURI: expected at most ${MAX_URI_CHARACTERS} characters`);
   }
   for (const [name, given] of Object.entries({ parameters, settings })) {
     if (isJsonObject(given)) continue;
-    return unreadable(`${hook}.${name}: expected an object, got ${typeName(given)}`);
+    return unreadable(`.${hook}.${name}: expected an object, got ${typeName(given)}`);
   }
   if (typeof mode !== "string" || !MODES.includes(mode)) {
-    return unreadable(`${hook}.mode: expected one of ${MODES.join(", ")}`);
+    return unreadable(`.${hook}.mode: expected one of ${MODES.join(", ")}`);
   }
   const policy = { policyRuleUri: uri, parameters, settings, mode } as PrecheckPolicy;
   return { kind: "policy", policy };
@@ -61,5 +61,5 @@ export function unknownHooks(map: unknown): readonly string[] {
 }
 
 function unreadable(why: string): MapEntry {
-  return { kind: "unreadable", why: `config.actionsPolicyMap.${why}` };
+  return { kind: "unreadable", why: `config.actionsPolicyMap${why}` };
 }

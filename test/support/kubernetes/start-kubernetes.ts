@@ -18,7 +18,8 @@ import { compactHistory } from "./etcd.ts";
 import { isNotFound, type KubeAccess, KubeApi } from "./kube-api.ts";
 import { kubeconfigOf } from "./kubeconfig.ts";
 
-const READY_LIMIT_MS = 60_000;
+/** Less than hooks of tests have, so that it is told what was waited for. */
+const READY_LIMIT_MS = 50_000;
 const ADMIN_TOKEN = "test-admin";
 
 /** How {@link startKubernetes} starts a control plane. */
@@ -215,15 +216,14 @@ class ControlPlane implements Kubernetes {
   async #untilReady(): Promise<void> {
     await this.#until(
       async () => {
-        // The API server writes its certificate before it listens.
-        this.#access ??= {
-          url: this.url,
-          ca: readFileSync(this.#file("ca"), "utf8"),
-          token: ADMIN_TOKEN,
-        };
-        const probe = new KubeApi(this.#access);
+        const ca = readFileSync(this.#file("ca"), "utf8");
+        const access = { url: this.url, ca, token: ADMIN_TOKEN };
+        const probe = new KubeApi(access);
         try {
-          return (await probe.requestText("/readyz", 2_000)) === "ok";
+          if ((await probe.requestText("/readyz", 2_000)) !== "ok") return false;
+          // Not before: the API server may be writing its certificate still.
+          this.#access = access;
+          return true;
         } finally {
           probe.close();
         }
