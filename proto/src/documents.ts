@@ -259,7 +259,7 @@ export interface NodeStatus {
     /** Why it is unhealthy, for people; absent otherwise. */
     readonly reason?: string;
   }[];
-  /** Why the node is unhealthy, for people; absent otherwise. */
+  /** Why the node is unhealthy, or takes nothing new although it is well, for people; absent otherwise. */
   readonly reason?: string;
   /** Made up by a simulator; absent otherwise. */
   readonly simulated?: true;

@@ -1,15 +1,18 @@
 import type { NodeCapacity } from "../ledger/claim.ts";
-import { lifecycleRefusal } from "../nodes/node-lifecycle.ts";
-import type { NodeView } from "../nodes/node-view.ts";
+import { closedReason, type NodeView } from "../nodes/node-view.ts";
 
 /** Millis of one logical core. */
 const CORE_MILLIS = 1_000;
 
-/** What a node has to give, as its newest reports say. A GPU that has gone keeps its slot, and gives nothing. */
+/**
+ * What a node has to give, as its newest reports say: no more than Kubernetes lets pods have, where it tells. A GPU that has
+ * gone keeps its slot, and gives nothing.
+ */
 export function nodeCapacity(node: NodeView): NodeCapacity {
-  const { id, inventory, slots, verdicts, reason, liveness, lifecycle } = node;
+  const { id, inventory, slots, verdicts, reason, liveness, reported } = node;
   const devices = new Map(inventory.gpus.map((gpu) => [gpu.uuid, gpu]));
-  const refusal = liveness === "live" ? lifecycleRefusal(lifecycle) : (reason ?? liveness);
+  const refusal = liveness === "live" ? closedReason(node) : (reason ?? liveness);
+  const storageMiB = inventory.disks.reduce((sum, disk) => sum + disk.sizeMiB, 0);
   return {
     nodeId: id,
     ...(refusal === undefined ? {} : { refusal }),
@@ -29,8 +32,12 @@ export function nodeCapacity(node: NodeView): NodeCapacity {
         })),
       };
     }),
-    cpuMillis: inventory.cpu.logicalCores * CORE_MILLIS,
-    memoryMiB: inventory.memoryMiB,
-    storageMiB: inventory.disks.reduce((sum, disk) => sum + disk.sizeMiB, 0),
+    cpuMillis: least(inventory.cpu.logicalCores * CORE_MILLIS, reported?.cpuMillis),
+    memoryMiB: least(inventory.memoryMiB, reported?.memoryMiB),
+    storageMiB: least(storageMiB, reported?.storageMiB),
   };
+}
+
+function least(amount: number, allocatable: number | undefined): number {
+  return allocatable === undefined ? amount : Math.min(amount, allocatable);
 }

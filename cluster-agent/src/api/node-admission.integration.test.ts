@@ -62,6 +62,23 @@ describe("a node's first join", () => {
     expect(node).toMatchObject({ tags: ["racked", "2"], nodeMetadata: { rack: "R1" } });
   });
 
+  it("is asked about as its agent observes it, also when Kubernetes has made the node ready before", async () => {
+    const id = "node-c";
+    const entry = { id, gpus: { count: 0 }, nodeMetadata: { rack: "R2" } };
+    await fleet.call("POST", "/cluster-actions/add-node", entry);
+    await fleet.agent.nodes.takeReported([
+      {
+        ...{ nodeId: id, name: id, isReady: true, cpuMillis: 1_000, memoryMiB: 64, storageMiB: 0 },
+        ...{ osRelease: "", kernelRelease: "", architecture: "" },
+      },
+    ]);
+    const tagsOf = () =>
+      fleet.agent.cluster.document().nodes.nodeData.find((node) => node.id === id)?.tags;
+    expect(tagsOf()).toEqual(["racked", "0"]);
+    await fleet.join({ id, gpus: ["C-0", "C-1", "C-2"] });
+    expect(tagsOf()).toEqual(["racked", "3"]);
+  });
+
   it("is the only one that is asked about: a node that is known joins without", async () => {
     const before = await fleet.call("GET", "/prechecks/verdicts");
     await fleet.join(NODE_A);

@@ -35,7 +35,10 @@ export function nodeAdmission(deps: NodeAdmissionDeps): AdmitNode {
   return async (asked, signal) => {
     const { nodeId } = asked;
     const stands = nodes.roster.get(nodeId);
-    if (nodes.view(nodeId) !== undefined || stands?.state === "removed") return;
+    // One that only Kubernetes has told of was asked about when it was onboarded, not as its agent observes it.
+    const known = nodes.view(nodeId);
+    const hasJoined = known !== undefined && !known.isReportedOnly;
+    if (hasJoined || stands?.state === "removed") return;
     const input = () => {
       const entry = nodeEntry(joiningNode(asked, clock.timestamp()));
       const { tags, nodeMetadata } = declaredNode(stands?.entryJson);

@@ -101,6 +101,7 @@ export async function composeBlocks(options: BlocksOptions): Promise<Blocks> {
   const { runtime, parts: runtimeParts } = composeRuntime({
     ...{ config: options.runtime, process: options.process, clusterId, clock, logger },
     processes: { dataDir: path.join(options.dataDir, "processes"), table, endsInstances },
+    onNodes: (reported) => nodes.takeReported(reported),
   });
   const contexts = new PolicyContexts({ store, logger });
   const source = new PolicySource({ store, orgId, fetch: options.fetchPolicy, clock, logger });

@@ -5,6 +5,8 @@ import { KubeClient } from "../runtime/kubernetes/kube-client.ts";
 import { openKubeConfig } from "../runtime/kubernetes/kube-config.ts";
 import { kubernetesIdentity } from "../runtime/kubernetes/kubernetes-identity.ts";
 import { KubernetesRuntime } from "../runtime/kubernetes/kubernetes-runtime.ts";
+import { NodeWatch } from "../runtime/kubernetes/node-watch.ts";
+import type { ToldNode } from "../runtime/kubernetes/told-node.ts";
 import { readWorkloadOptions } from "../runtime/kubernetes/workload-options.ts";
 import { patientStart } from "../runtime/patient-start.ts";
 import type { OwnProcess } from "../runtime/process/process-deps.ts";
@@ -26,6 +28,8 @@ export interface RuntimeOptions {
   readonly clusterId: string;
   /** What a runtime of processes is made with. */
   readonly processes: Pick<ProcessRuntimeOptions, "dataDir" | "table" | "endsInstances">;
+  /** Is told all nodes that Kubernetes tells of, again and again; never by a runtime of processes. */
+  readonly onNodes: (nodes: readonly ToldNode[]) => Promise<void>;
   /** The agent's process. */
   readonly process: OwnProcess;
   readonly clock: Clock;
@@ -49,7 +53,7 @@ export function composeRuntime(options: RuntimeOptions): ComposedRuntime {
 }
 
 function composeKubernetes(
-  { clusterId, process, clock, logger }: RuntimeOptions,
+  { clusterId, onNodes, process, clock, logger }: RuntimeOptions,
   config: RuntimeConfig,
 ): ComposedRuntime {
   const { kubernetesNamespace: namespace, kubernetesGpuBinding: gpuBinding } = config;
@@ -65,7 +69,8 @@ function composeKubernetes(
     workloads: readWorkloadOptions(config.kubernetesWorkloads),
     whyInactive: () => lease.whyInactive(),
   });
-  return { runtime, parts: [lease, patientStart(runtime, { logger })] };
+  const nodeWatch = new NodeWatch({ client: open(), onNodes, logger });
+  return { runtime, parts: [lease, nodeWatch, patientStart(runtime, { logger })] };
 }
 
 /** Asks for the identity of the Kubernetes cluster; undefined where blocks are processes of this machine. */

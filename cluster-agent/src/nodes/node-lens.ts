@@ -3,6 +3,7 @@ import { type Liveness, livenessOf } from "./liveness.ts";
 import type { NodeRoster } from "./node-roster.ts";
 import { excuseSilence, heldOver, type NodeState } from "./node-state.ts";
 import { type NodeView, viewOf } from "./node-view.ts";
+import type { ReportedNodes } from "./reported-nodes.ts";
 
 /** What a {@link NodeLens} sees with. */
 export interface NodeLensDeps {
@@ -10,6 +11,7 @@ export interface NodeLensDeps {
   readonly intervals: { readonly gpuMs: number; readonly hostMs: number; readonly ttlMs: number };
   readonly watch: Pick<DuplicateWatch, "isDuplicate">;
   readonly roster: Pick<NodeRoster, "get">;
+  readonly reported: Pick<ReportedNodes, "get">;
 }
 
 /** Sees nodes as they are at this moment; counts silence from its own making. */
@@ -43,12 +45,13 @@ export class NodeLens {
 
   /** The node, for everything that reads. */
   view(id: string, node: NodeState): NodeView {
-    const { clock, intervals, watch, roster } = this.#deps;
+    const { clock, intervals, watch, roster, reported } = this.#deps;
     const viewed = {
       id,
       liveness: this.liveness(id, node),
       isDuplicate: watch.isDuplicate(id),
       lifecycle: roster.get(id)?.state ?? ("ready" as const),
+      reported: reported.get(id),
       record: node.record,
       telemetry: node,
       heldOver: heldOver(node),

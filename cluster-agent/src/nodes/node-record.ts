@@ -4,6 +4,7 @@ import { bindSlots } from "./gpu-slots.ts";
 import type { NodeInventory } from "./inventory.ts";
 import type { NodeSpeaker } from "./node-speaker.ts";
 import type { NodeRecord } from "./node-view.ts";
+import type { ReportedNode } from "./reported-nodes.ts";
 import type { ToldHealth } from "./told-health.ts";
 
 /** The record of a node after a registration; `now` (ISO 8601) counts for a new node. */
@@ -22,6 +23,23 @@ export function registeredRecord(
     slots: boundSlots(before, inventory),
     firstSeenAt: before?.firstSeenAt ?? now,
     ...(before?.told === undefined ? {} : { told: before.told }),
+  };
+}
+
+/**
+ * The record of a node that only Kubernetes tells of: no GPUs are known of it. `now` (ISO 8601) counts for a new node.
+ */
+export function reportedRecord(
+  reported: ReportedNode,
+  before: NodeRecord | undefined,
+  now: string,
+): NodeRecord {
+  return {
+    reporter: "kubernetes",
+    ...{ machineId: "", incarnation: 0, agentVersion: "" },
+    inventory: inventoryOf(reported),
+    slots: before?.slots ?? [],
+    firstSeenAt: before?.firstSeenAt ?? now,
   };
 }
 
@@ -67,6 +85,20 @@ export function lastHolders(
 export function hasRebooted(before: NodeRecord, after: NodeRecord): boolean {
   const [from, to] = [before.inventory.bootId, after.inventory.bootId];
   return from !== "" && to !== "" && from !== to;
+}
+
+function inventoryOf(reported: ReportedNode): NodeInventory {
+  const { name, cpuMillis, memoryMiB, storageMiB } = reported;
+  const { osRelease, kernelRelease, architecture } = reported;
+  const disk = { device: "ephemeral-storage", mountPoint: "", fileSystem: "", sizeMiB: storageMiB };
+  return {
+    ...{ machineId: "", bootId: "", hostname: name, osRelease, kernelRelease, architecture },
+    // Whole cores; what may be taken of them is told in `cpuMillis`.
+    cpu: { modelName: "", logicalCores: Math.ceil(cpuMillis / 1_000) },
+    ...{ memoryMiB, swapMiB: 0 },
+    disks: storageMiB === 0 ? [] : [disk],
+    ...{ networkInterfaces: [], gpus: [], gpuError: "" },
+  };
 }
 
 function boundSlots(before: NodeRecord | undefined, inventory: NodeInventory) {

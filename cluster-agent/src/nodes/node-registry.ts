@@ -17,6 +17,7 @@ import {
   changedRecord,
   hasRebooted,
   registeredRecord,
+  reportedRecord,
   toldRecord,
 } from "./node-record.ts";
 import {
@@ -40,6 +41,7 @@ import {
 } from "./node-state.ts";
 import type { NodeRecord, NodeView } from "./node-view.ts";
 import { RegistrationBook } from "./registration-book.ts";
+import { isReportedOnly, type ReportedNode, ReportedNodes } from "./reported-nodes.ts";
 
 const TWO_AGENTS = "two agents run as this node";
 
@@ -64,6 +66,7 @@ export class NodeRegistry {
   readonly #teller: HealthTeller;
   readonly #nodes = new Map<string, NodeState>();
   readonly #registrations = new RegistrationBook();
+  readonly #reported = new ReportedNodes();
   readonly #serial = new Serial();
   #version = 0;
   #structureVersion = 0;
@@ -82,7 +85,13 @@ export class NodeRegistry {
     this.#news = opened.news;
     const { clock, intervals } = options;
     const { roster } = opened;
-    const lens = new NodeLens({ clock, intervals, watch: this.#watch, roster });
+    const lens = new NodeLens({
+      clock,
+      intervals,
+      watch: this.#watch,
+      roster,
+      reported: this.#reported,
+    });
     this.roster = roster;
     roster.listen((change) => this.#stands(change));
     const keepTold = this.#keepTold.bind(this);
@@ -204,6 +213,18 @@ export class NodeRegistry {
     await judged;
   }
 
+  /**
+   * Takes in all nodes that Kubernetes tells of now; to be repeated while that is known, as silence counts for those
+   * without an agent. One that is expected and Ready joins, durably when it resolves; of nodes that nobody told of, or
+   * that were removed, nothing is taken in.
+   */
+  takeReported(reported: readonly ReportedNode[]): Promise<void> {
+    return this.#serial.run(async () => {
+      for (const id of this.#reported.replace(reported)) this.#reportChanged(id);
+      for (const node of reported) await this.#takeReported(node);
+    });
+  }
+
   /** What the ledger says of a node's GPUs from now on; nothing happens when it is what it said before. */
   setTaken(id: string, taken: TakenGpus): void {
     const node = this.#nodes.get(id);
@@ -243,8 +264,12 @@ export class NodeRegistry {
   async #register(asked: CheckedRegistration, speaker: NodeSpeaker): Promise<RegisterOutcome> {
     const { nodeId } = asked;
     const known = this.#nodes.get(nodeId);
-    const place = known && { record: known.record, liveness: this.#lens.liveness(nodeId, known) };
-    const refusal = speakerRefusal(speaker, asked) ?? placeRefusal(asked, place, this.#nodes.size);
+    const isJoined = known !== undefined && !isReportedOnly(known.record);
+    const place = isJoined
+      ? { record: known.record, liveness: this.#lens.liveness(nodeId, known) }
+      : undefined;
+    const others = known === undefined ? this.#nodes.size : this.#nodes.size - 1;
+    const refusal = speakerRefusal(speaker, asked) ?? placeRefusal(asked, place, others);
     if (refusal !== undefined) return refusal;
     const now = this.#options.clock.timestamp();
     const step = lifecycleStep({ nodeId, before: this.roster.get(nodeId), now }, { kind: "join" });
@@ -278,9 +303,35 @@ export class NodeRegistry {
     this.#setRecord(node, record);
     this.#tellVerdict(id, node);
     const { bootId } = record.inventory;
-    if (known === undefined) this.#news.joined(id, record.inventory);
+    if (known === undefined || isReportedOnly(before)) this.#news.joined(id, record.inventory);
     else if (hasRebooted(before, record) && !this.#watch.isCandidateBoot(id, bootId)) {
       this.#news.rebooted(id, { bootId, formerBootId: before.inventory.bootId });
+    }
+  }
+
+  #reportChanged(id: string): void {
+    const node = this.#nodes.get(id);
+    if (node === undefined) return;
+    this.#changed(node);
+    this.#structureVersion += 1;
+  }
+
+  /** The agent of a node knows better: of one that has joined only the word of Kubernetes on its use counts. */
+  async #takeReported(reported: ReportedNode): Promise<void> {
+    const { nodeId } = reported;
+    const known = this.#nodes.get(nodeId);
+    const isNew = known === undefined && this.roster.get(nodeId)?.state === "expected";
+    if (isNew ? !reported.isReady : known === undefined || !isReportedOnly(known.record)) return;
+    const now = this.#options.clock.timestamp();
+    const record = reportedRecord(reported, known?.record, now);
+    const isChanged = JSON.stringify(record) !== JSON.stringify(known?.record);
+    await this.#save(nodeId, known?.record, record);
+    if (isNew) await this.roster.step(nodeId, { kind: "join" });
+    if (isChanged || known === undefined) {
+      this.#admit(nodeId, record, known);
+    } else {
+      heardNode(known, this.#options.clock.nowMs());
+      this.#tellVerdict(nodeId, known);
     }
   }
 

@@ -11,10 +11,13 @@ import type {
 } from "./inventory.ts";
 import type { Liveness } from "./liveness.ts";
 import { type LifecycleState, lifecycleRefusal } from "./node-lifecycle.ts";
+import { isReportedOnly, type ReportedNode } from "./reported-nodes.ts";
 import type { ToldHealth } from "./told-health.ts";
 
 /** What the store keeps of a node. */
 export interface NodeRecord {
+  /** Who told of it, when that was no agent of its own; absent otherwise. */
+  readonly reporter?: "kubernetes";
   readonly machineId: string;
   /** Newest start of the node's agent that was taken in. */
   readonly incarnation: number;
@@ -65,6 +68,10 @@ export interface NodeView {
   readonly isDuplicate: boolean;
   /** Where it stands; nothing new goes to a node that is not ready. */
   readonly lifecycle: LifecycleState;
+  /** What Kubernetes says of it; absent where it has said nothing since our start. */
+  readonly reported?: ReportedNode;
+  /** No agent of it has ever joined: all that is known of it comes from Kubernetes. */
+  readonly isReportedOnly: boolean;
   /** Why it is unhealthy, for people; absent when it is live. */
   readonly reason?: string;
   /** Time since it was heard, or since our own start, ms. */
@@ -107,6 +114,7 @@ export interface Viewed {
   readonly liveness: Liveness;
   readonly isDuplicate: boolean;
   readonly lifecycle: LifecycleState;
+  readonly reported?: ReportedNode | undefined;
   readonly record: NodeRecord;
   readonly telemetry: NodeTelemetry;
   /** Reasons, by UUID, of GPUs that are held as unhealthy until something better is known. */
@@ -121,7 +129,7 @@ const STALE_AFTER_INTERVALS = 3;
 
 /** The node as it is at one moment; pure. */
 export function viewOf(viewed: Viewed, moment: ViewMoment): NodeView {
-  const { id, liveness, isDuplicate, lifecycle, record, telemetry, version } = viewed;
+  const { id, liveness, isDuplicate, lifecycle, reported, record, telemetry, version } = viewed;
   const { inventory, slots, agentVersion, firstSeenAt } = record;
   const { nowMs, startedAtMs, intervals } = moment;
   const silentMs = Math.max(0, Math.round(nowMs - (telemetry.heardAtMs ?? startedAtMs)));
@@ -138,6 +146,8 @@ export function viewOf(viewed: Viewed, moment: ViewMoment): NodeView {
   });
   return {
     ...{ id, liveness, isDuplicate, lifecycle, silentMs, ttlMs },
+    isReportedOnly: isReportedOnly(record),
+    ...(reported === undefined ? {} : { reported }),
     ...(reason === undefined ? {} : { reason }),
     ...{ inventory, slots, agentVersion, firstSeenAt },
     ...sampledTelemetry(telemetry, moment),
@@ -150,14 +160,21 @@ export function viewOf(viewed: Viewed, moment: ViewMoment): NodeView {
 }
 
 /** Whether a node is heard, and new instances may go there. */
-export function isOpenNode(node: Pick<NodeView, "liveness" | "lifecycle">): boolean {
-  const { liveness, lifecycle } = node;
-  return liveness === "live" && lifecycleRefusal(lifecycle) === undefined;
+export function isOpenNode(node: Pick<NodeView, "liveness" | "lifecycle" | "reported">): boolean {
+  return node.liveness === "live" && closedReason(node) === undefined;
 }
 
-function withStanding(verdict: GpuVerdict, { taken: gpus, lifecycle }: Viewed): GpuVerdict {
-  const taken = gpus.get(verdict.uuid);
-  const isCordoned = lifecycleRefusal(lifecycle) !== undefined;
+/** Why nothing new may go to a node, heard or not: where it stands, or what Kubernetes says; undefined when it may. */
+export function closedReason({
+  lifecycle,
+  reported,
+}: Pick<Viewed, "lifecycle" | "reported">): string | undefined {
+  return lifecycleRefusal(lifecycle) ?? reported?.refusal;
+}
+
+function withStanding(verdict: GpuVerdict, viewed: Viewed): GpuVerdict {
+  const taken = viewed.taken.get(verdict.uuid);
+  const isCordoned = closedReason(viewed) !== undefined;
   if (taken === undefined && !isCordoned) return verdict;
   return {
     ...verdict,

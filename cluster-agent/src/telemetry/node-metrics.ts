@@ -13,6 +13,7 @@ import { known, mean, percent, sum } from "./numbers.ts";
 export function nodeMetrics(node: NodeView): NodeMetrics {
   const reading = node.host?.reading;
   const gpus = node.slots.map((_slot, position) => gpuMetrics(node, position));
+  const reason = node.reason ?? node.reported?.refusal;
   return {
     id: node.id,
     node_id: node.id,
@@ -28,7 +29,7 @@ export function nodeMetrics(node: NodeView): NodeMetrics {
     free_gpus: freeGpus(node),
     ...(node.nodeFacts.length === 0 ? {} : { healthFacts: factEntries(node.nodeFacts) }),
     ...(node.kernelLog === undefined ? {} : { kernelLog: node.kernelLog }),
-    ...(node.reason === undefined ? {} : { reason: node.reason }),
+    ...(reason === undefined ? {} : { reason }),
     ...(node.inventory.simulated === true ? { simulated: true } : {}),
   };
 }

@@ -8,13 +8,14 @@ import { percent, sum } from "./numbers.ts";
 /**
  * A node as `/nodes_status` lists it (seed "stability checker", `nodes_data`). Usage is what is in use
  * now, not what the system reserves. Values that are not known are null. The reason of a node that is silent
- * says for how long.
+ * says for how long; that of one which Kubernetes lets nothing new go to says why.
  */
 export function nodeStatus(node: NodeView): NodeStatus {
   const { inventory } = node;
   const reading = node.host?.reading;
   const metrics = nodeMetrics(node);
   const silence = timedNodeReason(node);
+  const reason = silence ?? node.reported?.refusal;
   return {
     node_id: node.id,
     status: metrics.status,
@@ -31,7 +32,7 @@ export function nodeStatus(node: NodeView): NodeStatus {
       memory: { total: gpu.totalMem ?? null, usage_percent: gpu.memUtilization ?? null },
       ...verdictFields(node.verdicts[gpu.gpu_id], silence ?? gpu.reason),
     })),
-    ...(silence === undefined ? {} : { reason: silence }),
+    ...(reason === undefined ? {} : { reason }),
     ...(metrics.simulated === true ? { simulated: true } : {}),
   };
 }

@@ -75,6 +75,14 @@ export class KubernetesScene {
     return name;
   }
 
+  /** Gives the agent the right to see nodes, which it can do without. */
+  async allowNodes(): Promise<void> {
+    await applyManifests(
+      this.kubernetes.api,
+      readFileSync(path.join(DEPLOY, "nodes.yaml"), "utf8"),
+    );
+  }
+
   /** The agent's own account. */
   agentAccess(): Promise<ServiceAccountAccess> {
     return serviceAccountAccess(this.kubernetes, AGENT_NAMESPACE, "cluster-agent");

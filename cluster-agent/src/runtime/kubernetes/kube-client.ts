@@ -122,7 +122,11 @@ export class KubeClient {
   }
 
   /** Resolves when the server ends the watch. */
-  async watch(resource: KubeResource, namespace: string, request: WatchRequest): Promise<void> {
+  async watch(
+    resource: KubeResource,
+    namespace: string | undefined,
+    request: WatchRequest,
+  ): Promise<void> {
     const { signal, onOpen, onEvent } = request;
     const query = { ...request.query, watch: "true" };
     const path = pathOf(resource, namespace);

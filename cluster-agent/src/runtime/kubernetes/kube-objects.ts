@@ -68,6 +68,21 @@ export interface PodObject extends KubeObject {
   };
 }
 
+/** What is read of a Node. */
+export interface NodeObject extends KubeObject {
+  readonly spec?: { readonly unschedulable?: boolean };
+  readonly status?: {
+    readonly conditions?: readonly KubeCondition[];
+    /** Quantities: "96", "7910m", "1056Gi". */
+    readonly allocatable?: Readonly<Record<string, string>>;
+    readonly nodeInfo?: {
+      readonly osImage?: string;
+      readonly kernelVersion?: string;
+      readonly architecture?: string;
+    };
+  };
+}
+
 /** A kind of objects: where its collection is. */
 export interface KubeResource {
   /** "apps/v1", "v1". */
@@ -84,6 +99,7 @@ export const RESOURCES = {
   replicaSet: { apiVersion: "apps/v1", kind: "ReplicaSet", plural: "replicasets" },
   pod: { apiVersion: "v1", kind: "Pod", plural: "pods" },
   service: { apiVersion: "v1", kind: "Service", plural: "services" },
+  node: { apiVersion: "v1", kind: "Node", plural: "nodes" },
   lease: { apiVersion: "coordination.k8s.io/v1", kind: "Lease", plural: "leases" },
   grpcRoute: {
     apiVersion: "gateway.networking.k8s.io/v1",
@@ -92,9 +108,14 @@ export const RESOURCES = {
   },
 } as const satisfies Record<string, KubeResource>;
 
-/** Path of the objects of a kind in a namespace, or of one of them. */
-export function pathOf({ apiVersion, plural }: KubeResource, namespace: string, name?: string) {
+/** Path of the objects of a kind in a namespace, of one of them, or of those that no namespace has. */
+export function pathOf(
+  { apiVersion, plural }: KubeResource,
+  namespace: string | undefined,
+  name?: string,
+): string {
   const group = apiVersion.includes("/") ? `/apis/${apiVersion}` : `/api/${apiVersion}`;
-  const collection = `${group}/namespaces/${encodeURIComponent(namespace)}/${plural}`;
+  const within = namespace === undefined ? "" : `/namespaces/${encodeURIComponent(namespace)}`;
+  const collection = `${group}${within}/${plural}`;
   return name === undefined ? collection : `${collection}/${encodeURIComponent(name)}`;
 }

@@ -295,7 +295,7 @@ describe.skipIf(!hasKubernetes())("the objects of blocks on a real Kubernetes AP
   });
 
   it("has manifests that the API server takes, and an example of an agent that its namespace admits", async () => {
-    for (const file of ["namespace.yaml", "rbac.yaml", "agent.yaml"]) {
+    for (const file of ["namespace.yaml", "rbac.yaml", "nodes.yaml", "agent.yaml"]) {
       await applyManifests(scene.kubernetes.api, readFileSync(path.join(DEPLOY, file), "utf8"));
     }
     const admitted = async () => {

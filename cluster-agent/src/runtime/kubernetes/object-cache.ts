@@ -1,7 +1,7 @@
 import { BerthError, backoffMs, type Logger, sleep } from "@berth/service-kit";
 import type { Changes } from "../process/changes.ts";
 import type { KubeClient, WatchEvent } from "./kube-client.ts";
-import { KubeError, kubeErrorOf } from "./kube-error.ts";
+import { isForbidden, KubeError, kubeErrorOf } from "./kube-error.ts";
 import { type KubeObject, type KubeResource, pathOf } from "./kube-objects.ts";
 
 /** Durations of a cache. */
@@ -30,13 +30,16 @@ export const CACHE_RULES: CacheRules = {
 export interface ObjectCacheOptions<T> {
   readonly client: KubeClient;
   readonly resource: KubeResource;
-  readonly namespace: string;
+  /** Undefined for a kind that no namespace has. */
+  readonly namespace: string | undefined;
   readonly labelSelector: string;
   /** What is kept of an object. */
   readonly keep: (object: KubeObject) => T;
   /** Is told of each change of what is kept, and of whether it is in step. */
   readonly changes: Changes;
   readonly logger: Logger;
+  /** What is lost without the right to list and watch, for the log; absent where nothing goes without. */
+  readonly lostWithout?: string;
   readonly rules?: Partial<CacheRules>;
 }
 
@@ -73,6 +76,11 @@ export class ObjectCache<T> {
   /** What is kept, by the objects' names. */
   get items(): ReadonlyMap<string, T> {
     return this.#items;
+  }
+
+  /** Whether it has listed and watches. */
+  get isCurrent(): boolean {
+    return this.#isWatching;
   }
 
   /** Resolves when it has listed and watches; UNAVAILABLE with what is wrong when that takes too long. */
@@ -132,9 +140,11 @@ export class ObjectCache<T> {
   }
 
   #fail(thrown: unknown): void {
-    const { logger, resource } = this.#options;
+    const { logger, resource, lostWithout } = this.#options;
     if (String(thrown) !== String(this.#trouble)) {
-      logger.warn("a watch of the Kubernetes API ended", { kind: resource.plural, err: thrown });
+      const lost = isForbidden(thrown) ? lostWithout : undefined;
+      const message = lost ?? "a watch of the Kubernetes API ended";
+      logger.warn(message, { kind: resource.plural, err: thrown });
     }
     this.#trouble = thrown;
     // The server answered: it will not have this version, and no later attempt with it.
