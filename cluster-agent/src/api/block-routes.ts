@@ -96,8 +96,9 @@ function addUpdateRoutes(server: HttpServer, prefix: string, options: BlockRoute
     );
   }
   server.put<{ Params: { id: string } }>(`${path}/cluster`, async (request, reply) => {
+    const body = losslessBody(request);
     const record = known(options, request.params.id);
-    refuseOtherCluster(losslessBody(request), options.clusterDocument().id);
+    refuseOtherCluster(body, options.clusterDocument().id);
     return answer(reply, wholeDocumentText(record, sceneOf(options)));
   });
 }
