@@ -1,7 +1,7 @@
 import { describe } from "vitest";
 import { hasKubernetes } from "../../../test/support/kubernetes/binaries.ts";
-import { startBlockAgent } from "../testing/block-agent.ts";
-import { controllerContract } from "../testing/controller-contract.ts";
+import { controllerContract } from "../testing/controller/controller-contract.ts";
+import { startController } from "../testing/controller/controller-under-test.ts";
 import { KubernetesScene, SCENE_PROGRAM } from "../testing/kubernetes-scene.ts";
 
 describe.skipIf(!hasKubernetes())("with the rights of deploy/kubernetes and no others", () => {
@@ -9,11 +9,8 @@ describe.skipIf(!hasKubernetes())("with the rights of deploy/kubernetes and no o
     const scene = await KubernetesScene.start();
     cleanup.add(() => scene.stop());
     const runtime = await scene.settings(cleanup, await scene.namespace());
-    const { call } = await startBlockAgent(cleanup, { options: { runtime } });
-    return {
-      call,
-      program: { containerImage: SCENE_PROGRAM.image, command: SCENE_PROGRAM.command },
-      nodeId: "node-a",
-    };
+    const { image, command } = SCENE_PROGRAM;
+    const program = { containerImage: image, command };
+    return startController(cleanup, { program, options: { runtime } });
   });
 });

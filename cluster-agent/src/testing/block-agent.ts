@@ -8,7 +8,8 @@ import { fingerprint, hostSample, registerRequest, until } from "./fixtures.ts";
 /** GPUs of node-a. */
 export const GPUS = ["GPU-0", "GPU-1", "GPU-2", "GPU-3"];
 
-type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
+/** What a request does. */
+export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 
 /** What {@link startBlockAgent} gives. */
 export interface BlockAgent {

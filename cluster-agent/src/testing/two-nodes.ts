@@ -1,7 +1,7 @@
 import process from "node:process";
 import { type NodeReportRequest, NodeReportRequestSchema } from "@berth/proto";
 import { create } from "@bufbuild/protobuf";
-import type { ClusterAgentOptions } from "../compose.ts";
+import type { ClusterAgent, ClusterAgentOptions } from "../compose.ts";
 import { AUTHORIZED, type Cleanup, enrolNode, nodeClient, Outgoing, startAgent } from "./agent.ts";
 import type { Answer, BlockAgent } from "./block-agent.ts";
 import { fingerprint, hostSample, registerRequest, until } from "./fixtures.ts";
@@ -33,25 +33,7 @@ export async function startNodesAgent(
   const agent = await startAgent(cleanup, config, { process, ...given.options });
   const { blocks } = agent;
   if (blocks === undefined) throw new Error("the agent runs no blocks");
-  const join = async ({ id, gpus }: TestNode) => {
-    const machineId = id.replace("node", "machine");
-    const isA = id === NODE_A.id;
-    const key = id.slice(-1).toUpperCase().repeat(43);
-    const { headers } = isA ? AUTHORIZED : await enrolNode(cleanup, agent, { id, key, machineId });
-    const client = nodeClient(cleanup, agent);
-    const about = fingerprint({ machineId, gpus: [...gpus] });
-    const request = registerRequest({ nodeId: id, fingerprint: about });
-    const { registrationId } = await client.register(request, { headers });
-    const outgoing = new Outgoing<NodeReportRequest>();
-    const reported = client.report(outgoing, { headers }).catch(() => undefined);
-    cleanup.add(async () => {
-      outgoing.end();
-      await reported;
-    });
-    const report = { registrationId, streamSeq: 1n, host: hostSample() };
-    outgoing.send(create(NodeReportRequestSchema, report));
-    await until(`${id} to be live`, () => agent.nodes.view(id)?.liveness === "live");
-  };
+  const join = (node: TestNode) => joinNode(cleanup, agent, node);
   const call: BlockAgent["call"] = async (method, url, body) => {
     const payload = body === undefined ? {} : { payload: body as object };
     const answer = await agent.http.inject({
@@ -62,4 +44,29 @@ export async function startNodesAgent(
   };
   const act = (fields: object) => call("POST", "/executeAction", fields);
   return { agent, blocks, call, act, join };
+}
+
+/** Lets the agent of a node register and report once; node-a is enrolled, any other is here. */
+export async function joinNode(
+  cleanup: Cleanup,
+  agent: ClusterAgent,
+  { id, gpus }: TestNode,
+): Promise<void> {
+  const machineId = id.replace("node", "machine");
+  const isA = id === NODE_A.id;
+  const key = id.slice(-1).toUpperCase().repeat(43);
+  const { headers } = isA ? AUTHORIZED : await enrolNode(cleanup, agent, { id, key, machineId });
+  const client = nodeClient(cleanup, agent);
+  const about = fingerprint({ machineId, gpus: [...gpus] });
+  const request = registerRequest({ nodeId: id, fingerprint: about });
+  const { registrationId } = await client.register(request, { headers });
+  const outgoing = new Outgoing<NodeReportRequest>();
+  const reported = client.report(outgoing, { headers }).catch(() => undefined);
+  cleanup.add(async () => {
+    outgoing.end();
+    await reported;
+  });
+  const report = { registrationId, streamSeq: 1n, host: hostSample() };
+  outgoing.send(create(NodeReportRequestSchema, report));
+  await until(`${id} to be live`, () => agent.nodes.view(id)?.liveness === "live");
 }

@@ -1,20 +1,9 @@
-import type { Cleanup } from "./agent.ts";
-import type { Answer } from "./block-agent.ts";
-import { until } from "./fixtures.ts";
+import type { Cleanup } from "../agent.ts";
+import type { Answer, Method } from "../block-agent.ts";
+import { until } from "../fixtures.ts";
+import type { ControllerUnderTest } from "./controller-under-test.ts";
 
 const READY_LIMIT_MS = 30_000;
-
-/** A cluster-agent with one node of four GPUs that is asked as clients ask it. */
-export interface ControllerUnderTest {
-  readonly call: (
-    method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE",
-    url: string,
-    body?: unknown,
-  ) => Promise<Answer>;
-  /** `component.containerRegistryInfo` of a program that serves `/health` and `/setParameters` here. */
-  readonly program: object;
-  readonly nodeId: string;
-}
 
 /** Asks a {@link ControllerUnderTest}. */
 export class ControllerClient {
@@ -24,12 +13,17 @@ export class ControllerClient {
     this.#controller = await open(cleanup);
   }
 
-  get nodeId(): string {
-    return this.#opened.nodeId;
+  get controller(): ControllerUnderTest {
+    if (this.#controller === undefined) throw new Error("the controller is not open yet");
+    return this.#controller;
   }
 
-  call(...given: Parameters<ControllerUnderTest["call"]>): Promise<Answer> {
-    return this.#opened.call(...given);
+  get nodeId(): string {
+    return this.controller.nodeId;
+  }
+
+  call(method: Method, url: string, body?: unknown): Promise<Answer> {
+    return this.controller.call(method, url, body);
   }
 
   act(action: string, fields: object): Promise<Answer> {
@@ -38,7 +32,7 @@ export class ControllerClient {
 
   /** Entry of a block whose instances want one GPU each. */
   entry(id: string, more: object = {}): object {
-    const component = { containerRegistryInfo: this.#opened.program };
+    const component = { containerRegistryInfo: this.controller.program };
     return { id, component, resources: { gpus: 1 }, ...more };
   }
 
@@ -63,13 +57,23 @@ export class ControllerClient {
     return until(`${count} ready instances of ${id}`, isReady, READY_LIMIT_MS);
   }
 
-  async removeAll(): Promise<void> {
-    const { body } = await this.call("GET", "/blocks");
-    for (const { id } of body.data) await this.act("remove_block", { block_id: id });
+  /** The operation once it is in a state. */
+  async operation(id: string, state: string) {
+    const shown = async () => (await this.call("GET", `/operations/${id}`)).body.data;
+    await until(
+      `operation ${id} to be ${state}`,
+      async () => (await shown()).state === state,
+      READY_LIMIT_MS,
+    );
+    return shown();
   }
 
-  get #opened(): ControllerUnderTest {
-    if (this.#controller === undefined) throw new Error("the controller is not open yet");
-    return this.#controller;
+  /** Leaves no policy, block or lease behind. */
+  async removeAll(): Promise<void> {
+    await this.controller.govern({});
+    const { body } = await this.call("GET", "/blocks");
+    for (const { id } of body.data) await this.act("remove_block", { block_id: id });
+    const leases = (await this.call("GET", "/leases")).body.data;
+    for (const { lease_id } of leases) await this.call("DELETE", `/leases/${lease_id}`);
   }
 }
