@@ -22,6 +22,8 @@ export interface DrainRunner {
   accept(request: OperationRequest): Promise<OperationRecord>;
   /** An operation as it is now; undefined when there is none. */
   get(id: string): OperationRecord | undefined;
+  /** Operations that another one has asked for. */
+  childrenOf(parentId: string): readonly OperationRecord[];
 }
 
 /** Moves that go on at a time. */
@@ -67,9 +69,10 @@ export class DrainChildren {
   ) {
     this.#runner = runner;
     this.#drain = drain;
+    this.#recall();
   }
 
-  /** How many instances have left the node, as far as this start has seen them. */
+  /** How many instances have left the node; of those in no record the ones that this start has seen. */
   get counts(): { readonly moved: number; readonly ended: number } {
     return { ...this.#gone };
   }
@@ -106,8 +109,7 @@ export class DrainChildren {
     for (const [instanceId, { how }] of this.#children) {
       if (ids.has(instanceId)) continue;
       this.#children.delete(instanceId);
-      if (how === "move") this.#gone.moved += 1;
-      else this.#gone.ended += 1;
+      this.#count(how);
     }
   }
 
@@ -118,7 +120,8 @@ export class DrainChildren {
     how: Child["how"],
   ): Promise<void> {
     const child = this.#child(instanceId, how);
-    if (this.#goesOn(child)) return;
+    // One that was being ended before a restart is moved only when that has failed.
+    if (this.#goesOn(child) || child.how !== how) return;
     if (record === undefined) {
       child.why = note ?? "it is in no record, so nobody can move it";
       return;
@@ -128,6 +131,21 @@ export class DrainChildren {
       return;
     }
     if (this.#mayBegin(child, blockId)) await this.#begin(child, { blockId, instanceId });
+  }
+
+  /** Goes on with what was asked for before a restart. */
+  #recall(): void {
+    for (const { id, blockId, ...record } of this.#runner.childrenOf(this.#drain.operation.id)) {
+      const how = record.action === "remove_instance" ? "end" : "move";
+      if (record.state === "done") this.#count(how);
+      else if (!isOver(record))
+        Object.assign(this.#child(instanceOf(record), how), { id, blockId });
+    }
+  }
+
+  #count(how: Child["how"]): void {
+    if (how === "move") this.#gone.moved += 1;
+    else this.#gone.ended += 1;
   }
 
   async #begin(
@@ -182,7 +200,8 @@ export class DrainChildren {
 
   #child(instanceId: string, how: Child["how"]): Child {
     const known = this.#children.get(instanceId);
-    if (known?.how === how) return known;
+    const isBeingEnded = known?.how === "end" && known.id !== undefined;
+    if (known?.how === how || isBeingEnded) return known;
     if (known?.id !== undefined) {
       this.#drain.operation.cancel(known.id, "the time to move is over, the instance is ended");
     }
@@ -213,4 +232,13 @@ export class DrainChildren {
     const inputJson = JSON.stringify(move);
     return { action: "reassign-instances", blockId, inputJson, plan, ...ours };
   }
+}
+
+/** The instance that a drain's operation is about. */
+function instanceOf({ inputJson }: Pick<OperationRecord, "inputJson">): string {
+  const input = JSON.parse(inputJson) as {
+    readonly instanceId?: string;
+    readonly instanceIds?: readonly string[];
+  };
+  return input.instanceId ?? input.instanceIds?.[0] ?? "";
 }

@@ -104,6 +104,7 @@ const deps = (): DrainDeps => ({
   runner: {
     accept: async (request) => call(() => accept(request)),
     get: (id) => [...children.values()].find((one) => one.id === id),
+    childrenOf: (id) => [...children.values()].filter(({ parentId }) => parentId === id),
   },
   retire: async (nodeId, operationId) => {
     call(() => retired.push(nodeId));
@@ -164,12 +165,29 @@ describe("drainNode", () => {
       }
       outcome = moved;
       callsLeft = Number.POSITIVE_INFINITY;
-      await drain();
+      expect(await drain()).toEqual({ node_id: "node-a", moved: 2, ended: 0 });
       expect(stateOf()).toBe("removed");
       expect([...children.keys()].sort()).toEqual([`${OP}/move/in-1/1`, `${OP}/move/in-2/1`]);
       if (!isCut) break;
       expect(calls).toBeLessThan(50);
     }
+  });
+
+  it("goes on with what it was ending when it was cut off, and asks for no move of that", async () => {
+    runs("in-1");
+    outcome = () => ({});
+    const key = `${OP}/end/in-1/1`;
+    const inputJson = JSON.stringify({ instanceIds: ["in-1"], force: true });
+    const ending = accept({
+      ...{ action: "remove_instance", blockId: "b", parentId: OP, plan: {} },
+      ...{ inputJson, idempotencyKey: key },
+    });
+    const drained = drain({ force: true, timeoutMs: 5_000 });
+    await expect.poll(stateOf).toBe("draining");
+    there.delete("in-1");
+    children.set(key, { ...ending, state: "done" });
+    expect(await drained).toEqual({ node_id: "node-a", moved: 0, ended: 1 });
+    expect([[...children.keys()], cancelled]).toEqual([[key], []]);
   });
 
   it("tries a move that failed again, by another operation", async () => {

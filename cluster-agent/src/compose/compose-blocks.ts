@@ -118,6 +118,7 @@ export async function composeBlocks(options: BlocksOptions): Promise<Blocks> {
     runner: {
       accept: (request) => operations.accept(request),
       get: (id) => operationBook.get(id),
+      childrenOf: (id) => operationBook.list().filter(({ parentId }) => parentId === id),
     },
     retire: options.retireNode,
   };

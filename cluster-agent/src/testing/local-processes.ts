@@ -62,6 +62,12 @@ export function localOptions(
 /** A data directory for runtimes of local processes, and what runs of it. */
 export class LocalProcesses {
   readonly dataDir = mkdtempSync(path.join(tmpdir(), "berth-runtime-"));
+  readonly #idFile: string;
+
+  /** `folder`: where in the directory the runtime keeps its files. */
+  constructor(folder = "") {
+    this.#idFile = path.join(this.dataDir, folder, "runtime-id");
+  }
 
   /** A started runtime over the directory. */
   async open(more: Partial<ProcessRuntimeOptions> = {}): Promise<ProcessRuntime> {
@@ -77,7 +83,7 @@ export class LocalProcesses {
 
   /** Living processes that carry the marks of the directory, and of one instance when it is named. */
   pids(instance?: string): number[] {
-    const id = readFileSync(path.join(this.dataDir, "runtime-id"), "utf8").trim();
+    const id = readFileSync(this.#idFile, "utf8").trim();
     return readdirSync("/proc")
       .filter((name) => /^\d+$/.test(name))
       .filter((pid) => {
@@ -96,7 +102,7 @@ export class LocalProcesses {
 
   /** Kills what is left, and removes the directory. */
   dispose(): void {
-    if (textOf(path.join(this.dataDir, "runtime-id")) !== "") {
+    if (textOf(this.#idFile) !== "") {
       for (const pid of this.pids()) process.kill(pid, "SIGKILL");
     }
     rmSync(this.dataDir, { recursive: true, force: true });
