@@ -4,6 +4,7 @@ import { clusterQueryBench } from "./cluster-query.ts";
 import { fleetDecisionsBench } from "./fleet-decisions.ts";
 import { footprintBench } from "./footprint.ts";
 import { headOfLineBench } from "./head-of-line.ts";
+import { kubernetesBlocksBench } from "./kubernetes-blocks.ts";
 import { ledgerBench } from "./ledger.ts";
 import { linksBench } from "./links.ts";
 import type { Bench } from "./report.ts";
@@ -23,6 +24,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   "fleet-decisions": fleetDecisionsBench,
   "cluster-query": clusterQueryBench,
   "cluster-blocks": clusterBlocksBench,
+  "kubernetes-blocks": kubernetesBlocksBench,
   ledger: ledgerBench,
   "head-of-line": headOfLineBench,
   links: linksBench,

@@ -12,7 +12,7 @@ import type { ClusterAgent } from "../compose.ts";
 import { LOCAL_TOKEN, Outgoing } from "./agent.ts";
 import { fingerprint, gpuSample, hostSample, registerRequest } from "./fixtures.ts";
 
-/** Nodes that join an agent of this process through its port, as node-agents do. */
+/** Nodes that join an agent of this machine through its port, as node-agents do. */
 export interface JoiningNodes {
   readonly nodes: number;
   readonly gpusPerNode: number;
@@ -21,7 +21,10 @@ export interface JoiningNodes {
 }
 
 /** Enrols and registers "node-0" and on, with idle GPUs "GPU-<node>-<gpu>", and sends their reports. */
-export async function joinNodes(agent: ClusterAgent, given: JoiningNodes): Promise<void> {
+export async function joinNodes(
+  agent: Pick<ClusterAgent, "nodePort">,
+  given: JoiningNodes,
+): Promise<void> {
   const baseUrl = `http://127.0.0.1:${agent.nodePort()}`;
   const transport = createConnectTransport({ baseUrl, httpVersion: "2" });
   await Promise.all(
