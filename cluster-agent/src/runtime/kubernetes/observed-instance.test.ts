@@ -55,6 +55,15 @@ const one = (deployments: DeploymentObject[], pods: PodObject[]) =>
   observedInstances(deployments, pods)[0];
 
 describe("an observed instance", () => {
+  it("is not made again while its objects are the same", () => {
+    const [deployments, pods] = [[deployment()], [pod("p-1", running())]];
+    const former = one(deployments, pods);
+    expect(one(deployments, pods)).toBe(former);
+    expect(one(deployments, [pod("p-1", running({}, false))])?.isReady).toBe(false);
+    expect(one(deployments, [])?.phase).toBe("pending");
+    expect(one([deployment({ deletionTimestamp: "now" })], pods)?.phase).toBe("terminating");
+  });
+
   it("is running and ready as its pod is, and answers at the pod's address", () => {
     expect(observedInstances([deployment()], [pod("p-1", running())])).toEqual([
       {

@@ -14,6 +14,15 @@ const MAX_MESSAGE_CHARACTERS = 1_000;
 /** Reasons of a waiting container that nothing is wrong with. */
 const STARTING = ["ContainerCreating", "PodInitializing"];
 
+/** What an instance was made of, and the instance. */
+interface Made {
+  readonly pods: readonly PodObject[];
+  readonly instance: ObservedInstance;
+}
+
+/** By Deployment: of thousands of instances a few change between two observations. */
+const made = new WeakMap<DeploymentObject, Made>();
+
 /** What an instance's Deployment or pod says of it. */
 type Facts = Omit<
   ObservedInstance,
@@ -23,7 +32,8 @@ type Facts = Omit<
 /**
  * The instances that Deployments and pods of ours amount to, sorted. A pod that no Deployment stands for any more is one too,
  * for as long as it is there. PRECONDITION_FAILED names an object whose annotations do not say what it holds: an
- * observation without it would free GPUs that are in use.
+ * observation without it would free GPUs that are in use. Objects are taken for the same when they are identical: they must
+ * not be changed.
  */
 export function observedInstances(
   deployments: Iterable<DeploymentObject>,
@@ -33,7 +43,7 @@ export function observedInstances(
   const observed: (readonly [key: string, instance: ObservedInstance])[] = [];
   for (const deployment of deployments) {
     const key = keyOf(deployment);
-    if (isInstance(deployment)) observed.push([key, ofDeployment(deployment, podsOf.get(key))]);
+    if (isInstance(deployment)) observed.push([key, madeOf(deployment, podsOf.get(key) ?? [])]);
     podsOf.delete(key);
   }
   for (const [key, left] of podsOf) {
@@ -43,10 +53,17 @@ export function observedInstances(
   return observed.sort(([a], [b]) => (a < b ? -1 : 1)).map(([, instance]) => instance);
 }
 
-function ofDeployment(
-  deployment: DeploymentObject,
-  pods: readonly PodObject[] = [],
-): ObservedInstance {
+function madeOf(deployment: DeploymentObject, pods: readonly PodObject[]): ObservedInstance {
+  const former = made.get(deployment);
+  const isSame =
+    former?.pods.length === pods.length && pods.every((pod, place) => pod === former.pods[place]);
+  if (isSame) return former.instance;
+  const instance = ofDeployment(deployment, pods);
+  made.set(deployment, { pods, instance });
+  return instance;
+}
+
+function ofDeployment(deployment: DeploymentObject, pods: readonly PodObject[]): ObservedInstance {
   const { metadata = {}, spec } = deployment;
   const facts = factsOf("deployment", metadata, spec?.template?.metadata);
   const pod = currentPod(pods);
