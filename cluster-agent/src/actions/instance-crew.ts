@@ -10,6 +10,7 @@ import { type Taken, type TakeRequest, unknownLease } from "../ledger/allocation
 import type { AllocationHold, Claim, LedgerRefusal } from "../ledger/claim.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { atOnce } from "./at-once.ts";
 import { devicesOf, fenceOf, instanceSpec } from "./instance-spec.ts";
 import { ledgerError } from "./ledger-error.ts";
 import type { RunningOperation } from "./operation.ts";
@@ -60,6 +61,8 @@ const ID_CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789";
 const ID_LENGTH = 8;
 /** Choices that are lost to somebody else before it is given up. */
 const MAX_CHOICES = 3;
+/** Instances of one operation that the runtime is asked for at a time. */
+const MAX_STARTS = 8;
 
 /** Mints the names of instances. */
 export function planInstances(count: number, initData: readonly string[] = []): PlannedInstance[] {
@@ -118,29 +121,23 @@ export class InstanceCrew {
     }
   }
 
-  /** Writes the instances down and lets the runtime run them. */
+  /** Writes the instances down and lets the runtime run them, some at a time. */
   async start(
     operation: RunningOperation,
     block: BlockRecord,
     planned: readonly PlannedInstance[],
   ): Promise<void> {
-    for (const [place, { instanceId, allocationId, initDataJson }] of planned.entries()) {
-      operation.at("starting instances", place, planned.length);
-      const fence = fenceOf(operation);
-      const hold = this.#allocation(allocationId);
-      const known = this.#deps.blocks.instance(block.id, instanceId);
-      const record: InstanceRecord = known ?? {
-        ...{ blockId: block.id, instanceId, allocationId, operationId: operation.id },
-        nodeId: hold.claim.nodeId,
-        devices: devicesOf(hold.claim, this.#deps.placer.capacity(hold.claim.nodeId)),
-        ...(initDataJson === undefined ? {} : { initDataJson }),
-        ...(fence === undefined ? {} : { fence }),
-        createdAt: this.#deps.clock.timestamp(),
-        state: "wanted",
-      };
+    let started = 0;
+    const tell = () => operation.at("starting instances", started, planned.length);
+    tell();
+    await atOnce(planned, MAX_STARTS, async (one) => {
+      const record = this.#record(operation, block, one);
+      // Right before it is applied: one that is written down and not seen to run for long is told as absent.
       await this.#deps.blocks.putInstance(record);
       await this.apply(block, record, operation.signal);
-    }
+      started += 1;
+      tell();
+    });
   }
 
   /** Lets the runtime run an instance as its record says. */
@@ -171,6 +168,28 @@ export class InstanceCrew {
   async free(allocationId: string): Promise<void> {
     const freed = await this.#deps.ledger.free(allocationId);
     if (freed.kind === "refused") throw ledgerError(freed);
+  }
+
+  /** What is written down of a planned instance; what is written down already, where it is. */
+  #record(
+    operation: RunningOperation,
+    block: BlockRecord,
+    { instanceId, allocationId, initDataJson }: PlannedInstance,
+  ): InstanceRecord {
+    const { blocks, placer, clock } = this.#deps;
+    const { claim } = this.#allocation(allocationId);
+    const fence = fenceOf(operation);
+    return (
+      blocks.instance(block.id, instanceId) ?? {
+        ...{ blockId: block.id, instanceId, allocationId, operationId: operation.id },
+        nodeId: claim.nodeId,
+        devices: devicesOf(claim, placer.capacity(claim.nodeId)),
+        ...(initDataJson === undefined ? {} : { initDataJson }),
+        ...(fence === undefined ? {} : { fence }),
+        createdAt: clock.timestamp(),
+        state: "wanted",
+      }
+    );
   }
 
   /** Chooses places and asks the ledger for them; what was chosen is left alone by others until it has answered. */
