@@ -29,7 +29,8 @@ import { type FetchPolicy, PolicySource } from "../policies/policy-source.ts";
 import type { OwnProcess } from "../runtime/process/process-deps.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { type BlockSharing, openBlockSharing } from "./block-sharing.ts";
-import { composeRuntime, type RuntimeConfig } from "./compose-runtime.ts";
+import { composeRuntime } from "./compose-runtime.ts";
+import type { RuntimeConfig } from "./runtime-options.ts";
 
 /** What the part of an agent that runs blocks is made from. */
 export interface BlocksOptions {
@@ -98,7 +99,7 @@ export async function composeBlocks(options: BlocksOptions): Promise<Blocks> {
   const own = { sandboxDir: options.sandboxDir, endsInstances: false, logger };
   const shared = options.shared ?? openBlockSharing(own);
   const { sandbox, table, endsInstances } = shared;
-  const { runtime, parts: runtimeParts } = composeRuntime({
+  const { runtime, parts: runtimeParts } = await composeRuntime({
     ...{ config: options.runtime, process: options.process, clusterId, clock, logger },
     processes: { dataDir: path.join(options.dataDir, "processes"), table, endsInstances },
     onNodes: (reported) => nodes.takeReported(reported),

@@ -10,7 +10,7 @@ import { Cleanup } from "../testing/agent.ts";
 import { startBlockAgent } from "../testing/block-agent.ts";
 import { until } from "../testing/fixtures.ts";
 import { KubernetesScene, SCENE_PROGRAM } from "../testing/kubernetes-scene.ts";
-import type { RuntimeConfig } from "./compose-runtime.ts";
+import type { RuntimeConfig } from "./runtime-options.ts";
 
 const MAIN = fileURLToPath(new URL("../main.ts", import.meta.url));
 

@@ -18,7 +18,7 @@ import {
   type KubernetesOptions,
   startKubernetes,
 } from "../../../test/support/kubernetes/start-kubernetes.ts";
-import type { RuntimeConfig } from "../compose/compose-runtime.ts";
+import type { RuntimeConfig } from "../compose/runtime-options.ts";
 import { KubeClient } from "../runtime/kubernetes/kube-client.ts";
 import {
   KubernetesRuntime,

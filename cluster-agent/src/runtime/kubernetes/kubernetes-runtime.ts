@@ -17,7 +17,7 @@ import {
   selectorOf,
 } from "./object-names.ts";
 import { ObjectRemoval } from "./object-removal.ts";
-import { observedInstances } from "./observed-instance.ts";
+import { type MadeInstances, observedInstances } from "./observed-instance.ts";
 import { blockRefusal, instanceRefusal, programRefusal } from "./spec-refusals.ts";
 import type { WorkloadOptions } from "./workload-options.ts";
 
@@ -49,6 +49,7 @@ export class KubernetesRuntime implements Runtime, Part {
   readonly #options: KubernetesRuntimeOptions;
   readonly #changes = new Changes();
   readonly #order = new JobOrder();
+  readonly #made: MadeInstances = new WeakMap();
   readonly #roots: ObjectCache<KubeObject>;
   readonly #deployments: ObjectCache<ReturnType<typeof keptDeployment>>;
   readonly #pods: ObjectCache<ReturnType<typeof keptPod>>;
@@ -126,8 +127,8 @@ export class KubernetesRuntime implements Runtime, Part {
       const blockIds = [...this.#roots.items.values()].flatMap(
         ({ metadata }) => metadata?.labels?.[LABELS.block] ?? [],
       );
-      const { items: deployments } = this.#deployments;
-      const instances = observedInstances(deployments.values(), this.#pods.items.values());
+      const [deployments, pods] = [this.#deployments.items, this.#pods.items];
+      const instances = observedInstances(deployments.values(), pods.values(), this.#made);
       return { blockIds: blockIds.sort(), instances };
     });
   }

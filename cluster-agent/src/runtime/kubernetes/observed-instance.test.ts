@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { ContainerStatus, DeploymentObject, PodObject } from "./kube-objects.ts";
-import { observedInstances } from "./observed-instance.ts";
+import { type MadeInstances, observedInstances } from "./observed-instance.ts";
 
 const LABELS = { blockID: "blk-a", instanceID: "in-a" };
 const FACTS = {
@@ -57,11 +57,13 @@ const one = (deployments: DeploymentObject[], pods: PodObject[]) =>
 describe("an observed instance", () => {
   it("is not made again while its objects are the same", () => {
     const [deployments, pods] = [[deployment()], [pod("p-1", running())]];
-    const former = one(deployments, pods);
-    expect(one(deployments, pods)).toBe(former);
-    expect(one(deployments, [pod("p-1", running({}, false))])?.isReady).toBe(false);
-    expect(one(deployments, [])?.phase).toBe("pending");
-    expect(one([deployment({ deletionTimestamp: "now" })], pods)?.phase).toBe("terminating");
+    const made: MadeInstances = new WeakMap();
+    const again = (...given: Parameters<typeof one>) => observedInstances(...given, made)[0];
+    const former = again(deployments, pods);
+    expect(again(deployments, pods)).toBe(former);
+    expect(again(deployments, [pod("p-1", running({}, false))])?.isReady).toBe(false);
+    expect(again(deployments, [])?.phase).toBe("pending");
+    expect(again([deployment({ deletionTimestamp: "now" })], pods)?.phase).toBe("terminating");
   });
 
   it("is running and ready as its pod is, and answers at the pod's address", () => {

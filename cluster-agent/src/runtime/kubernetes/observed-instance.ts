@@ -14,14 +14,11 @@ const MAX_MESSAGE_CHARACTERS = 1_000;
 /** Reasons of a waiting container that nothing is wrong with. */
 const STARTING = ["ContainerCreating", "PodInitializing"];
 
-/** What an instance was made of, and the instance. */
-interface Made {
-  readonly pods: readonly PodObject[];
-  readonly instance: ObservedInstance;
-}
-
-/** By Deployment: of thousands of instances a few change between two observations. */
-const made = new WeakMap<DeploymentObject, Made>();
+/** Instances by their Deployments, and what pods they were made of. */
+export type MadeInstances = WeakMap<
+  DeploymentObject,
+  { readonly pods: readonly PodObject[]; readonly instance: ObservedInstance }
+>;
 
 /** What an instance's Deployment or pod says of it. */
 type Facts = Omit<
@@ -32,18 +29,20 @@ type Facts = Omit<
 /**
  * The instances that Deployments and pods of ours amount to, sorted. A pod that no Deployment stands for any more is one too,
  * for as long as it is there. PRECONDITION_FAILED names an object whose annotations do not say what it holds: an
- * observation without it would free GPUs that are in use. Objects are taken for the same when they are identical: they must
- * not be changed.
+ * observation without it would free GPUs that are in use. `made` keeps instances for the next time, as of thousands a few change
+ * between two observations: objects are taken for the same when they are identical, and must not be changed.
  */
 export function observedInstances(
   deployments: Iterable<DeploymentObject>,
   pods: Iterable<PodObject>,
+  made: MadeInstances = new WeakMap(),
 ): ObservedInstance[] {
   const podsOf = Map.groupBy(pods, keyOf);
   const observed: (readonly [key: string, instance: ObservedInstance])[] = [];
   for (const deployment of deployments) {
     const key = keyOf(deployment);
-    if (isInstance(deployment)) observed.push([key, madeOf(deployment, podsOf.get(key) ?? [])]);
+    if (isInstance(deployment))
+      observed.push([key, madeOf(deployment, podsOf.get(key) ?? [], made)]);
     podsOf.delete(key);
   }
   for (const [key, left] of podsOf) {
@@ -53,7 +52,11 @@ export function observedInstances(
   return observed.sort(([a], [b]) => (a < b ? -1 : 1)).map(([, instance]) => instance);
 }
 
-function madeOf(deployment: DeploymentObject, pods: readonly PodObject[]): ObservedInstance {
+function madeOf(
+  deployment: DeploymentObject,
+  pods: readonly PodObject[],
+  made: MadeInstances,
+): ObservedInstance {
   const former = made.get(deployment);
   const isSame =
     former?.pods.length === pods.length && pods.every((pod, place) => pod === former.pods[place]);
