@@ -7,7 +7,7 @@ import { ask } from "./agent-client.ts";
 import { AgentLife, type Death } from "./agent-life.ts";
 import { type Books, disagreements, impossibilities, readBooks } from "./books.ts";
 import { BLOCK_IDS, nextRequest, type SoakRequest, send } from "./requests.ts";
-import { processSoakRuntime, type SoakRuntime } from "./soak-runtime.ts";
+import { processSoakRuntime, SOAK_NODES, type SoakRuntime } from "./soak-runtime.ts";
 import { copyStore, loseLedger, restoreStore } from "./store-faults.ts";
 
 /** What one run did, and what was wrong; nothing when it held. */
@@ -21,12 +21,15 @@ export interface RunReport {
 }
 
 /** Opens what runs the instances of an agent with that data directory. */
-export type OpenSoakRuntime = (dataDir: string) => SoakRuntime;
+export type OpenSoakRuntime = (dataDir: string) => SoakRuntime | Promise<SoakRuntime>;
 
-const SHAPE = { nodes: 3, gpusPerNode: 4 };
+const SHAPE = { nodes: SOAK_NODES, gpusPerNode: 4 };
 const CLIENTS = 3;
 const REQUESTS_PER_LIFE = 5;
-const REST_LIMIT_MS = 60_000;
+/** Longest time in which nothing changes before there is rest, and longest time in all. */
+const STILL_LIMIT_MS = 60_000;
+const REST_LIMIT_MS = 600_000;
+const MAX_PAUSE_MS = 1_500;
 const POLL_MS = 50;
 const TOKEN = `berth1.${"L".repeat(43)}`;
 
@@ -39,9 +42,9 @@ export async function agentRun(
   seed: number,
   openRuntime: OpenSoakRuntime = processSoakRuntime,
 ): Promise<RunReport> {
-  const run = new AgentRun(seed, openRuntime);
+  const run = new AgentRun(seed);
   try {
-    return await run.go();
+    return await run.go(openRuntime);
   } finally {
     await run.dispose();
   }
@@ -52,7 +55,7 @@ class AgentRun {
   readonly #random: () => number;
   readonly #home = mkdtempSync(path.join(tmpdir(), "berth-soak-"));
   readonly #dataDir = path.join(this.#home, "agent");
-  readonly #runtime: SoakRuntime;
+  #runtime: SoakRuntime | undefined;
   readonly #faults: string[] = [];
   readonly #problems: string[] = [];
   /** Requests that nobody answered yet, by client. */
@@ -62,16 +65,18 @@ class AgentRun {
   #refused = 0;
   #life: AgentLife | undefined;
 
-  constructor(seed: number, openRuntime: OpenSoakRuntime) {
+  constructor(seed: number) {
     this.#seed = seed;
-    this.#runtime = openRuntime(this.#dataDir);
     this.#random = seededRandom(seed);
   }
 
-  async go(): Promise<RunReport> {
+  async go(openRuntime: OpenSoakRuntime): Promise<RunReport> {
+    const runtime = await openRuntime(this.#dataDir);
+    this.#runtime = runtime;
     const lives = 2 + Math.floor(this.#random() * 3);
     for (let life = 1; life <= lives; life += 1) {
-      await this.#live(life, life === lives ? undefined : this.#death());
+      await this.#live(life, runtime, life === lives ? undefined : this.#death());
+      await runtime.buried?.();
       if (this.#problems.length > 0) break;
       if (life < lives) this.#harmStore(life);
     }
@@ -84,7 +89,7 @@ class AgentRun {
 
   async dispose(): Promise<void> {
     await this.#life?.end();
-    await this.#runtime.dispose();
+    await this.#runtime?.dispose();
     rmSync(this.#home, { recursive: true, force: true });
   }
 
@@ -94,7 +99,7 @@ class AgentRun {
     return { kind: "write", atWrite, when: this.#random() < 0.5 ? "before" : "behind" };
   }
 
-  async #live(life: number, death: Death | undefined): Promise<void> {
+  async #live(life: number, runtime: SoakRuntime, death: Death | undefined): Promise<void> {
     const [httpPort = 0, nodePort = 0] = await freePorts(2);
     const env = {
       BERTH_DATA_DIR: this.#dataDir,
@@ -103,7 +108,7 @@ class AgentRun {
       BERTH_CONTROL_PLANE_URL: "http://127.0.0.1:9",
       BERTH_LOCAL_TOKEN: TOKEN,
       BERTH_NODE_TTL_MS: "60000",
-      ...this.#runtime.env,
+      ...runtime.env,
     };
     const agent = new AgentLife(env, SHAPE, death);
     this.#life = agent;
@@ -113,16 +118,18 @@ class AgentRun {
       if (death === undefined) this.#problems.push(`the agent ended: ${agent.errors()}`);
       return;
     }
+    const harmed = this.#harm(runtime, life);
     await Promise.all(
-      Array.from({ length: CLIENTS }, (_, client) => this.#client({ client, life, url })),
+      Array.from({ length: CLIENTS }, (_, client) => this.#client({ client, life, url, runtime })),
     );
-    if (death === undefined) await this.#finish(url);
+    await harmed;
+    if (death === undefined) await this.#finish(url, runtime);
     await agent.end();
   }
 
   /** One client: what was not answered in the last life first, with the same key. */
-  async #client({ client, life, url }: { client: number; life: number; url: string }) {
-    const { program } = this.#runtime;
+  async #client({ client, life, url, runtime }: ClientTurn): Promise<void> {
+    const { program } = runtime;
     const random = seededRandom(this.#seed * 1_000 + life * 10 + client);
     for (let turn = 0; turn < REQUESTS_PER_LIFE; turn += 1) {
       const key = `${this.#seed}/${life}/${client}/${turn}`;
@@ -138,8 +145,18 @@ class AgentRun {
       if (answer.status >= 500 && answer.status !== 503) {
         this.#problems.push(`${JSON.stringify(request)}: ${JSON.stringify(answer)}`);
       }
-      const books = await readBooks(url, () => this.#runtime.running());
+      const books = await readBooks(url, () => runtime.running());
       if (books !== undefined) this.#problems.push(...impossibilities(books));
+    }
+  }
+
+  async #harm(runtime: SoakRuntime, life: number): Promise<void> {
+    if (runtime.harm === undefined) return;
+    const random = seededRandom(this.#seed * 1_000 + life * 10 + CLIENTS);
+    const times = Math.floor(random() * 3);
+    for (let time = 0; time < times; time += 1) {
+      await new Promise((resolve) => setTimeout(resolve, random() * MAX_PAUSE_MS));
+      this.#faults.push(await runtime.harm(random));
     }
   }
 
@@ -155,10 +172,11 @@ class AgentRun {
     } else if (choice < 0.5 && life === 1) copyStore(this.#dataDir, copy);
   }
 
-  async #finish(url: string): Promise<void> {
+  async #finish(url: string, runtime: SoakRuntime): Promise<void> {
     const mayHaveOrphans = this.#mayHaveOrphans;
-    const atRest = (books: Books) => disagreements(books, { mayHaveOrphans });
-    if ((await this.#rest(url, atRest, "at rest")) === false) return;
+    const books = () => readBooks(url, () => runtime.running());
+    const atRest = (now: Books) => disagreements(now, { mayHaveOrphans });
+    if ((await this.#rest(books, atRest, "at rest")) === false) return;
     for (const blockId of BLOCK_IDS) {
       await ask(`${url}/executeAction`, "POST", { action: "remove_block", block_id: blockId });
     }
@@ -166,23 +184,35 @@ class AgentRun {
       const left = [...allocations, ...records].map(({ name }) => name);
       return [...left, ...running].map((name) => `${name} is left of what was removed`);
     };
-    await this.#rest(url, isEmpty, "empty");
+    await this.#rest(books, isEmpty, "empty");
   }
 
+  /** Waits until a check holds, for as long as anything changes. */
   async #rest(
-    url: string,
+    books: () => Promise<Books | undefined>,
     check: (books: Books) => readonly string[],
     what: string,
   ): Promise<boolean> {
     const deadline = performance.now() + REST_LIMIT_MS;
+    let stillUntil = performance.now() + STILL_LIMIT_MS;
     let problems: readonly string[] = ["the agent did not answer"];
-    while (performance.now() < deadline) {
-      const books = await readBooks(url, () => this.#runtime.running());
-      if (books !== undefined) problems = check(books);
-      if (problems.length === 0) return true;
+    while (performance.now() < Math.min(deadline, stillUntil)) {
+      const now = await books();
+      const found = now === undefined ? problems : check(now);
+      if (found.length === 0) return true;
+      if (found.join() !== problems.join()) stillUntil = performance.now() + STILL_LIMIT_MS;
+      problems = found;
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
     this.#problems.push(...problems.map((one) => `${what}: ${one}`));
     return false;
   }
+}
+
+/** What one client does in one life. */
+interface ClientTurn {
+  readonly client: number;
+  readonly life: number;
+  readonly url: string;
+  readonly runtime: SoakRuntime;
 }

@@ -50,7 +50,8 @@ export async function nextRequest(
 
 /** Sends a request; undefined when the agent died before it answered. */
 export function send(url: string, { path, body }: SoakRequest): Promise<Answer | undefined> {
-  return ask(`${url}${path}`, "POST", { ...body, timeout_ms: 20_000 });
+  const limit = path === "/executeAction" ? { timeout_ms: 20_000 } : {};
+  return ask(`${url}${path}`, "POST", { ...body, ...limit });
 }
 
 function entry(id: string, program: object, random: () => number): object {

@@ -1,13 +1,29 @@
 import { parseArgs } from "node:util";
-import { agentRun } from "./agent-run.ts";
+import { agentRun, type RunReport } from "./agent-run.ts";
 import { fleetRun } from "./fleet-run.ts";
+import { KubernetesPlane } from "./kubernetes-plane.ts";
+import { SOAK_NODES } from "./soak-runtime.ts";
+
+/** How a kind of run is done, and what ends behind all of them. */
+interface Scene {
+  readonly run: (seed: number) => Promise<RunReport>;
+  readonly end?: () => Promise<void>;
+}
 
 /**
- * `npm run soak [-- agent|fleet --runs 50 --seed 1 --parallel 2]`: seeded runs with random requests and faults, each of which must end
- * with records, ledger and what runs saying the same. Prints one JSON line per run; ends with 1 when one did not hold, which
- * `--runs 1 --seed N` repeats.
+ * `npm run soak [-- agent|kubernetes|fleet --runs 50 --seed 1 --parallel 2]`: seeded runs with random requests and faults, each of which must
+ * end with records, ledger and what runs saying the same. Prints one JSON line per run; ends with 1 when one did not hold,
+ * which `--runs 1 --seed N` repeats.
  */
-const SCENES = { agent: agentRun, fleet: fleetRun };
+const SCENES: Readonly<Record<string, () => Scene | Promise<Scene>>> = {
+  agent: () => ({ run: agentRun }),
+  fleet: () => ({ run: fleetRun }),
+  kubernetes: async () => {
+    const plane = await KubernetesPlane.start(SOAK_NODES);
+    const run = (seed: number) => agentRun(seed, (dataDir) => plane.open(dataDir));
+    return { run, end: () => plane.stop() };
+  },
+};
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -18,11 +34,12 @@ const { values, positionals } = parseArgs({
   },
 });
 const [scene = "agent"] = positionals;
-if (!(scene in SCENES)) {
+const open = Object.hasOwn(SCENES, scene) ? SCENES[scene] : undefined;
+if (open === undefined) {
   console.error(`there is no scene ${scene}; there are ${Object.keys(SCENES).join(", ")}`);
   process.exit(2);
 }
-const run = SCENES[scene as keyof typeof SCENES];
+const { run, end } = await open();
 const runs = Number(values.runs);
 const first = Number(values.seed);
 const failed: number[] = [];
@@ -41,5 +58,6 @@ async function lane(): Promise<void> {
 }
 
 await Promise.all(Array.from({ length: Number(values.parallel) }, lane));
+await end?.();
 console.log(JSON.stringify({ scene, runs, failed }));
 process.exitCode = failed.length === 0 ? 0 : 1;

@@ -1,6 +1,9 @@
 import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 
+/** Nodes of a run's agent: "node-0" and on. */
+export const SOAK_NODES = 3;
+
 /** Where the instances of a run are run, and what is seen of them from outside. */
 export interface SoakRuntime {
   /** Settings of the agent. */
@@ -9,6 +12,10 @@ export interface SoakRuntime {
   readonly program: object;
   /** `block/instance` of each instance that runs. */
   running(): Promise<readonly string[]>;
+  /** Does some harm to what runs, or to what runs it, while an agent lives; gives what, for people. */
+  harm?(random: () => number): Promise<string>;
+  /** Is told after each end of an agent. */
+  buried?(): Promise<void>;
   dispose(): Promise<void>;
 }
 

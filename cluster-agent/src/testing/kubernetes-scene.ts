@@ -34,6 +34,14 @@ const AGENT_NAMESPACE = "berth";
 /** Nodes of a scene, by the value of their label `nodeID`. */
 export const SCENE_NODES = ["node-1", "node-2", "node-a"];
 
+/** The nodes of a scene. */
+export interface SceneNodes {
+  /** Values of their label `nodeID`; {@link SCENE_NODES} by default. */
+  readonly names?: readonly string[];
+  /** Containers are local processes, as by default; else pods are only marked as running. */
+  readonly isRun?: boolean;
+}
+
 /** A real control plane of Kubernetes with simulated nodes of 8 GPUs, on which containers are local processes. */
 export class KubernetesScene {
   readonly kubernetes: Kubernetes;
@@ -46,11 +54,14 @@ export class KubernetesScene {
     this.nodes = nodes;
   }
 
-  static async start(options: KubernetesOptions = {}): Promise<KubernetesScene> {
+  static async start(
+    options: KubernetesOptions = {},
+    { names = SCENE_NODES, isRun = true }: SceneNodes = {},
+  ): Promise<KubernetesScene> {
     const kubernetes = await startKubernetes(options);
     const nodes = await startSimulatedNodes(kubernetes, {
-      nodes: SCENE_NODES.map((name) => ({ name, labels: { nodeID: name }, gpus: 8 })),
-      run: runCommand,
+      nodes: names.map((name) => ({ name, labels: { nodeID: name }, gpus: 8 })),
+      ...(isRun ? { run: runCommand } : {}),
     });
     await createNamespace(kubernetes, AGENT_NAMESPACE);
     return new KubernetesScene(kubernetes, nodes);

@@ -11,7 +11,7 @@ import {
 } from "@berth/service-kit";
 import { withApply } from "@berth/service-kit/testing/with-apply";
 import { composeClusterAgent } from "../compose.ts";
-import { settings } from "../settings.ts";
+import { programSettings } from "../settings.ts";
 import { until } from "./fixtures.ts";
 import { joinNodes } from "./join-nodes.ts";
 
@@ -48,10 +48,11 @@ function withKill(store: DocumentStore): DocumentStore {
   return withApply(store, apply);
 }
 
-const loaded = loadConfig(settings, options.env);
+const loaded = loadConfig(programSettings, options.env);
 if (loaded.kind === "invalid") throw new Error(loaded.problems.join("; "));
 const agent = await composeClusterAgent({
-  ...{ config: loaded.config, clock: systemClock, logger: silentLogger, process },
+  ...{ config: loaded.config, runtime: loaded.config },
+  ...{ clock: systemClock, logger: silentLogger, process },
   openStore: (...given) => withKill(openSqliteDocumentStore(...given)),
 });
 await startAll(agent.parts, silentLogger);
