@@ -25,12 +25,15 @@ export async function nextRequest(
   const action = (fields: object) => {
     return { path: "/executeAction", body: { ...fields, idempotency_key: key } };
   };
-  if (choice < 0.3)
-    return action({ action: "create_block", block_data: entry(blockId, program, random) });
+  if (choice < 0.3) {
+    const made = { action: "create_block", block_data: entry(blockId, program, random) };
+    return action({ ...made, ...(await takenLease(url, random)) });
+  }
   if (choice < 0.4) return action({ action: "remove_block", block_id: blockId });
   if (choice < 0.55) {
     const more = { operation: "upscale", instances_count: count };
-    return action({ action: "scale", block_id: blockId, ...more });
+    const taken = await takenLease(url, random);
+    return action({ action: "scale", block_id: blockId, ...more, ...taken });
   }
   if (choice < 0.85) {
     if (instanceId === undefined) return undefined;
@@ -45,7 +48,7 @@ export async function nextRequest(
     const moved = { block_id: blockId, instance_id: instanceId, ready_timeout_ms: 300 };
     return action({ action: "reassign", ...moved });
   }
-  return leaseRequest(key, random);
+  return choice < 0.95 ? leaseRequest(key, random) : cordonRequest(random);
 }
 
 /** Sends a request; undefined when the agent died before it answered. */
@@ -73,6 +76,24 @@ function leaseRequest(key: string, random: () => number): SoakRequest {
   const gpus = [String(Math.floor(random() * 4))];
   const ttl_ms = 1_000 + Math.floor(random() * 1_000);
   return { path: "/leases", body: { lease_id: key, subject: "soak", node_id, gpus, ttl_ms } };
+}
+
+/** Nodes are closed less often than opened, so that there is mostly room. */
+function cordonRequest(random: () => number): SoakRequest {
+  const kind = random() < 0.4 ? "cordon" : "uncordon";
+  return { path: `/cluster-actions/${kind}-node/node-${Math.floor(random() * 3)}`, body: {} };
+}
+
+/** Half of the time a lease that somebody holds, to be taken over; it may be void or of another size by then. */
+async function takenLease(url: string, random: () => number): Promise<object> {
+  const isWanted = random() < 0.5;
+  const choice = random();
+  if (!isWanted) return {};
+  const answer = await ask(`${url}/leases`, "GET");
+  const leases: readonly { lease_id: string }[] = answer?.body.data ?? [];
+  const ids = leases.map((one) => one.lease_id).sort();
+  const leaseId = ids[Math.floor(choice * ids.length)];
+  return leaseId === undefined ? {} : { lease_ids: [leaseId], lease_subject: "soak" };
 }
 
 async function instancesOf(url: string, blockId: string): Promise<readonly string[]> {
