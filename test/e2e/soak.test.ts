@@ -1,10 +1,14 @@
 import { describe, expect, it } from "vitest";
 import { agentRun, type RunReport } from "../soak/agent-run.ts";
 import { fleetRun } from "../soak/fleet-run.ts";
+import { KubernetesPlane } from "../soak/kubernetes-plane.ts";
+import { SOAK_NODES } from "../soak/soak-runtime.ts";
+import { hasKubernetes } from "../support/kubernetes/binaries.ts";
 
 const LIMIT_MS = 600_000;
-const AGENT_RUNS = 12;
-const FLEET_RUNS = 3;
+const AGENT_RUNS = 38;
+const KUBERNETES_RUNS = 6;
+const FLEET_RUNS = 6;
 const LANES = 3;
 
 /** Runs the seeds 1 and on, some at a time; gives what did not hold, with what had happened. */
@@ -28,6 +32,20 @@ describe("seeded runs with random requests and faults", () => {
   }, async () => {
     expect(await failuresOf(agentRun, AGENT_RUNS)).toEqual([]);
   });
+
+  it.skipIf(!hasKubernetes())(
+    "of an agent on Kubernetes, whose API server is paused and killed and loses pods besides, end with objects like them, too",
+    { timeout: LIMIT_MS },
+    async () => {
+      const plane = await KubernetesPlane.start(SOAK_NODES);
+      try {
+        const run = (seed: number) => agentRun(seed, (dataDir) => plane.open(dataDir));
+        expect(await failuresOf(run, KUBERNETES_RUNS)).toEqual([]);
+      } finally {
+        await plane.stop();
+      }
+    },
+  );
 
   it("of a fleet whose programs are killed end with each block on one cluster, as the control-plane tells", {
     timeout: LIMIT_MS,

@@ -6,7 +6,7 @@ import { seededRandom } from "../support/synthetic-cluster.ts";
 import { ask } from "./agent-client.ts";
 import { AgentLife, type Death } from "./agent-life.ts";
 import { type Books, disagreements, impossibilities, readBooks } from "./books.ts";
-import { BLOCK_IDS, nextRequest, type SoakRequest, send } from "./requests.ts";
+import { BLOCK_IDS, kindOf, nextRequest, type SoakRequest, send } from "./requests.ts";
 import { processSoakRuntime, SOAK_NODES, type SoakRuntime } from "./soak-runtime.ts";
 import { copyStore, loseLedger, restoreStore } from "./store-faults.ts";
 
@@ -16,6 +16,8 @@ export interface RunReport {
   readonly lives: number;
   readonly answered: number;
   readonly refused: number;
+  /** What was asked for and done, by kind: "scale", "create_block with a lease". */
+  readonly done?: Readonly<Record<string, number>>;
   readonly faults: readonly string[];
   readonly problems: readonly string[];
 }
@@ -60,6 +62,7 @@ class AgentRun {
   readonly #problems: string[] = [];
   /** Requests that nobody answered yet, by client. */
   readonly #unanswered = new Map<number, SoakRequest>();
+  readonly #done: Record<string, number> = {};
   #mayHaveOrphans = false;
   #answered = 0;
   #refused = 0;
@@ -84,7 +87,7 @@ class AgentRun {
       ...{ faults: this.#faults, problems: this.#problems },
       ...{ answered: this.#answered, refused: this.#refused },
     };
-    return { seed: this.#seed, lives, answered, refused, faults, problems };
+    return { seed: this.#seed, lives, answered, refused, done: this.#done, faults, problems };
   }
 
   async dispose(): Promise<void> {
@@ -141,7 +144,9 @@ class AgentRun {
       if (answer === undefined) return;
       this.#unanswered.delete(client);
       this.#answered += 1;
+      const kind = kindOf(request);
       if (answer.status >= 400) this.#refused += 1;
+      else this.#done[kind] = (this.#done[kind] ?? 0) + 1;
       if (answer.status >= 500 && answer.status !== 503) {
         this.#problems.push(`${JSON.stringify(request)}: ${JSON.stringify(answer)}`);
       }

@@ -26,8 +26,9 @@ export async function nextRequest(
     return { path: "/executeAction", body: { ...fields, idempotency_key: key } };
   };
   if (choice < 0.3) {
-    const made = { action: "create_block", block_data: entry(blockId, program, random) };
-    return action({ ...made, ...(await takenLease(url, random)) });
+    const block_data = entry(blockId, program, random);
+    const leased = random() < 0.5 ? await ownLease(url, { key, block_data }, random) : {};
+    return action({ action: "create_block", block_data, ...leased });
   }
   if (choice < 0.4) return action({ action: "remove_block", block_id: blockId });
   if (choice < 0.55) {
@@ -49,6 +50,19 @@ export async function nextRequest(
     return action({ action: "reassign", ...moved });
   }
   return choice < 0.95 ? leaseRequest(key, random) : cordonRequest(random);
+}
+
+/** What a request asks for, for people. */
+export function kindOf({ path, body }: SoakRequest): string {
+  const kind = String(
+    body.action ??
+      path
+        .split("/")
+        .slice(1, 3)
+        .join(" ")
+        .replace(/ node-\d+$/, ""),
+  );
+  return body.lease_ids === undefined ? kind : `${kind} with a lease`;
 }
 
 /** Sends a request; undefined when the agent died before it answered. */
@@ -82,6 +96,20 @@ function leaseRequest(key: string, random: () => number): SoakRequest {
 function cordonRequest(random: () => number): SoakRequest {
   const kind = random() < 0.4 ? "cordon" : "uncordon";
   return { path: `/cluster-actions/${kind}-node/node-${Math.floor(random() * 3)}`, body: {} };
+}
+
+/** A lease for one instance of a block, which its creation takes over, if it is not void by then. */
+async function ownLease(
+  url: string,
+  { key, block_data }: { readonly key: string; readonly block_data: object },
+  random: () => number,
+): Promise<object> {
+  const node_id = `node-${Math.floor(random() * 3)}`;
+  const lease_id = `${key}/lease`;
+  const body = { lease_id, subject: "soak", node_id, block_data, ttl_ms: 2_000 };
+  const answer = await ask(`${url}/leases`, "POST", body);
+  const isHeld = answer !== undefined && answer.status < 300;
+  return isHeld ? { lease_ids: [lease_id], lease_subject: "soak" } : {};
 }
 
 /** Half of the time a lease that somebody holds, to be taken over; it may be void or of another size by then. */

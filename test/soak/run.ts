@@ -43,6 +43,7 @@ const { run, end } = await open();
 const runs = Number(values.runs);
 const first = Number(values.seed);
 const failed: number[] = [];
+const done: Record<string, number> = {};
 let next = first;
 
 async function lane(): Promise<void> {
@@ -53,11 +54,14 @@ async function lane(): Promise<void> {
     const report = await run(seed);
     const seconds = Math.round((performance.now() - begunAtMs) / 100) / 10;
     if (report.problems.length > 0) failed.push(seed);
+    for (const [kind, count] of Object.entries(report.done ?? {})) {
+      done[kind] = (done[kind] ?? 0) + count;
+    }
     console.log(JSON.stringify({ ...report, seconds }));
   }
 }
 
 await Promise.all(Array.from({ length: Number(values.parallel) }, lane));
 await end?.();
-console.log(JSON.stringify({ scene, runs, failed }));
+console.log(JSON.stringify({ scene, runs, done, failed }));
 process.exitCode = failed.length === 0 ? 0 : 1;
