@@ -6,8 +6,8 @@ import { laneOf } from "./command-lane.ts";
 type OrderInit = NonNullable<MessageInitShape<typeof CommandSchema>["order"]>;
 
 const command = (order: OrderInit): Command => create(CommandSchema, { order });
-const call = (method: string, path: string) =>
-  laneOf(command({ case: "call", value: { method, path } }));
+const call = (method: string, path: string, bodyJson?: string) =>
+  laneOf(command({ case: "call", value: { method, path, ...(bodyJson && { bodyJson }) } }));
 
 describe("the lane of a command", () => {
   it.each([
@@ -37,6 +37,17 @@ describe("the lane of a command", () => {
     ["POST", "/a-route/of-a-later/version"],
   ])("is slow for what may run policies, and for what is not known: %s %s", (method, path) => {
     expect(call(method, path)).toBe("slow");
+  });
+
+  it.each([
+    ["POST", "/executeAction", '{"action":"dry_run","block_data":{"id":"b"}}', "trial"],
+    ["POST", "/controller/executeAction", '{"action":"dry_run","data":{}}', "trial"],
+    ["POST", "/executeAction", '{"action":"create_block","data":{"action":"dry_run"}}', "slow"],
+    ["POST", "/executeAction", '["dry_run"]', "slow"],
+    ["POST", "/executeAction", '{"action":"dry_run"', "slow"],
+    ["PUT", "/block/update/b1", '{"action":"dry_run"}', "slow"],
+  ])("is that of trials for dry runs and nothing else: %s %s %s", (method, path, body, lane) => {
+    expect(call(method, path, body)).toBe(lane);
   });
 
   it("is quick for an echo, unless that holds", () => {

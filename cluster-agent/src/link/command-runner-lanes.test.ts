@@ -39,8 +39,14 @@ afterEach(async () => {
   await store.close();
 });
 
-async function take(commandId: string, method: string, path: string): Promise<void> {
-  const order = { case: "call", value: { method, path } } as const;
+async function take(
+  commandId: string,
+  method: string,
+  path: string,
+  body: object = {},
+): Promise<void> {
+  const bodyJson = JSON.stringify(body);
+  const order = { case: "call", value: { method, path, bodyJson } } as const;
   const command = create(CommandSchema, { commandId, fence: FENCE, timeoutMs: 10_000, order });
   await commands.take(command, { mode: "obey", known: FENCE }, { signal: never });
 }
@@ -60,6 +66,14 @@ describe("the lanes of orders", () => {
     gate.resolve();
     await until("all are begun", () => begun.length === 15);
     expect(begun.slice(12)).toEqual(["action8", "action9", "action10"]);
+  });
+
+  it("let an action pass dry runs whose policies take their time, of which eight run", async () => {
+    const dryRun = { action: "dry_run" };
+    for (const id of ids("trial", 9)) await take(id, "POST", "/executeAction", dryRun);
+    await take("action", "POST", "/executeAction", { action: "remove_block" });
+    await until("the action is begun", () => begun.includes("action"));
+    expect(begun).toEqual([...ids("trial", 8), "action"]);
   });
 
   it("let an action pass reads that take their time, of which eight run", async () => {

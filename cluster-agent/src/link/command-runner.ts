@@ -62,7 +62,7 @@ export class CommandRunner {
   readonly #waiting = new Map<string, Recorded & { readonly lane: CommandLane }>();
   readonly #running = new Map<string, Promise<void>>();
   /** How many of each lane run. */
-  readonly #used: Record<CommandLane, number> = { quick: 0, slow: 0 };
+  readonly #used: Record<CommandLane, number> = { quick: 0, slow: 0, trial: 0 };
   readonly #outstanding = new Map<string, Completion>();
   readonly #completed = new Wakeup();
   readonly #freed = new Wakeup();
