@@ -220,7 +220,8 @@ export class NodeRegistry {
    */
   takeReported(reported: readonly ReportedNode[]): Promise<void> {
     return this.#serial.run(async () => {
-      for (const id of this.#reported.replace(reported)) this.#reportChanged(id);
+      const changed = this.#reported.replace(reported, this.#nodes.keys());
+      for (const id of changed) this.#reportChanged(id);
       for (const node of reported) await this.#takeReported(node);
     });
   }

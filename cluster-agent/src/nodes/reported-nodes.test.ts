@@ -132,6 +132,17 @@ describe("a node that has an agent and that Kubernetes tells of", () => {
     expect(viewOf(nodes).verdicts.map(({ cordoned }) => cordoned)).toEqual([undefined, undefined]);
   });
 
+  it("takes nothing until a Kubernetes node carries its id, as its pods could go nowhere", async () => {
+    const { nodes } = await testRegistry();
+    await registered(nodes, withGpus);
+    const { cpuMillis } = nodeCapacity(viewOf(nodes));
+    await nodes.takeReported([]);
+    const refusal = "Kubernetes has no node with the label nodeID=node-a";
+    expect(nodeCapacity(viewOf(nodes))).toMatchObject({ refusal, cpuMillis });
+    await nodes.takeReported([reported()]);
+    expect(isOpenNode(viewOf(nodes))).toBe(true);
+  });
+
   it("is lost when its agent is silent, whatever Kubernetes says", async () => {
     const { nodes, clock } = await testRegistry();
     await registered(nodes, withGpus);

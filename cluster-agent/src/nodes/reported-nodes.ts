@@ -17,7 +17,7 @@ export interface ReportedNode {
   readonly architecture: string;
 }
 
-/** What Kubernetes said last of each node. One that it tells of no more stays, and takes nothing new. */
+/** What Kubernetes said last of each node. One that it does not tell of, or no more, takes nothing new: a pod could not go there. */
 export class ReportedNodes {
   readonly #nodes = new Map<string, ReportedNode>();
 
@@ -26,11 +26,15 @@ export class ReportedNodes {
     return this.#nodes.get(id);
   }
 
-  /** Takes in all that Kubernetes tells of now; gives the ids of those of which it tells otherwise than before. */
-  replace(reported: readonly ReportedNode[]): readonly string[] {
+  /**
+   * Takes in all that Kubernetes tells of now, and of which nodes it should; gives the ids of those of which it tells otherwise
+   * than before.
+   */
+  replace(reported: readonly ReportedNode[], known: Iterable<string>): readonly string[] {
     const now = new Map(reported.map((node) => [node.nodeId, node]));
-    for (const [id, last] of this.#nodes) {
-      if (!now.has(id)) now.set(id, { ...last, isReady: false, refusal: goneRefusal(id) });
+    for (const id of new Set([...this.#nodes.keys(), ...known])) {
+      const last = this.#nodes.get(id) ?? unbounded(id);
+      if (!now.has(id)) now.set(id, { ...last, isReady: false, refusal: absentRefusal(id) });
     }
     const before = this.#nodes;
     const changed = [...now].filter(([id, node]) => !isSame(before.get(id), node));
@@ -44,8 +48,17 @@ export function isReportedOnly({ reporter }: { readonly reporter?: "kubernetes" 
   return reporter === "kubernetes";
 }
 
-function goneRefusal(id: string): string {
-  return `Kubernetes has no node with the label nodeID=${id} any more`;
+function absentRefusal(id: string): string {
+  return `Kubernetes has no node with the label nodeID=${id}`;
+}
+
+/** A node of whose amounts Kubernetes says nothing. */
+function unbounded(nodeId: string): ReportedNode {
+  const most = Number.POSITIVE_INFINITY;
+  return {
+    ...{ nodeId, name: "", isReady: false, cpuMillis: most, memoryMiB: most, storageMiB: most },
+    ...{ osRelease: "", kernelRelease: "", architecture: "" },
+  };
 }
 
 function isSame(a: ReportedNode | undefined, b: ReportedNode): boolean {
