@@ -4,6 +4,7 @@ import { CliError, EXIT_CODES, messageOf } from "./cli-error.ts";
 import { printable } from "./client/table.ts";
 import { allocateCommand } from "./commands/allocate.ts";
 import { deleteCommand } from "./commands/delete.ts";
+import { doctorCommand } from "./commands/doctor.ts";
 import { explainCommand } from "./commands/explain.ts";
 import { fleetCommand } from "./commands/fleet.ts";
 import { getCommand } from "./commands/get.ts";
@@ -55,6 +56,7 @@ export async function runBerth(context: CliContext, files: ProgramFiles): Promis
     getCommand,
     operationCommand,
     topCommand,
+    doctorCommand,
     pingCommand,
     fleetCommand,
     pickCommand,

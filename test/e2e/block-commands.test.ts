@@ -63,3 +63,21 @@ it("shows operations, and decides none that is not stuck", async () => {
   );
   await expect(shown("get", "blocks", "none")).rejects.toThrow('"none"');
 });
+
+it("looks for what is wrong, and says what to do", async () => {
+  const post = (route: string, method: string, body: object) =>
+    fetch(`http://127.0.0.1:${fleet.ports.cluster}/cluster-actions/${route}`, {
+      ...{ method, headers: { "content-type": "application/json" }, body: JSON.stringify(body) },
+    });
+  const healthy = await berth(fleet, "doctor");
+  expect(healthy).toMatchObject({ code: 0 });
+  expect(healthy.stderr).toContain("1 clusters, 1 of them live: nothing found");
+  await post("add-node", "POST", { id: "late" });
+  const map = { add_blok: "limits:1.0-stable" };
+  await post("update-cluster", "PATCH", { $set: { "config.actionsPolicyMap": map } });
+  expect(JSON.parse(await shown("doctor", "-o", "json"))).toMatchObject([
+    { severity: "warning", about: "node late", next: expect.stringContaining("--node late") },
+    { severity: "warning", cluster_id: "local", about: "config.actionsPolicyMap.add_blok" },
+  ]);
+  await post("update-cluster", "PATCH", { $set: { "config.actionsPolicyMap": {} } });
+});

@@ -8,6 +8,13 @@ import { goneSignal, sendAgentAnswer } from "./agent-reply.ts";
 const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"] as const;
 const CLUSTER_ACTION_MS = 60_000;
 const MOST_MS = 300_000;
+const STANDING_MS = 15_000;
+/** How a cluster stands, at its agent. */
+const STANDINGS = [
+  ["/ledger", "Whether a cluster's ledger gives and takes, and why not"],
+  ["/nodes", "Where a cluster's nodes stand"],
+  ["/prechecks", "Which policy governs which hook of a cluster, and keys that name none"],
+] as const;
 const PREFIX = "/cluster-actions/";
 const REMOVAL = /^\/cluster-actions\/remove-node\/[^/?]+(\?|$)/;
 
@@ -15,7 +22,10 @@ interface IdParams {
   readonly id: string;
 }
 
-/** What any cluster's agent serves for its cluster, asked for here: `/clusters/<id>/executeAction` and `…/cluster-actions/…`. */
+/**
+ * What any cluster's agent serves for its cluster, asked for here: `/clusters/<id>/executeAction`, `…/cluster-actions/…`, and how it stands
+ * (`…/ledger`, `…/nodes`, `…/prechecks`).
+ */
 export function clusterCallRoutes(server: FastifyInstance, gateway: BlockGateway): void {
   const tags = ["clusters"];
   server.post<{ Params: IdParams }>(
@@ -27,6 +37,17 @@ export function clusterCallRoutes(server: FastifyInstance, gateway: BlockGateway
       return sendAgentAnswer(reply, await gateway.act(action, goneSignal(request, reply)));
     },
   );
+  for (const [path, summary] of STANDINGS) {
+    server.get<{ Params: IdParams }>(
+      `/clusters/:id${path}`,
+      { schema: { tags, summary } },
+      async (request, reply) => {
+        const options = { timeoutMs: STANDING_MS, signal: goneSignal(request, reply) };
+        const call: AgentCall = { method: "GET", path };
+        return sendAgentAnswer(reply, await gateway.ask(request.params.id, call, options));
+      },
+    );
+  }
   server.route<{ Params: IdParams }>({
     method: [...METHODS],
     url: `/clusters/:id${PREFIX}*`,

@@ -1,0 +1,106 @@
+import { describe, expect, it } from "vitest";
+import { type Asked, type FleetFacts, findings } from "./doctor-findings.ts";
+
+const told = (data: unknown): Asked => ({ kind: "told", data });
+
+/** A fleet of one cluster where nothing is wrong. */
+function facts(over: Partial<FleetFacts> = {}): FleetFacts {
+  const cluster = {
+    clusterId: "c1",
+    ledger: told({ state: "open" }),
+    nodes: told([{ id: "n1", state: "ready", liveness: "live" }]),
+    prechecks: told({ hooks: { add_block: null }, unknown_keys: [] }),
+  };
+  return {
+    fleet: told({ agents: [{ cluster_id: "c1", mode: "obey", why: null }], unknown: [] }),
+    clusters: told([{ id: "c1", status: "live" }]),
+    ...{ operations: told([]), placements: told([]), allocations: told([{ state: "committed" }]) },
+    ...{ live: [cluster], ...over },
+  };
+}
+
+const CASES: readonly (readonly [string, Partial<FleetFacts>, object])[] = [
+  [
+    "an agent that obeys another store",
+    { fleet: told({ agents: [{ cluster_id: "c1", mode: "observe", why: "another store" }] }) },
+    { severity: "error", cluster_id: "c1", what: "observe: another store" },
+  ],
+  [
+    "an agent with a key that is not known",
+    { fleet: told({ unknown: [{ cluster_id: "c9" }] }) },
+    { severity: "error", cluster_id: "c9", next: "berth token create --cluster c9" },
+  ],
+  [
+    "a store that was restored",
+    { fleet: told({ restored: { known_term: 3 } }) },
+    { severity: "error", about: "the control-plane's store" },
+  ],
+  [
+    "a cluster that is silent",
+    { clusters: told([{ id: "c2", status: "unreachable" }]) },
+    { severity: "error", cluster_id: "c2", what: "is unreachable" },
+  ],
+  [
+    "a stuck operation",
+    { operations: told([{ operation_id: "op", cluster_id: "c1", block_id: "echo" }]) },
+    { severity: "error", cluster_id: "c1", next: "berth operation show|retry|abandon op" },
+  ],
+  [
+    "a stuck placement",
+    { placements: told([{ placement_id: "p", block_id: "echo", waits_for: "cluster c1" }]) },
+    { severity: "error", about: "placement p", what: expect.stringContaining("cluster c1") },
+  ],
+  [
+    "what runs and is in no record",
+    { allocations: told([{ cluster_id: "c1", orphan: true, block_id: "b", instance_id: "i" }]) },
+    { severity: "warning", about: "instance b/i" },
+  ],
+  [
+    "what may still run",
+    { allocations: told([{ state: "quarantined", orphan: false, note: "its node is lost" }]) },
+    { severity: "warning", what: expect.stringContaining("(its node is lost)") },
+  ],
+  [
+    "what could not be asked",
+    { operations: { kind: "failed", message: "no answer" } },
+    { severity: "error", about: "operations", what: "could not be asked: no answer" },
+  ],
+];
+
+describe("the findings of a fleet", () => {
+  it("are none where nothing is wrong", () => {
+    expect(findings(facts())).toEqual([]);
+  });
+
+  it.each(CASES)("name %s", (_name, over, expected) => {
+    expect(findings(facts(over))).toMatchObject([expected]);
+  });
+
+  it("name what a cluster's agent says of itself, errors first", () => {
+    const live = {
+      clusterId: "c1",
+      ledger: told({ state: "closed", why: "it waits for node n2" }),
+      nodes: told([
+        { id: "n1", state: "expected", since: "2026-11-23", liveness: null },
+        { id: "n2", state: "ready", liveness: "telemetry_lost", reason: "silent for 20 s" },
+      ]),
+      prechecks: told({ hooks: { scale_block: { error: "no text" } }, unknown_keys: ["add_blok"] }),
+    };
+    expect(findings(facts({ live: [live] }))).toMatchObject([
+      { severity: "error", cluster_id: "c1", what: expect.stringContaining("node n2") },
+      { severity: "error", about: "node n2", what: "is telemetry_lost: silent for 20 s" },
+      { severity: "error", about: "pre-check scale_block" },
+      { severity: "warning", about: "node n1", next: expect.stringContaining("--node n1") },
+      { severity: "warning", about: "config.actionsPolicyMap.add_blok" },
+    ]);
+  });
+
+  it("outlive answers of any shape", () => {
+    for (const data of [null, 7, "x", [], {}, [null, 7, []]]) {
+      const odd = told(data);
+      const live = [{ clusterId: "c1", ledger: odd, nodes: odd, prechecks: odd }];
+      const all = { fleet: odd, operations: odd, placements: odd, allocations: odd };
+      expect(() => findings({ clusters: odd, live, ...all })).not.toThrow();
+    }
+  });
+});
