@@ -147,7 +147,8 @@ class AgentRun {
       const kind = kindOf(request);
       if (answer.status >= 400) this.#refused += 1;
       else this.#done[kind] = (this.#done[kind] ?? 0) + 1;
-      if (answer.status >= 500 && answer.status !== 503) {
+      // A move whose new instance is not ready in its time is 504, and nothing has moved.
+      if (answer.status >= 500 && ![503, 504].includes(answer.status)) {
         this.#problems.push(`${JSON.stringify(request)}: ${JSON.stringify(answer)}`);
       }
       const books = await readBooks(url, () => runtime.running());

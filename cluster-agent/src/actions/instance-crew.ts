@@ -170,7 +170,10 @@ export class InstanceCrew {
     if (freed.kind === "refused") throw ledgerError(freed);
   }
 
-  /** What is written down of a planned instance; what is written down already, where it is. */
+  /**
+   * What is written down of a planned instance. What is written down already stays, but for its place: the ledger's word counts,
+   * which may have been lost and given anew since.
+   */
   #record(
     operation: RunningOperation,
     block: BlockRecord,
@@ -179,17 +182,19 @@ export class InstanceCrew {
     const { blocks, placer, clock } = this.#deps;
     const { claim } = this.#allocation(allocationId);
     const fence = fenceOf(operation);
-    return (
-      blocks.instance(block.id, instanceId) ?? {
-        ...{ blockId: block.id, instanceId, allocationId, operationId: operation.id },
-        nodeId: claim.nodeId,
-        devices: devicesOf(claim, placer.capacity(claim.nodeId)),
-        ...(initDataJson === undefined ? {} : { initDataJson }),
-        ...(fence === undefined ? {} : { fence }),
-        createdAt: clock.timestamp(),
-        state: "wanted",
-      }
-    );
+    const place = {
+      nodeId: claim.nodeId,
+      devices: devicesOf(claim, placer.capacity(claim.nodeId)),
+    };
+    const known = blocks.instance(block.id, instanceId);
+    if (known !== undefined) return known.nodeId === place.nodeId ? known : { ...known, ...place };
+    return {
+      ...{ blockId: block.id, instanceId, allocationId, operationId: operation.id, ...place },
+      ...(initDataJson === undefined ? {} : { initDataJson }),
+      ...(fence === undefined ? {} : { fence }),
+      createdAt: clock.timestamp(),
+      state: "wanted",
+    };
   }
 
   /** Chooses places and asks the ledger for them; what was chosen is left alone by others until it has answered. */
