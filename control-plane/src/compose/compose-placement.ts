@@ -79,6 +79,6 @@ export async function openPlacing(parts: PlacementParts): Promise<Placing> {
   return {
     placements: new Placements({ ...shared, runner, policies, decisions }),
     gateway: new BlockGateway({ agents, blocks }),
-    blockMode: new BlockModeAnswers({ finder, scout }),
+    blockMode: new BlockModeAnswers({ finder, scout, choosing }),
   };
 }

@@ -45,6 +45,34 @@ it("gives the entry of the best of them after a dry run, as the existing deploym
   expect(harness.fleet.get("c2").heldLeases).toBe(0);
 });
 
+it("has the block's own policy choose, where the registry has it", async () => {
+  const ask = await open();
+  harness.fleet.get("c2").score = 0.75;
+  const code = `class AIOSv1PolicyRule:
+    def __init__(self, rule_id, settings, parameters):
+        pass
+    def eval(self, parameters, input_data, context):
+        if input_data["action"] == "selection":
+            return {"clusters": input_data["filter_result"][:parameters["most"]]}
+        return min(input_data["clusters"], key=lambda one: one["score_data"]["score"])
+`;
+  const text = JSON.stringify({ name: "own", version: "1", release_tag: "t", code });
+  await harness.policies.publish("default_org", JSON.parse(text), text);
+  const own = (most: number) => {
+    return block({
+      policies: { clusterAllocator: { policyRuleURI: "own:1-t", parameters: { most } } },
+    });
+  };
+  expect(await ask("select_clusters", own(2))).toMatchObject({
+    clusters: [{ id: "c1" }, { id: "c2" }],
+  });
+  expect(await ask("dry_run", own(3))).toMatchObject({ id: expect.stringMatching(/c1|c3/) });
+  await expect(ask("select_clusters", own(0))).rejects.toMatchObject({
+    reason: "UNSCHEDULABLE",
+    message: "no cluster: the block's policy own:1-t did not choose it",
+  });
+}, 60_000);
+
 it("says why when there is none", async () => {
   const ask = await open();
   const none = { clusterQuery: { variable: "id", operator: "==", value: "x" } };

@@ -1,19 +1,24 @@
 import { BerthError, isJsonObject, type Principal, parseLossless } from "@berth/service-kit";
 import type { BlockModeRequest } from "../allocation/block-mode-request.ts";
 import type { CandidateFinder } from "../allocation/candidate-finder.ts";
+import type { RankingDeps } from "../allocation/rank-clusters.ts";
 import { blockIdOf } from "./block-need.ts";
+import { openChooser } from "./cluster-chooser.ts";
 import type { ClusterScout } from "./cluster-scout.ts";
-import { clusterAllocatorSelection, readWanted } from "./placement-request.ts";
+import { blockPolicyOf, clusterAllocatorSelection, readWanted } from "./placement-request.ts";
 
 /** What {@link BlockMode} answers from. */
 export interface BlockModeDeps {
   readonly finder: CandidateFinder;
   readonly scout: ClusterScout;
+  /** What the block's own policy is run with. */
+  readonly choosing: RankingDeps;
 }
 
 /**
  * The allocator's mode for blocks, for clients of the existing deployment: `{"input": <block>, "mode"}`. The candidates are
- * those of the filter in the block's `policies.clusterAllocator`; as there, its policy is not run. Nothing is taken.
+ * those of the filter in the block's `policies.clusterAllocator`, chosen among by its policy where the registry has it. Nothing is
+ * taken.
  */
 export class BlockModeAnswers {
   readonly #deps: BlockModeDeps;
@@ -32,12 +37,7 @@ export class BlockModeAnswers {
     signal: AbortSignal,
   ): Promise<object> {
     checkClusterAllocator(entry);
-    if (mode === "select_clusters") {
-      const selection = clusterAllocatorSelection(entry);
-      const found = await this.#deps.finder.find(principal, selection, signal);
-      if (found.candidates.length === 0) throw nowhere("no results found in the filter", []);
-      return { clusters: found.candidates.map((view) => parseLossless(view.documentJson)) };
-    }
+    if (mode === "select_clusters") return this.#selected(principal, entry, signal);
     blockIdOf(entry, "input.id");
     const request = readWanted({ block_data: entry, top_k: MOST_AT_ONCE });
     const { ranked, refused, answers, found } = await this.#deps.scout.scout(
@@ -62,6 +62,29 @@ export class BlockModeAnswers {
       score_data: isJsonObject(data) ? data.selection_score_data : {},
       block_data: entry,
     };
+  }
+
+  async #selected(
+    principal: Principal,
+    entry: Readonly<Record<string, unknown>>,
+    signal: AbortSignal,
+  ): Promise<object> {
+    const { finder, choosing } = this.#deps;
+    const found = await finder.find(principal, clusterAllocatorSelection(entry), signal);
+    if (found.candidates.length === 0) throw nowhere("no results found in the filter", []);
+    const blockPolicy = blockPolicyOf(entry);
+    const request = {
+      blockId: "",
+      entryJson: JSON.stringify(entry),
+      ranking: undefined,
+      blockPolicy,
+    };
+    const scope = { principal, request, found, signal };
+    const chooser = await openChooser(scope, { ...choosing, queries: finder.queries });
+    const ids = await chooser.selected(found.candidates);
+    if (ids.length === 0) throw nowhere(`no cluster: ${chooser.leftOut}`, []);
+    const documents = ids.flatMap((id) => found.sight.get(id)?.documentJson ?? []);
+    return { clusters: documents.map((json) => parseLossless(json)) };
   }
 }
 

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import type { DecisionRecord } from "../allocation/decisions/decision-record.ts";
+import { unknownBlockPolicy } from "./cluster-chooser.ts";
 import type { PlacementRecord } from "./placement-record.ts";
 import type { PlacementRequest } from "./placement-request.ts";
 
@@ -9,9 +10,10 @@ export const HIGHEST_SCORE = "built-in:highest-score";
 /** The record of a placement that is over, as other decisions have theirs. */
 export function placementDecision(
   record: PlacementRecord,
-  { selection, ranking, entryJson }: Pick<PlacementRequest, "selection" | "ranking" | "entryJson">,
+  request: Pick<PlacementRequest, "selection" | "ranking" | "blockPolicy" | "entryJson">,
 ): DecisionRecord {
   const { current, tried, error } = record;
+  const { selection, entryJson } = request;
   const asked = new Set(tried.filter(({ step }) => step !== "view").map((one) => one.clusterId));
   for (const { clusterId } of record.queue) asked.add(clusterId);
   if (current !== undefined) asked.add(current.clusterId);
@@ -22,7 +24,7 @@ export function placementDecision(
     decision_id: record.decisionId,
     decided_at: record.createdAt,
     outcome: isPlaced ? "placed" : isUnschedulable ? "unschedulable" : "failed",
-    policy_rule_uri: ranking?.policyRuleUri ?? HIGHEST_SCORE,
+    policy_rule_uri: deciderOf(record, request),
     policy_digest: null,
     inputs_digest: createHash("sha256").update(entryJson).digest("hex"),
     selection: selection.kind,
@@ -45,6 +47,16 @@ export function placementDecision(
     },
     policy_log: "",
   };
+}
+
+function deciderOf(
+  { warnings }: PlacementRecord,
+  { ranking, blockPolicy }: Pick<PlacementRequest, "ranking" | "blockPolicy">,
+): string {
+  if (ranking !== undefined) return ranking.policyRuleUri;
+  if (blockPolicy === undefined) return HIGHEST_SCORE;
+  const { policyRuleUri: uri } = blockPolicy;
+  return warnings.includes(unknownBlockPolicy(uri)) ? HIGHEST_SCORE : uri;
 }
 
 function dataOf({ id, blockId, current, phase, error }: PlacementRecord): object {

@@ -9,8 +9,8 @@ import {
 import { optionalObject, type Selection, selectionOf } from "../allocation/request-fields.ts";
 import { type BlockNeed, blockIdOf, blockNeed } from "./block-need.ts";
 
-/** A policy that decides among the clusters that could take a block. */
-export interface RankingChoice {
+/** A policy that decides among clusters. */
+export interface PolicyChoice {
   readonly policyRuleUri: string;
   readonly parameters: Readonly<Record<string, unknown>>;
   readonly settings: Readonly<Record<string, unknown>>;
@@ -24,8 +24,10 @@ export interface PlacementRequest {
   readonly need: BlockNeed;
   /** Clusters to choose from. */
   readonly selection: Selection;
-  /** Absent: the highest score wins. */
-  readonly ranking: RankingChoice | undefined;
+  /** The ranking policy that the request names. */
+  readonly ranking: PolicyChoice | undefined;
+  /** The policy of the block's own `policies.clusterAllocator`; without this and `ranking` the highest score wins. */
+  readonly blockPolicy: PolicyChoice | undefined;
   /** Clusters that are asked at a time. */
   readonly topK: number;
   /** Policies run while a cluster is chosen: that may take long. */
@@ -77,15 +79,17 @@ export function readWanted(wanted: Readonly<Record<string, unknown>>): Placement
   const entryJson = JSON.stringify(entry);
   const selection = selectionIn(wanted, entry);
   const ranking = rankingOf(wanted);
-  const isDecided = ranking !== undefined || selection.kind === "search";
+  const blockPolicy = blockPolicyOf(entry);
+  const isDecided =
+    ranking !== undefined || blockPolicy !== undefined || selection.kind === "search";
   return {
-    ...{ blockId, entryJson, need: blockNeed(entry), selection, ranking },
+    ...{ blockId, entryJson, need: blockNeed(entry), selection, ranking, blockPolicy },
     topK: topKOf(wanted.top_k),
     runsPolicies: isDecided || hasPolicies(entry),
   };
 }
 
-/** Whether a cluster runs policies of its own for the entry; that of `clusterAllocator` is not run. */
+/** Whether a cluster runs policies for the entry; that of `clusterAllocator` is run here. */
 function hasPolicies({ policies }: Readonly<Record<string, unknown>>): boolean {
   return isJsonObject(policies) && Object.keys(policies).some((key) => key !== "clusterAllocator");
 }
@@ -127,13 +131,29 @@ function selectionIn(
 
 /** The selection that an entry's `policies.clusterAllocator.parameters.filter` makes; all clusters without one. */
 export function clusterAllocatorSelection(entry: Readonly<Record<string, unknown>>): Selection {
-  const policies = isJsonObject(entry.policies) ? entry.policies : {};
-  const policy = isJsonObject(policies.clusterAllocator) ? policies.clusterAllocator : {};
-  const parameters = isJsonObject(policy.parameters) ? policy.parameters : {};
-  return selectionOf({ filter: parameters.filter });
+  const { parameters } = clusterAllocatorOf(entry);
+  return selectionOf({ filter: isJsonObject(parameters) ? parameters.filter : undefined });
 }
 
-function rankingOf(wanted: Readonly<Record<string, unknown>>): RankingChoice | undefined {
+/** The policy that an entry's `policies.clusterAllocator` names, with its parameters and settings; undefined without one. */
+export function blockPolicyOf(entry: Readonly<Record<string, unknown>>): PolicyChoice | undefined {
+  const { policyRuleURI: uri, parameters, settings } = clusterAllocatorOf(entry);
+  if (typeof uri !== "string" || uri === "") return undefined;
+  return {
+    policyRuleUri: uri,
+    parameters: optionalObject("policies.clusterAllocator.parameters", parameters),
+    settings: optionalObject("policies.clusterAllocator.settings", settings),
+  };
+}
+
+function clusterAllocatorOf({
+  policies,
+}: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const policy = isJsonObject(policies) ? policies.clusterAllocator : undefined;
+  return isJsonObject(policy) ? policy : {};
+}
+
+function rankingOf(wanted: Readonly<Record<string, unknown>>): PolicyChoice | undefined {
   const { policy_rule_uri: uri, inputs } = wanted;
   const parameters = optionalObject("parameters", wanted.parameters);
   const settings = optionalObject("settings", wanted.settings);

@@ -266,44 +266,6 @@ describe("placements that wait", () => {
   });
 });
 
-describe("a ranking policy", () => {
-  it("decides by the documents and dry runs of those that could take the block", async () => {
-    const fleet = await open({ ...TWO, full: { nodes: 1, gpus: 1 } });
-    fleet.get("c2").score = 0.9;
-    fleet.get("full").score = 0;
-    const source = `class AIOSv1PolicyRule:
-    def __init__(self, rule_id, settings, parameters):
-        pass
-    def eval(self, parameters, input_data, context):
-        seen = {d["id"]: d["dry_run"]["selection_score_data"]["score"] for d in input_data}
-        assert seen == {"c1": 0.5, "c2": 0.9} and parameters["inputs"] == {"for": "me"}
-        return sorted(input_data, key=lambda d: d["id"])[:parameters["return"]]
-`;
-    const text = JSON.stringify({ name: "rank", version: "1", release_tag: "t", code: source });
-    await harness.policies.publish("default_org", JSON.parse(text), text);
-    const asked = { policy_rule_uri: "rank:1-t", inputs: { for: "me" }, parameters: { return: 1 } };
-    expect(await harness.place({ block_data: anEntry("b"), ...asked })).toMatchObject({
-      phase: "done",
-      cluster_id: "c1",
-      next: [],
-      tried: expect.arrayContaining([
-        expect.objectContaining({ cluster_id: "c2", step: "ranking" }),
-      ]),
-    });
-    const none = { ...asked, parameters: { return: 0 } };
-    expect(await harness.place({ block_data: anEntry("n"), ...none })).toMatchObject({
-      error: { reason: "UNSCHEDULABLE", message: expect.stringContaining("did not return it") },
-    });
-    const broken = { ...asked, inputs: {} };
-    expect(await harness.place({ block_data: anEntry("f"), ...broken })).toMatchObject({
-      phase: "failed",
-      error: { reason: "POLICY_FAILED" },
-    });
-    const unknown = { block_data: anEntry("u"), policy_rule_uri: "rank:2-t" };
-    await expect(harness.place(unknown)).rejects.toMatchObject({ reason: "NOT_FOUND" });
-  }, 60_000);
-});
-
 describe("a cluster that is cut off", () => {
   const isCreate = ({ bodyJson = "" }: { bodyJson?: string }) => bodyJson.includes("create_block");
 
