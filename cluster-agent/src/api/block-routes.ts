@@ -1,12 +1,14 @@
 import type { ClusterDocument } from "@berth/proto";
 import { BerthError, type createHttpServer, losslessBody, parse } from "@berth/service-kit";
 import { Type } from "typebox";
-import type { BlockBook } from "../blocks/block-book.ts";
+import type { BlockBook, EntryCheck } from "../blocks/block-book.ts";
 import type { ObservedFacts } from "../blocks/block-document.ts";
 import { BlockQueries, type BlockScene, wholeDocumentText } from "../blocks/block-query.ts";
 import type { BlockRecord } from "../blocks/block-records.ts";
+import { requestedProgram } from "../blocks/entry-reading.ts";
 import { nearIds } from "../blocks/near-ids.ts";
 import { parseBlockQuery, parsePage } from "../blocks/query-request.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 import { ENTRY_UPDATES, refuseOtherCluster } from "./block-updates.ts";
 import type { ActionGovernor } from "./governed-action.ts";
 import { goneSignal } from "./operation-answers.ts";
@@ -35,6 +37,8 @@ export interface BlockRoutesOptions {
   readonly observed: () => ReadonlyMap<string, ObservedFacts>;
   /** Lets pre-checks decide on updates; without it every one is done. */
   readonly governor?: Pick<ActionGovernor, "governUpdate">;
+  /** Says what it can never run; without it an entry may name any program. */
+  readonly runtime?: Pick<Runtime, "refusal">;
   /** Bounds of lists; a test's own. */
   readonly queries?: BlockQueries;
 }
@@ -80,11 +84,12 @@ function addReadingRoutes(
 function addUpdateRoutes(server: HttpServer, prefix: string, options: BlockRoutesOptions): void {
   const { blocks } = options;
   const path = `${prefix}/block/update/:id`;
+  const check = programCheck(options);
   const update = async (id: string, asked: Readonly<Record<string, unknown>>, reply: Reply) => {
     known(options, id);
     const governed = await options.governor?.governUpdate(id, asked, goneSignal(reply));
     const { update: change, warnings } = governed ?? { update: asked, warnings: [] };
-    const record = await blocks.update(id, change);
+    const record = await blocks.update(id, change, check);
     return answer(reply, wholeDocumentText(record, sceneOf(options)), warnings);
   };
   server.put<{ Params: { id: string } }>(path, async (request, reply) =>
@@ -101,6 +106,15 @@ function addUpdateRoutes(server: HttpServer, prefix: string, options: BlockRoute
     refuseOtherCluster(body, options.clusterDocument().id);
     return answer(reply, wholeDocumentText(record, sceneOf(options)));
   });
+}
+
+/** Refuses an update that takes a block's program away, or names one that can never run here. */
+function programCheck({ runtime }: BlockRoutesOptions): EntryCheck {
+  return (changed, before) => {
+    const refusal = runtime?.refusal(requestedProgram(changed));
+    if (refusal === undefined || runtime?.refusal(requestedProgram(before)) !== undefined) return;
+    throw new BerthError("PRECONDITION_FAILED", `component: ${refusal}`);
+  };
 }
 
 /** The envelope around data that is JSON text already: its numbers stay as they were written. */

@@ -136,7 +136,7 @@ function addRoutesOfBlocks(
     }),
   });
   addBlockRoutes(server, {
-    ...{ blocks: book, governor },
+    ...{ blocks: book, governor, runtime },
     clusterDocument: () => cluster.document(),
     observed: () => observed.byId,
   });

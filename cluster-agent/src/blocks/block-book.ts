@@ -45,6 +45,9 @@ export interface BlockBookDeps {
   readonly limits?: BookAmounts;
 }
 
+/** Throws for an entry that shall not come after another one. */
+export type EntryCheck = (changed: BlockEntry, before: BlockEntry) => void;
+
 /**
  * The durable records of a cluster's blocks and of their instances. They are read from memory; a write is durable
  * when it resolves, comes after those of its block before it, and may be repeated: it comes to the same end. Writes
@@ -150,14 +153,19 @@ export class BlockBook {
   /**
    * Applies a client's update (plain fields or `$set $unset $inc $push $pull`) to an entry, whose numbers stay as they
    * were written, and checks the whole anew. INVALID_ARGUMENT names what does not hold: only `id` and what is derived
-   * (`cluster`, `instances`, `status`) cannot be changed. NOT_FOUND when there is no such block.
+   * (`cluster`, `instances`, `status`) cannot be changed. NOT_FOUND when there is no such block. What `check` throws
+   * of the entry as it would become, beside the one that is there, is thrown, and changes nothing.
    */
-  update(id: string, update: unknown): Promise<BlockRecord> {
-    return this.updateBy(id, () => update);
+  update(id: string, update: unknown, check?: EntryCheck): Promise<BlockRecord> {
+    return this.updateBy(id, () => update, check);
   }
 
   /** {@link update} by what is made of the record as all updates before have left it. */
-  updateBy(id: string, updateOf: (known: BlockRecord) => unknown): Promise<BlockRecord> {
+  updateBy(
+    id: string,
+    updateOf: (known: BlockRecord) => unknown,
+    check?: EntryCheck,
+  ): Promise<BlockRecord> {
     return this.#inTurn(id, async () => {
       const known = this.#known(id);
       const update = updateOf(known);
@@ -166,6 +174,7 @@ export class BlockBook {
         throw new BerthError("INVALID_ARGUMENT", message);
       }
       const changed = parseBlockEntry(updateLossless(known.written, update, IMMUTABLE));
+      check?.(changed, known.entry);
       return this.#replace(known, blockRecord(changed, known));
     });
   }

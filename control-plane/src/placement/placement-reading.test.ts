@@ -23,6 +23,24 @@ describe("a request for a placement", () => {
     });
   });
 
+  it("takes the policy of the block's own clusterAllocator, with its parameters and settings or as its URI alone", () => {
+    const policyOf = (clusterAllocator: unknown) =>
+      readWanted({ block_data: { id: "b", policies: { clusterAllocator } } }).blockPolicy;
+    const more = { parameters: { a: 1 }, settings: { b: 2 } };
+    expect(policyOf({ policyRuleURI: "own:1-t", ...more })).toEqual({
+      policyRuleUri: "own:1-t",
+      ...more,
+    });
+    expect(policyOf("own:1-t")).toEqual({
+      ...{ policyRuleUri: "own:1-t", parameters: {}, settings: {} },
+    });
+    expect(policyOf({ policyRuleURI: "", parameters: {} })).toBeUndefined();
+    expect(policyOf(undefined)).toBeUndefined();
+    expect(() => policyOf({ policyRuleURI: "own:1-t", settings: 7 })).toThrow(
+      "policies.clusterAllocator.settings: expected an object",
+    );
+  });
+
   it("uses the filter of the block's own clusterAllocator where it selects no clusters", () => {
     const filter = { clusterQuery: { variable: "id", operator: "==", value: "c1" } };
     const entry = { id: "b", policies: { clusterAllocator: { parameters: { filter } } } };

@@ -150,6 +150,7 @@ function clusterAllocatorOf({
   policies,
 }: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
   const policy = isJsonObject(policies) ? policies.clusterAllocator : undefined;
+  if (typeof policy === "string") return { policyRuleURI: policy };
   return isJsonObject(policy) ? policy : {};
 }
 

@@ -147,7 +147,7 @@ function preparePattern(pattern: unknown, options: unknown, walk: Walk): Pattern
   charge(walk, "patterns", `the query has more than ${MAX_FILTER_PATTERNS} patterns`);
   const tooLong = `the query's patterns hold more than ${MAX_FILTER_PATTERN_CHARACTERS} characters`;
   charge(walk, "characters", tooLong, length);
-  const { matches, steps } = compilePattern(source, walk.field);
+  const { matches, steps } = compilePattern(source, shown(walk.path));
   charge(walk, "steps", "the query's patterns unfold to too many steps", steps);
   return matches;
 }

@@ -130,7 +130,7 @@ describe("applyUpdate", () => {
     [{ $pull: { tags: { $where: "1" } } }, '$pull.tags: operator "$where" is not supported'],
     [
       { $pull: { tags: { $regex: "(" } } },
-      "$pull.tags: bad pattern: error parsing regexp: missing closing ): `(`",
+      "$pull.tags.$regex: bad pattern: error parsing regexp: missing closing ): `(`",
     ],
     [{ $set: { a: 1 }, $inc: { "a.b": 1 } }, /^the update does not apply: .*conflict/],
     [{ $push: { tags: { $each: 5 } } }, /^the update does not apply: .*\$each/],

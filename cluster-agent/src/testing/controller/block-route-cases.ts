@@ -79,7 +79,7 @@ const NO_QUERIES: readonly (readonly [object, RegExp])[] = [
   [{ query: { id: { $function: "f" } } }, /\$function/],
   [{ query: { $expr: {} } }, /\$expr/],
   [{ query: { tags: { $in: "gpu" } } }, /\$in.*expected an array/],
-  [{ query: { id: { $regex: "(" } } }, /missing closing/],
+  [{ query: { id: { $regex: "(" } } }, /^query\.id\.\$regex: .*missing closing/],
   [{ query: { id: { $regex: "(a)\\1" } } }, /invalid escape/],
   [{ query: 7 }, /^query/],
   [{ query: {}, colour: "red" }, /^colour/],
@@ -177,6 +177,9 @@ function updateCases(client: Client, prefix: string): void {
       });
       expect(told.message).toMatch(message);
     }
+    expect(await update({ $unset: { "component.containerRegistryInfo": "" } })).toMatchObject(
+      refusal(400, "PRECONDITION_FAILED", /^component: .*the component names no/),
+    );
     expect((await client.call("GET", "/blocks/b1")).body.data).toEqual(before);
     expect(await update({ tags: [] }, "none")).toMatchObject(
       refusal(404, "NOT_FOUND", /no block "none"/),
