@@ -104,9 +104,9 @@ export async function composeControlPlane(
   ];
 }
 
-function openSandbox({ dataDir }: Config<typeof settings>, logger: Logger) {
+function openSandbox({ dataDir, sandboxDir }: Config<typeof settings>, logger: Logger) {
   const health = new SandboxHealth(logger);
-  const stateDir = path.join(dataDir, "sandbox");
+  const stateDir = sandboxDir === "" ? path.join(dataDir, "sandbox") : sandboxDir;
   const sandbox = createSandbox({ stateDir, onEvent: (event) => health.onEvent(event) });
   return { sandbox, health, stateDir };
 }

@@ -118,6 +118,11 @@ export const settings = {
     min: 100,
     max: 20_000,
   }),
+  sandboxDir: textSetting({
+    env: "BERTH_SANDBOX_DIR",
+    doc: "directory of the memory image that policy workers start from, by default below BERTH_DATA_DIR; programs of one machine may share it",
+    fallback: "",
+  }),
   policyMemoryMiB: integerSetting({
     env: "BERTH_POLICY_MEMORY_MIB",
     doc: "cap on the memory of a policy, in MiB, 64-256",

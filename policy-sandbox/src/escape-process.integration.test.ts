@@ -8,7 +8,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { pyodideDir, workerFlags, xzScript } from "./host/spawn-worker.ts";
 import type { Sandbox } from "./index.ts";
-import { openSandbox, processExists, STATE_DIR } from "./testing/sandbox-fixture.ts";
+import { openSandbox, processExists } from "./testing/sandbox-fixture.ts";
+import { STATE_DIR } from "./testing/state-dir.ts";
 
 let sandbox: Sandbox;
 let snapshotFile = "";

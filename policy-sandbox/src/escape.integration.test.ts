@@ -4,13 +4,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { LIMITS_BY_KIND, type Sandbox } from "./index.ts";
 import { HOST_VALUES, NO_CODEGEN } from "./testing/escape-signs.ts";
-import {
-  expectKind,
-  openSandbox,
-  policyWithBody,
-  requestFor,
-  STATE_DIR,
-} from "./testing/sandbox-fixture.ts";
+import { expectKind, openSandbox, policyWithBody, requestFor } from "./testing/sandbox-fixture.ts";
+import { STATE_DIR } from "./testing/state-dir.ts";
 
 let sandbox: Sandbox;
 

@@ -9,10 +9,10 @@ import {
   policyWithBody,
   processExists,
   requestFor,
-  STATE_DIR,
   sandboxForTest,
   until,
 } from "./testing/sandbox-fixture.ts";
+import { STATE_DIR } from "./testing/state-dir.ts";
 
 const SLEEP = requestFor(policyWithBody("import time\ntime.sleep(1)\nreturn 1"));
 const QUICK = policyWithBody("return 1");

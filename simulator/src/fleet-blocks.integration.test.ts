@@ -28,7 +28,11 @@ async function start(): Promise<void> {
     config: {
       ...{ dataDir: path.join(directory, "sim"), host: "127.0.0.1", port: 0, profile: "h100" },
       ...{ load: "idle", intervalMs: 0, faults: [], controlPlaneUrl: "http://127.0.0.1:9" },
-      ...{ enrolmentToken: `berth1.${"s".repeat(43)}`, caFile: "", sandboxDir: "" },
+      ...{
+        enrolmentToken: `berth1.${"s".repeat(43)}`,
+        caFile: "",
+        sandboxDir: process.env.BERTH_SANDBOX_DIR ?? "",
+      },
       ...{ allowedHosts: [], allowedOrigins: [], name: "sim", fleet: "2x1x2", seed: 5 },
       clusterPorts: "open",
     },

@@ -96,7 +96,7 @@ export function programEnvironment(
   const { settings } = sources;
   return {
     ...passedThrough(sources.callerEnv),
-    NODE_COMPILE_CACHE: `${settings.dataDir}/compile-cache`,
+    NODE_COMPILE_CACHE: sources.callerEnv.NODE_COMPILE_CACHE ?? `${settings.dataDir}/compile-cache`,
     BERTH_SUPERVISED: "1",
     BERTH_DATA_DIR: `${settings.dataDir}/${program}`,
     BERTH_HOST: settings.host,
@@ -113,12 +113,12 @@ const OWN_SETTINGS: Record<ProgramName, (sources: EnvironmentSources) => Record<
     ...(settings.aliasPorts === undefined ? {} : { BERTH_ALIAS_PORTS: settings.aliasPorts }),
     ...(settings.agentHost === undefined ? {} : { BERTH_AGENT_HOST: settings.agentHost }),
   }),
-  "cluster-agent": ({ settings, tokens }) => ({
+  "cluster-agent": ({ settings, tokens, callerEnv }) => ({
     BERTH_HTTP_PORT: String(settings.clusterPort),
     BERTH_NODE_PORT: String(settings.nodePort),
     BERTH_CLUSTER_ID: settings.clusterId,
     // One image for both programs: building it takes seconds of CPU.
-    BERTH_SANDBOX_DIR: `${settings.dataDir}/control-plane/sandbox`,
+    BERTH_SANDBOX_DIR: sandboxDirOf(settings, callerEnv),
     BERTH_ENROLMENT_TOKEN: tokenText(tokens.link),
     BERTH_LOCAL_TOKEN: tokenText(tokens.node),
     ...(settings.nodeHost === undefined ? {} : { BERTH_NODE_HOST: settings.nodeHost }),
@@ -142,7 +142,7 @@ const OWN_SETTINGS: Record<ProgramName, (sources: EnvironmentSources) => Record<
       serverDir: `${settings.dataDir}/cluster-agent`,
     }),
   }),
-  simulator: ({ settings, tokens }) => ({
+  simulator: ({ settings, tokens, callerEnv }) => ({
     BERTH_ENROLMENT_TOKEN: settings.sim?.joins?.token ?? tokenText(tokens.link),
     ...dialled("BERTH_CONTROL_PLANE_URL", {
       host: settings.agentHost ?? settings.host,
@@ -150,11 +150,19 @@ const OWN_SETTINGS: Record<ProgramName, (sources: EnvironmentSources) => Record<
       serverDir: `${settings.dataDir}/control-plane`,
     }),
     ...(settings.sim?.joins === undefined
-      ? { BERTH_SANDBOX_DIR: `${settings.dataDir}/control-plane/sandbox` }
+      ? { BERTH_SANDBOX_DIR: sandboxDirOf(settings, callerEnv) }
       : { BERTH_CONTROL_PLANE_URL: settings.sim.joins.agentUrl }),
     ...settings.sim?.variables,
   }),
 };
+
+/** Where the programs of this machine share the policy workers' memory image. */
+function sandboxDirOf(
+  { dataDir }: EnvironmentSources["settings"],
+  callerEnv: EnvironmentSources["callerEnv"],
+): string {
+  return callerEnv.BERTH_SANDBOX_DIR ?? `${dataDir}/control-plane/sandbox`;
+}
 
 /** Text of an enrolment token without TLS; the supervisor keeps secrets only. */
 function tokenText(secret: string): string {

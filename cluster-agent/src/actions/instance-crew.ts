@@ -187,7 +187,7 @@ export class InstanceCrew {
       devices: devicesOf(claim, placer.capacity(claim.nodeId)),
     };
     const known = blocks.instance(block.id, instanceId);
-    if (known !== undefined) return known.nodeId === place.nodeId ? known : { ...known, ...place };
+    if (known !== undefined) return isSamePlace(known, place) ? known : { ...known, ...place };
     return {
       ...{ blockId: block.id, instanceId, allocationId, operationId: operation.id, ...place },
       ...(initDataJson === undefined ? {} : { initDataJson }),
@@ -283,4 +283,14 @@ function noRoom(
   const which = count === 1 ? "the instance" : `instance ${placed + 1} of ${count}`;
   const message = `no place for ${which}: ${reasons.join("; ")}`;
   return new BerthError("CONFLICT", message, { details: { unschedulable: true, reasons } });
+}
+
+function isSamePlace(
+  one: Pick<InstanceRecord, "nodeId" | "devices">,
+  other: Pick<InstanceRecord, "nodeId" | "devices">,
+): boolean {
+  const uuidsOf = ({ devices }: Pick<InstanceRecord, "devices">) =>
+    new Set(devices.map(({ uuid }) => uuid));
+  const differing = uuidsOf(one).symmetricDifference(uuidsOf(other));
+  return one.nodeId === other.nodeId && differing.size === 0;
 }

@@ -104,12 +104,14 @@ export class Reconciler implements Part {
   async #reconcile(): Promise<Unsettled> {
     const { ledger, runtime } = this.#deps;
     const { instances, blockIds } = await runtime.observe(this.#stop.signal);
-    const { unobserved, displaced } = await ledger.reconcile(instances.map(observedHold));
-    return { unobserved, displaced, rooted: new Set(blockIds) };
+    const { unobserved, displaced, damaged } = await ledger.reconcile(instances.map(observedHold));
+    const observed = new Set(instances.map(({ instanceId }) => instanceId));
+    return { unobserved, displaced, damaged, observed, rooted: new Set(blockIds) };
   }
 
-  async #settle({ unobserved, displaced, rooted }: Unsettled): Promise<void> {
+  async #settle({ unobserved, displaced, rooted, ...seen }: Unsettled): Promise<void> {
     for (const hold of displaced) await this.#dropRecord(hold);
+    await this.#dropUnheld(seen);
     for (const block of this.#deps.blocks.blocks()) {
       if (block.phase === "running" && !rooted.has(block.id)) await this.#applyRoot(block);
     }
@@ -125,6 +127,23 @@ export class Reconciler implements Part {
     logger.error("an instance that does not run has lost its devices to what runs there", lost);
     if (blocks.instance(blockId, instanceId)?.allocationId !== id) return;
     await blocks.removeInstance(blockId, instanceId);
+  }
+
+  /** Records of what neither runs nor is held: it did not run when the ledger was lost. */
+  async #dropUnheld({ observed, damaged }: Pick<Unsettled, "observed" | "damaged">): Promise<void> {
+    const { blocks, ledger, logger } = this.#deps;
+    const under = this.#openOperations();
+    for (const { id: blockId } of blocks.blocks()) {
+      for (const record of blocks.instances(blockId)) {
+        const { instanceId, allocationId, operationId, nodeId } = record;
+        if (under.has(operationId) || under.has(blockId)) continue;
+        if (observed.has(instanceId) || damaged.has(nodeId)) continue;
+        if (ledger.hold(allocationId) !== undefined) continue;
+        const lost = { blockId, instanceId, nodeId };
+        logger.error("an instance that does not run has lost its place: nothing holds it", lost);
+        await blocks.removeInstance(blockId, instanceId);
+      }
+    }
   }
 
   /** The root of a block that the store knows and the runtime does not: the store is an older one. */
@@ -176,7 +195,9 @@ export class Reconciler implements Part {
 }
 
 /** What is to be done when the books say what runs. */
-interface Unsettled extends Pick<ReconcileReport, "unobserved" | "displaced"> {
+interface Unsettled extends Pick<ReconcileReport, "unobserved" | "displaced" | "damaged"> {
+  /** Ids of the instances that run. */
+  readonly observed: ReadonlySet<string>;
   /** Blocks whose root the runtime has. */
   readonly rooted: ReadonlySet<string>;
 }

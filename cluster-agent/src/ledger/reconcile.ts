@@ -39,6 +39,8 @@ export interface ReconcileReport {
   /** What was held, was not seen, and is used by what runs: held no longer. So it is when an older store was put back. */
   readonly displaced: readonly AllocationHold[];
   readonly conflicts: readonly ReconcileConflict[];
+  /** Nodes of whose holds nothing can be said. */
+  readonly damaged: ReadonlySet<string>;
   /** The books were in doubt: all leases are void. */
   readonly generationRaised: boolean;
 }
@@ -142,6 +144,7 @@ class Reconciliation {
         unobserved: allocations.filter(({ id }) => !this.#seen.has(id)),
         displaced: this.#displaced,
         conflicts: this.#conflicts,
+        damaged: this.#input.damaged,
         generationRaised,
       },
     };

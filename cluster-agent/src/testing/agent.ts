@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { STATE_DIR } from "@berth/policy-sandbox/testing/state-dir";
 import { EnrolmentService, NodeService } from "@berth/proto";
 import { silentLogger, startAll, stopAll, systemClock } from "@berth/service-kit";
 import type { DescService } from "@bufbuild/protobuf";
@@ -58,7 +59,7 @@ export async function startAgent(
     clusterId: "c1",
     regionId: "eu",
     clusterTags: [],
-    sandboxDir: "",
+    sandboxDir: STATE_DIR,
     nodeTtlMs: 15_000,
     allowedHosts: [],
     allowedOrigins: [],

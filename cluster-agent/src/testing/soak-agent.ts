@@ -1,6 +1,7 @@
 // A program for tests: a cluster-agent with simulated nodes that kills itself at the n-th write of its store, before or
 // behind it. Its options are JSON in its first argument; it prints one line, {"url": …}, when its ledger is open.
 
+import { flushCompileCache } from "node:module";
 import {
   type DocumentStore,
   loadConfig,
@@ -59,4 +60,6 @@ await startAll(agent.parts, silentLogger);
 await joinNodes(agent, options);
 await until("the ledger to open", () => agent.blocks?.ledger.status.state === "open", 30_000);
 process.stdout.write(`${JSON.stringify({ url: agent.httpUrl() })}\n`);
+// It is mostly killed, and what is compiled is otherwise written down at an end only.
+flushCompileCache();
 process.stdin.on("end", () => process.exit(0)).resume();

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createSandbox, PolicyContexts, type Sandbox } from "@berth/policy-sandbox";
+import { STATE_DIR } from "@berth/policy-sandbox/testing/state-dir";
 import {
   type DocumentStore,
   openSqliteDocumentStore,
@@ -25,7 +26,7 @@ let policies: PolicyRegistry;
 beforeEach(() => {
   directory = mkdtempSync(path.join(tmpdir(), "berth-listing-"));
   store = openSqliteDocumentStore(path.join(directory, "cp.db"), systemClock);
-  sandbox = createSandbox({ stateDir: path.join(directory, "sandbox") });
+  sandbox = createSandbox({ stateDir: STATE_DIR });
   reads = 0;
   policies = new PolicyRegistry({
     store: counted(store),

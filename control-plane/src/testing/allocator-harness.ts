@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createSandbox, PolicyContexts, type Sandbox } from "@berth/policy-sandbox";
+import { STATE_DIR } from "@berth/policy-sandbox/testing/state-dir";
 import { BerthError, openSqliteDocumentStore, silentLogger, systemClock } from "@berth/service-kit";
 import { readFrame } from "../allocation/allocation-request.ts";
 import { Allocator } from "../allocation/allocator.ts";
@@ -121,7 +122,7 @@ export class AllocatorHarness {
   }
 
   #openSandbox(): Sandbox {
-    return createSandbox({ stateDir: path.join(this.#directory, "sandbox"), maxResidentMiB: 1 });
+    return createSandbox({ stateDir: STATE_DIR, maxResidentMiB: 1 });
   }
 
   #openPolicies(): PolicyRegistry {

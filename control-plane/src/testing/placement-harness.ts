@@ -1,7 +1,5 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import path from "node:path";
 import { createSandbox, PolicyContexts } from "@berth/policy-sandbox";
+import { STATE_DIR } from "@berth/policy-sandbox/testing/state-dir";
 import {
   type DocumentStore,
   openSqliteDocumentStore,
@@ -28,7 +26,6 @@ export class PlacementHarness {
   readonly fleet: ModelFleet;
   readonly decisions: DecisionRecord[] = [];
   readonly policies: PolicyRegistry;
-  readonly #directory = mkdtempSync(path.join(tmpdir(), "berth-placement-"));
   readonly #store = openSqliteDocumentStore(":memory:", systemClock);
   readonly #sandbox;
   readonly #contexts;
@@ -41,7 +38,7 @@ export class PlacementHarness {
   ) {
     this.fleet = new ModelFleet(clusters);
     this.#lostAfterMs = lostAfterMs;
-    this.#sandbox = createSandbox({ stateDir: path.join(this.#directory, "sandbox") });
+    this.#sandbox = createSandbox({ stateDir: STATE_DIR });
     this.#contexts = new PolicyContexts({ store: this.#store, logger: silentLogger });
     this.policies = new PolicyRegistry({
       ...{ store: this.#store, sandbox: this.#sandbox, contexts: this.#contexts },
@@ -93,7 +90,6 @@ export class PlacementHarness {
     await this.#placing?.placements.stop();
     await this.#sandbox.close();
     await this.#store.close();
-    rmSync(this.#directory, { recursive: true });
   }
 }
 

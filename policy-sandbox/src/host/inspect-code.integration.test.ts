@@ -1,7 +1,7 @@
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { paxRecord, tarOf } from "../testing/archives.ts";
-import { STATE_DIR } from "../testing/sandbox-fixture.ts";
+import { STATE_DIR } from "../testing/state-dir.ts";
 import { unpackOn } from "./inspect-code.ts";
 import { PartSizes } from "./resident-input.ts";
 import { ResidentRecord } from "./resident-record.ts";

@@ -3,7 +3,7 @@ import { copyFile, mkdtemp, readdir, rm, utimes, writeFile } from "node:fs/promi
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { STATE_DIR } from "../testing/sandbox-fixture.ts";
+import { STATE_DIR } from "../testing/state-dir.ts";
 import { SnapshotStore } from "./snapshot.ts";
 
 let dir: string;

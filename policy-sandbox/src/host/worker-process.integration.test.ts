@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { STATE_DIR } from "../testing/sandbox-fixture.ts";
+import { STATE_DIR } from "../testing/state-dir.ts";
 import type { Job } from "./job.ts";
 import { runnerSections } from "./request-parts.ts";
 import { SnapshotStore } from "./snapshot.ts";

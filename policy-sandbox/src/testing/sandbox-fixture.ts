@@ -1,5 +1,3 @@
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { onTestFinished } from "vitest";
 import {
@@ -11,9 +9,7 @@ import {
   type Sandbox,
   type SandboxOptions,
 } from "../index.ts";
-
-/** Shared by all test runs, so that the memory image is built once. */
-export const STATE_DIR = join(tmpdir(), "berth-policy-sandbox-tests");
+import { STATE_DIR } from "./state-dir.ts";
 
 /** A sandbox on the shared image. */
 export function openSandbox(options: Partial<SandboxOptions> = {}): Sandbox {
