@@ -3,6 +3,8 @@ import { type Answer, ask } from "./agent-client.ts";
 
 /** What a client asks for: sent again with the same key until it is answered. */
 export interface SoakRequest {
+  /** POST by default. */
+  readonly method?: "DELETE";
   readonly path: string;
   readonly body: Readonly<Record<string, unknown>>;
 }
@@ -49,7 +51,8 @@ export async function nextRequest(
     const moved = { block_id: blockId, instance_id: instanceId, ready_timeout_ms: 300 };
     return action({ action: "reassign", ...moved });
   }
-  return choice < 0.95 ? leaseRequest(key, random) : cordonRequest(random);
+  if (choice < 0.92) return leaseRequest(key, random);
+  return choice < 0.96 ? cordonRequest(random) : rosterRequest(key, random);
 }
 
 /** What a request asks for, for people. */
@@ -60,13 +63,15 @@ export function kindOf({ path, body }: SoakRequest): string {
         .split("/")
         .slice(1, 3)
         .join(" ")
-        .replace(/ node-\d+$/, ""),
+        .replace(/ node-\d+(\?.*)?$/, ""),
   );
   return body.lease_ids === undefined ? kind : `${kind} with a lease`;
 }
 
 /** Sends a request; undefined when the agent died before it answered. */
-export function send(url: string, { path, body }: SoakRequest): Promise<Answer | undefined> {
+export function send(url: string, request: SoakRequest): Promise<Answer | undefined> {
+  const { method = "POST", path, body } = request;
+  if (method === "DELETE") return ask(`${url}${path}`, method);
   const limit = path === "/executeAction" ? { timeout_ms: 20_000 } : {};
   return ask(`${url}${path}`, "POST", { ...body, ...limit });
 }
@@ -96,6 +101,18 @@ function leaseRequest(key: string, random: () => number): SoakRequest {
 function cordonRequest(random: () => number): SoakRequest {
   const kind = random() < 0.4 ? "cordon" : "uncordon";
   return { path: `/cluster-actions/${kind}-node/node-${Math.floor(random() * 3)}`, body: {} };
+}
+
+/** A node goes, its instances with it, or comes back. */
+function rosterRequest(key: string, random: () => number): SoakRequest {
+  const id = `node-${Math.floor(random() * 3)}`;
+  const isGoing = random() < 0.45;
+  const manners = new URLSearchParams({
+    ...{ force: String(random() < 0.5), timeout_ms: "1500", idempotency_key: key },
+  });
+  if (!isGoing) return { path: "/cluster-actions/add-node", body: { id } };
+  const path = `/cluster-actions/remove-node/${id}?${manners}`;
+  return { method: "DELETE", path, body: {} };
 }
 
 /** A lease for one instance of a block, which its creation takes over, if it is not void by then. */

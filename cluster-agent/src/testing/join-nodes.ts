@@ -18,6 +18,8 @@ export interface JoiningNodes {
   readonly gpusPerNode: number;
   /** Time between two reports, ms; absent: each reports once, and is live for its TTL. */
   readonly reportEveryMs?: number;
+  /** A node that is refused, or whose stream ends, tries again after so long, ms; absent: a refusal rejects. */
+  readonly retryEveryMs?: number;
 }
 
 /** Enrols and registers "node-0" and on, with idle GPUs "GPU-<node>-<gpu>", and sends their reports. */
@@ -28,11 +30,33 @@ export async function joinNodes(
   const baseUrl = `http://127.0.0.1:${agent.nodePort()}`;
   const transport = createConnectTransport({ baseUrl, httpVersion: "2" });
   await Promise.all(
-    Array.from({ length: given.nodes }, (_, place) => join(transport, place, given)),
+    Array.from({ length: given.nodes }, async (_, place) => {
+      const first = join(transport, place, given);
+      if (given.retryEveryMs === undefined) return first;
+      void keepJoined({ transport, place, given }, first);
+      return first.catch(() => undefined);
+    }),
   );
 }
 
-async function join(transport: Transport, place: number, given: JoiningNodes): Promise<void> {
+async function keepJoined(
+  node: { readonly transport: Transport; readonly place: number; readonly given: JoiningNodes },
+  first: Promise<Joined>,
+): Promise<never> {
+  const { transport, place, given } = node;
+  for (let joined = first; ; joined = join(transport, place, given)) {
+    await joined.then(({ ended }) => ended).catch(() => undefined);
+    await new Promise((resolve) => setTimeout(resolve, given.retryEveryMs));
+  }
+}
+
+/** A node that was taken in. */
+interface Joined {
+  /** Settles when its stream is over. */
+  readonly ended: Promise<unknown>;
+}
+
+async function join(transport: Transport, place: number, given: JoiningNodes): Promise<Joined> {
   const nodeId = `node-${place}`;
   const machineId = `machine-${place}`;
   const key = `${place}`.padEnd(43, "k");
@@ -52,7 +76,7 @@ async function join(transport: Transport, place: number, given: JoiningNodes): P
   });
   const { registrationId } = await client.register(request, authorized);
   const outgoing = new Outgoing<NodeReportRequest>();
-  void client.report(outgoing, authorized).catch(() => undefined);
+  const ended = client.report(outgoing, authorized).catch(() => undefined);
   const idle = { memoryUsedMib: 0n, memoryFreeMib: 81_920n, utilizationPercent: 0 };
   let streamSeq = 0n;
   const report = () => {
@@ -62,5 +86,9 @@ async function join(transport: Transport, place: number, given: JoiningNodes): P
     outgoing.send(create(NodeReportRequestSchema, facts));
   };
   report();
-  if (given.reportEveryMs !== undefined) setInterval(report, given.reportEveryMs);
+  if (given.reportEveryMs !== undefined) {
+    const reporting = setInterval(report, given.reportEveryMs);
+    void ended.then(() => clearInterval(reporting));
+  }
+  return { ended };
 }

@@ -26,6 +26,9 @@ export interface SoakAgentOptions {
   readonly kill?: { readonly atWrite: number; readonly when: "before" | "behind" };
 }
 
+/** Nodes that were removed come back so soon once they are onboarded again, ms. */
+const REJOIN_MS = 300;
+
 const options = JSON.parse(process.argv[2] ?? "") as SoakAgentOptions;
 
 function dies(): never {
@@ -57,7 +60,7 @@ const agent = await composeClusterAgent({
   openStore: (...given) => withKill(openSqliteDocumentStore(...given)),
 });
 await startAll(agent.parts, silentLogger);
-await joinNodes(agent, options);
+await joinNodes(agent, { ...options, retryEveryMs: REJOIN_MS });
 await until("the ledger to open", () => agent.blocks?.ledger.status.state === "open", 30_000);
 process.stdout.write(`${JSON.stringify({ url: agent.httpUrl() })}\n`);
 // It is mostly killed, and what is compiled is otherwise written down at an end only.
