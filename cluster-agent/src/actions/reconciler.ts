@@ -92,10 +92,12 @@ export class Reconciler implements Part {
     await ledger.close(why);
   }
 
-  /** A node that is neither heard nor lost yet may say something of its GPUs. */
+  /** A node that is neither heard nor lost yet may say something of its GPUs; one whose removal was cut off is not let in. */
   async #nodesKnown(): Promise<void> {
     const { signal } = this.#stop;
-    while (this.#deps.nodes.views().some(({ liveness }) => liveness === "unknown")) {
+    const isAwaited = ({ liveness, lifecycle }: NodeView) =>
+      liveness === "unknown" && lifecycle !== "removed";
+    while (this.#deps.nodes.views().some(isAwaited)) {
       await sleep(LOOK_EVERY_MS, signal);
       signal.throwIfAborted();
     }
