@@ -80,38 +80,62 @@ function addDocumentRoutes(
   { cluster, governor }: ClusterActionRoutesOptions,
 ): void {
   server.get(`${path}/get-cluster`, async () => ({ success: true, data: cluster.document() }));
-  server.patch(`${path}/update-cluster`, async (request, reply) => {
-    const update = losslessBody(request);
-    const warnings: string[] = [];
-    const signal = goneSignal(reply);
-    const data = await cluster.update(update, async (change: ClusterChange) => {
-      const governed = await governor.updateCluster(update, change, signal);
-      warnings.push(...governed.warnings);
-      const isAsAsked = governed.update === update;
-      return isAsAsked ? { kind: "as_asked" } : { kind: "instead", update: governed.update };
-    });
-    for (const name of unknownHooks(data.config.actionsPolicyMap)) {
-      warnings.push(
-        `config.actionsPolicyMap.${name}: names no pre-check; it is kept and does nothing`,
-      );
-    }
-    return { success: true, data, ...told(warnings) };
+  server.patch(`${path}/update-cluster`, async (request, reply) =>
+    updateCluster(losslessBody(request), { cluster, governor, reply }),
+  );
+}
+
+/** Changes the cluster's own fields as its pre-check lets it, and answers with the cluster document. */
+export async function updateCluster(
+  update: Readonly<Record<string, unknown>>,
+  {
+    cluster,
+    governor,
+    reply,
+  }: Pick<ClusterActionRoutesOptions, "cluster" | "governor"> & { readonly reply: Reply },
+): Promise<object> {
+  const warnings: string[] = [];
+  const signal = goneSignal(reply);
+  const data = await cluster.update(update, async (change: ClusterChange) => {
+    const governed = await governor.updateCluster(update, change, signal);
+    warnings.push(...governed.warnings);
+    const isAsAsked = governed.update === update;
+    return isAsAsked ? { kind: "as_asked" } : { kind: "instead", update: governed.update };
   });
+  for (const name of unknownHooks(data.config.actionsPolicyMap)) {
+    warnings.push(
+      `config.actionsPolicyMap.${name}: names no pre-check; it is kept and does nothing`,
+    );
+  }
+  return { success: true, data, ...told(warnings) };
 }
 
 function addOnboarding(
   server: HttpServer,
   path: string,
-  { cluster, governor, nodes }: ClusterActionRoutesOptions,
+  options: ClusterActionRoutesOptions,
 ): void {
-  server.post(`${path}/add-node`, async (request, reply) => {
-    const onboarded = checkOnboarded(entryOf(losslessBody(request), cluster.id));
-    const { id } = onboarded;
-    const { entryJson, warnings } = await governor.addNode(onboarded, goneSignal(reply));
-    const stands = await nodes.roster.step(id, { kind: "onboard", entryJson });
-    const node = nodeDocument(id, stands, nodes.view(id));
-    return { success: true, data: cluster.document(), node, ...told(warnings) };
-  });
+  server.post(`${path}/add-node`, async (request, reply) =>
+    onboardNode(losslessBody(request), { ...options, reply }),
+  );
+}
+
+/** Makes a node expected as its pre-check lets it, and answers with the cluster document and the node. */
+export async function onboardNode(
+  body: Readonly<Record<string, unknown>>,
+  {
+    cluster,
+    governor,
+    nodes,
+    reply,
+  }: Pick<ClusterActionRoutesOptions, "cluster" | "governor" | "nodes"> & { readonly reply: Reply },
+): Promise<object> {
+  const onboarded = checkOnboarded(entryOf(body, cluster.id));
+  const { id } = onboarded;
+  const { entryJson, warnings } = await governor.addNode(onboarded, goneSignal(reply));
+  const stands = await nodes.roster.step(id, { kind: "onboard", entryJson });
+  const node = nodeDocument(id, stands, nodes.view(id));
+  return { success: true, data: cluster.document(), node, ...told(warnings) };
 }
 
 /** The node's entry: the body as the existing deployment takes it, or its `node_data`. */

@@ -28,6 +28,7 @@ import { nodeStatus } from "../telemetry/node-status.ts";
 import { addActionRoutes } from "./action-routes.ts";
 import { addBlockRoutes } from "./block-routes.ts";
 import { addClusterActionRoutes } from "./cluster-action-routes.ts";
+import { addClusterDataRoutes } from "./cluster-data-routes.ts";
 import { ClusterGovernor } from "./cluster-governor.ts";
 import { ActionGovernor } from "./governed-action.ts";
 import { addLaterRoutes } from "./later-routes.ts";
@@ -116,6 +117,7 @@ function addRoutesOfNodes(server: HttpServer, options: HttpRoutesOptions): void 
   addNodeRoutes(server, { nodes, enrolment, governor, instancesOn });
   const { operations } = blocks ?? {};
   addClusterActionRoutes(server, { cluster, nodes, governor, operations, retire: retireNode });
+  addClusterDataRoutes(server, { cluster, nodes, governor });
 }
 
 function addRoutesOfBlocks(

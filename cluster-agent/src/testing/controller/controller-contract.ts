@@ -3,6 +3,7 @@ import { Cleanup } from "../agent.ts";
 import { blockActionCases } from "./block-action-cases.ts";
 import { blockRouteCases } from "./block-route-cases.ts";
 import { clusterActionCases } from "./cluster-action-cases.ts";
+import { clusterDataCases } from "./cluster-data-cases.ts";
 import { ControllerClient } from "./controller-client.ts";
 import type { ControllerUnderTest } from "./controller-under-test.ts";
 import type { Send } from "./failure.ts";
@@ -43,6 +44,7 @@ export function controllerContract(
     leaseCases(client);
     blockRouteCases(client);
     clusterActionCases(client);
+    clusterDataCases(client);
     precheckCases(client);
     toldCases(client);
   });
