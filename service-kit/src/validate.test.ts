@@ -89,6 +89,16 @@ describe("parse", () => {
   });
 });
 
+describe("a pattern", () => {
+  it("says in words what a parameter of digits is", () => {
+    const limit = Type.Object({ limit: Type.String({ pattern: "^\\d{1,4}$" }) });
+    const message = "limit: expected a whole number of up to 4 digits";
+    expect(validate(limit, { limit: "x" })).toEqual({ kind: "invalid", message });
+    const id = Type.Object({ id: Type.String({ pattern: "^[a-z]+$" }) });
+    expect(validate(id, { id: "7" })).toMatchObject({ message: "id: expected text like ^[a-z]+$" });
+  });
+});
+
 describe("typeName", () => {
   it.each([
     [null, "null"],

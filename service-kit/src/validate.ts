@@ -73,6 +73,9 @@ function describeError(error: ErrorObject, root: unknown): string {
   }
 }
 
+/** The pattern of a query parameter that is a whole number. */
+const DIGITS_PATTERN = /^\^(?:\\d|\[0-9\])\{1,(\d+)\}\$$/;
+
 /** What a type-like keyword wants: "string", "one of …", a constant. Undefined for other keywords. */
 function expectation({ keyword, params }: ErrorObject): string | undefined {
   switch (keyword) {
@@ -82,6 +85,12 @@ function expectation({ keyword, params }: ErrorObject): string | undefined {
       return `one of ${JSON.stringify(params.allowedValues)}`;
     case "const":
       return JSON.stringify(params.allowedValue);
+    case "pattern": {
+      const digits = DIGITS_PATTERN.exec(params.pattern)?.[1];
+      return digits === undefined
+        ? `text like ${params.pattern}`
+        : `a whole number of up to ${digits} digits`;
+    }
     default:
       return undefined;
   }
