@@ -16,7 +16,7 @@ import { DecisionLog } from "./allocation/decisions/decision-log.ts";
 import { createRestServer } from "./api/rest/rest-server.ts";
 import { WsEndpoints } from "./api/ws/ws-server.ts";
 import { agentPort, fleetParts, openFleet } from "./compose/compose-fleet.ts";
-import { openAliasPorts, openMetrics } from "./compose/compose-metrics.ts";
+import { type Metrics, openAliasPorts, openMetrics } from "./compose/compose-metrics.ts";
 import { openDeciding } from "./compose/compose-placement.ts";
 import { freeSpaceCheck } from "./compose/free-space.ts";
 import { readiness } from "./compose/readiness.ts";
@@ -44,7 +44,10 @@ export async function composeControlPlane(
   const clusters = new ClusterRegistry({
     ...{ store, agents: agents.sessions },
     forget: (orgId, id, options) => agents.forget(orgId, id, options),
-    onRemoved: (orgId, id) => assumptions.remove(orgId, id),
+    onRemoved: (orgId, id) => {
+      assumptions.remove(orgId, id);
+      void deciding.homes.forget(id);
+    },
   });
   const contexts = new PolicyContexts({ store, logger });
   const policies = new PolicyRegistry({ store, sandbox, contexts });
@@ -54,12 +57,9 @@ export async function composeControlPlane(
     program: { program: "control-plane", version: VERSION, usage },
     webSockets: () => sockets.connections,
   });
-  const record: DecisionLog["record"] = (orgId, decision) => {
-    metrics.allocations.add(decision);
-    decisions.log.record(orgId, decision);
-  };
   const deciding = await openDeciding({
-    ...{ config, store, fleet, decisions: decisions.log, allocations: { record } },
+    ...{ config, store, fleet, decisions: decisions.log },
+    allocations: counted(metrics, decisions.log),
     choosing: { clusters, assumptions, policies, contexts, sandbox },
     logger: logger.child({ component: "placement" }),
   });
@@ -96,6 +96,7 @@ export async function composeControlPlane(
     ...fleetParts(fleet, logger),
     agentPort(config, { fleet, policies, logger: logger.child({ component: "agent link" }) }),
     metrics.history,
+    deciding.homes,
     deciding.placements,
     listening(rest, { host, port: config.httpPort, setting: "BERTH_HTTP_PORT" }, "rest"),
     sockets.part({ host, port: config.wsPort, setting: "BERTH_WS_PORT" }),
@@ -130,6 +131,16 @@ function openDecisionLog(config: Config<typeof settings>, logger: Logger) {
   };
   const log = new DecisionLog({ store, orgId: config.orgId, limits, logger });
   return { log, close: () => store.close() };
+}
+
+/** Records decisions of the allocator, and counts them. */
+function counted({ allocations }: Metrics, log: DecisionLog): Pick<DecisionLog, "record"> {
+  return {
+    record: (orgId, decision) => {
+      allocations.add(decision);
+      log.record(orgId, decision);
+    },
+  };
 }
 
 type Sandbox = ReturnType<typeof createSandbox>;

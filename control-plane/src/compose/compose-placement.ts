@@ -5,6 +5,7 @@ import type { DecisionLog } from "../allocation/decisions/decision-log.ts";
 import { Holder } from "../allocation/holder.ts";
 import { ResidentCatalog } from "../allocation/resident-catalog.ts";
 import { BlockGateway } from "../placement/block-gateway.ts";
+import { BlockHomes } from "../placement/block-homes.ts";
 import { BlockModeAnswers } from "../placement/block-mode.ts";
 import { ClusterScout } from "../placement/cluster-scout.ts";
 import { openPlacementBook } from "../placement/placement-book.ts";
@@ -60,6 +61,7 @@ export interface PlacementParts {
 
 /** What places blocks and reaches them. */
 export interface Placing {
+  readonly homes: BlockHomes;
   readonly placements: Placements;
   readonly gateway: BlockGateway;
   readonly blockMode: BlockModeAnswers;
@@ -72,11 +74,15 @@ export async function openPlacing(parts: PlacementParts): Promise<Placing> {
   const finder = new CandidateFinder(choosing);
   const scout = new ClusterScout({ ...choosing, finder, agents, blocks });
   const book = await openPlacementBook(store, orgId);
-  const shared = { agents, blocks, book, clock: systemClock, logger, orgId };
+  const isUnderway = (blockId: string) => book.openOf(blockId) !== undefined;
+  const homes = new BlockHomes({ store, orgId, blocks, isUnderway, logger });
+  await homes.load();
+  const shared = { agents, blocks, book, homes, clock: systemClock, logger, orgId };
   const principal = { orgId, role: "admin" } as const;
   const runner = new PlacementRunner({ ...shared, scout, principal, lostAfterMs });
   const { policies } = choosing;
   return {
+    homes,
     placements: new Placements({ ...shared, runner, policies, decisions }),
     gateway: new BlockGateway({ agents, blocks }),
     blockMode: new BlockModeAnswers({ finder, scout, choosing }),

@@ -9,6 +9,7 @@ import {
 import { askAgent, type Refusal } from "../allocation/agent-asking.ts";
 import type { AgentApi, FleetBlocks } from "../fleet/agent-api.ts";
 import { requestCreation } from "./block-creation.ts";
+import type { BlockHomes } from "./block-homes.ts";
 import type { ClusterScout, Scouted } from "./cluster-scout.ts";
 import { releaseLeases } from "./lease-clerk.ts";
 import { askedOperation, settledOperation, untilTold } from "./operation-watch.ts";
@@ -31,6 +32,7 @@ export interface PlacementRunnerDeps {
   readonly blocks: FleetBlocks;
   readonly scout: ClusterScout;
   readonly book: PlacementBook;
+  readonly homes: Pick<BlockHomes, "note">;
   readonly principal: Principal;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -164,8 +166,12 @@ export class PlacementRunner {
     const { request, signal } = run;
     const { sends } = attemptOf(before);
     const attempt = { ...attemptOf(before), sends: sends + 1 };
-    const record = await this.#save({ ...before, phase: "creating", current: attempt });
     const { blockId, entryJson } = request;
+    const { clusterId } = attempt;
+    const [record] = await Promise.all([
+      this.#save({ ...before, phase: "creating", current: attempt }),
+      this.#deps.homes.note({ clusterId, blockId }),
+    ]);
     const outcome = await requestCreation(this.#deps, { attempt, blockId, entryJson }, signal);
     if (outcome.kind === "accepted") {
       run.lostSinceMs = undefined;
@@ -175,7 +181,6 @@ export class PlacementRunner {
       this.#release(attempt);
       return this.#refused(record, "create", outcome.refusal);
     }
-    const { clusterId } = attempt;
     const why = `cluster ${clusterId} did not say whether it makes the block: ${outcome.error.message}`;
     const waiting = await this.#lost(record, why, run);
     if (waiting.phase !== "stuck") await this.#pause(clusterId, sends, signal);

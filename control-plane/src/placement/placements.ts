@@ -10,6 +10,7 @@ import {
 import type { DecisionLog } from "../allocation/decisions/decision-log.ts";
 import type { FleetBlocks } from "../fleet/agent-api.ts";
 import type { PolicyRegistry } from "../policies/policy-registry.ts";
+import type { BlockHomes } from "./block-homes.ts";
 import { canonicalJson } from "./canonical-json.ts";
 import type { PlacementBook } from "./placement-book.ts";
 import * as course from "./placement-course.ts";
@@ -28,6 +29,7 @@ export interface PlacementsDeps {
   readonly book: PlacementBook;
   readonly runner: PlacementRunner;
   readonly blocks: FleetBlocks;
+  readonly homes: Pick<BlockHomes, "unheard">;
   readonly policies: Pick<PolicyRegistry, "runnable">;
   readonly decisions: Pick<DecisionLog, "record">;
   readonly orgId: string;
@@ -173,7 +175,7 @@ export class Placements implements Part {
   }
 
   #refuse(blockId: string, requestJson: string): void {
-    const { book, blocks } = this.#deps;
+    const { book, blocks, homes } = this.#deps;
     const name = JSON.stringify(blockId);
     const open = book.openOf(blockId);
     if (open !== undefined) {
@@ -185,6 +187,11 @@ export class Placements implements Part {
       const where = clusters.join(", ");
       const details = { cluster_ids: clusters };
       throw new BerthError("ALREADY_EXISTS", `block ${name} is on cluster ${where}`, { details });
+    }
+    const [unheard] = homes.unheard(blockId);
+    if (unheard !== undefined) {
+      const message = `block ${name} was on cluster ${unheard}, whose agent was not heard since the control-plane was started: try again when it is back, or remove that cluster`;
+      throw new BerthError("UNAVAILABLE", message, { details: { cluster_ids: [unheard] } });
     }
     const all = book.open();
     const characters = all.reduce((sum, one) => sum + (one.requestJson?.length ?? 0), 0);

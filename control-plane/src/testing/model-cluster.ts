@@ -47,6 +47,7 @@ export interface ModelRefusal {
 export class ModelCluster {
   readonly id: string;
   isLive = true;
+  isHeard = true;
   isClosed = false;
   /** What it says to a creation before it accepts it. */
   denies: ModelRefusal | undefined;

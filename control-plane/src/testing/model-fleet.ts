@@ -26,9 +26,10 @@ export class ModelFleet implements AgentApi {
     for (const [id, size] of Object.entries(clusters)) {
       this.clusters.set(id, new ModelCluster(id, size, () => this.#tell(id)));
     }
-    const all = () => [...this.clusters.values()].map((cluster) => cluster.told());
+    const heard = () => [...this.clusters.values()].filter(({ isHeard }) => isHeard);
+    const all = () => heard().map((cluster) => cluster.told());
     this.blocks = {
-      of: (id) => this.clusters.get(id)?.told(),
+      of: (id) => all().find(({ clusterId }) => clusterId === id),
       all,
       withBlock: (blockId) => all().filter(({ blocks }) => blocks.has(blockId)),
       onChange: (listener) => {
@@ -50,6 +51,13 @@ export class ModelFleet implements AgentApi {
   setLive(id: string, isLive: boolean): void {
     const cluster = this.get(id);
     cluster.isLive = isLive;
+    cluster.touch();
+  }
+
+  /** Whether a cluster has told anything since the control-plane was started. */
+  setHeard(id: string, isHeard: boolean): void {
+    const cluster = this.get(id);
+    cluster.isHeard = isHeard;
     cluster.touch();
   }
 

@@ -54,6 +54,7 @@ export class PlacementHarness {
   /** Starts a gateway over what is there, as after `kill -9`: the one before takes no further step. */
   async start(wrap: (store: DocumentStore) => DocumentStore = (store) => store): Promise<Placing> {
     void this.#placing?.placements.stop();
+    void this.#placing?.homes.stop();
     const placing = await openPlacing({
       ...{ store: wrap(this.#store), orgId: ORG, logger: silentLogger },
       fleet: { agentApi: this.fleet, blocks: this.fleet.blocks },
@@ -70,6 +71,7 @@ export class PlacementHarness {
       lostAfterMs: this.#lostAfterMs,
     });
     this.#placing = placing;
+    await placing.homes.start();
     await placing.placements.start();
     return placing;
   }
@@ -88,6 +90,7 @@ export class PlacementHarness {
   /** Ends everything. */
   async close(): Promise<void> {
     await this.#placing?.placements.stop();
+    await this.#placing?.homes.stop();
     await this.#sandbox.close();
     await this.#store.close();
   }
