@@ -6,9 +6,9 @@ import { SOAK_NODES } from "../soak/soak-runtime.ts";
 import { hasKubernetes } from "../support/kubernetes/binaries.ts";
 
 const LIMIT_MS = 600_000;
-const AGENT_RUNS = 12;
-const KUBERNETES_RUNS = 1;
-const FLEET_RUNS = 3;
+const AGENT_RUNS = 39;
+const KUBERNETES_RUNS = 5;
+const FLEET_RUNS = 6;
 const LANES = 3;
 
 /** Runs the seeds 1 and on, some at a time; gives what did not hold, with what had happened. */

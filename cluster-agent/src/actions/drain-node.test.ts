@@ -119,6 +119,7 @@ function operation(input: object, isResumed = false): RunningOperation {
   const signal = AbortSignal.timeout(10_000);
   return {
     id: OP,
+    action: "remove-node",
     blockId: "node/node-a",
     inputJson,
     plan: {},

@@ -277,12 +277,12 @@ export class OperationRunner implements Part {
 
   /** An operation as its action works on it. */
   #running(record: OperationRecord, at: RunningOperation["at"]): RunningOperation {
-    const { id, blockId, inputJson, plan, attempts, parentId } = record;
+    const { id, action, blockId, inputJson, plan, attempts, parentId } = record;
     const { book } = this.#deps;
     const isRemoval = (one: OperationRecord) =>
       one.blockId === blockId && one.id !== id && !isOver(one) && endsAll(one);
     return {
-      ...{ id, blockId, inputJson, plan, at, signal: this.#stop.signal },
+      ...{ id, action, blockId, inputJson, plan, at, signal: this.#stop.signal },
       isResumed: attempts > 0,
       isRemovalWaiting: () => book.list().some(isRemoval),
       whyUnwanted: () => {

@@ -76,6 +76,7 @@ export function isOver({ state }: Pick<OperationRecord, "state">): boolean {
 /** An operation as an action works on it. */
 export interface RunningOperation {
   readonly id: string;
+  readonly action: ActionName;
   readonly blockId: string;
   readonly inputJson: string;
   readonly plan: Readonly<Record<string, unknown>>;

@@ -84,17 +84,18 @@ async function shrink(
   { instanceIds, force }: Extract<ScaleInput, { operation: "downscale" }>,
 ): Promise<void> {
   const block = settledBlock(deps, operation);
+  const field = operation.action === "remove_instance" ? "instance_id" : "instances_list";
   const all = deps.blocks.instances(block.id);
   const unknown = instanceIds.find((id) => all.every(({ instanceId }) => instanceId !== id));
   if (unknown !== undefined && !operation.isResumed) {
-    const message = `instances_list: block ${JSON.stringify(block.id)} has no instance ${JSON.stringify(unknown)}`;
+    const message = `${field}: block ${JSON.stringify(block.id)} has no instance ${JSON.stringify(unknown)}`;
     throw new BerthError("NOT_FOUND", message);
   }
   const leaves = all.filter(({ instanceId }) => instanceIds.includes(instanceId));
   const stay = wanted(deps, block).filter((one) => !leaves.includes(one)).length;
   const { minInstances = 0 } = instanceBounds(block.entry);
   if (stay < minInstances && !force) {
-    const message = `instances_list: ${stay} instances of block ${JSON.stringify(block.id)} would stay, and minInstances is ${minInstances}; lower it or give force`;
+    const message = `${field}: ${stay} instances of block ${JSON.stringify(block.id)} would stay, and minInstances is ${minInstances}; lower it or give force`;
     throw new BerthError("PRECONDITION_FAILED", message);
   }
   await deps.crew.end(operation, leaves);

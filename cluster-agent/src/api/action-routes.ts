@@ -77,7 +77,10 @@ async function execute(
   if (!isJsonObject(body)) throw invalid(`the request: expected an object, got ${typeName(body)}`);
   const fields = actionFields(body);
   const { action } = fields;
-  if (typeof action !== "string") throw invalid(`action: expected a text, got ${typeName(action)}`);
+  if (typeof action !== "string") {
+    const got = action === undefined ? "nothing" : typeName(action);
+    throw invalid(`action: expected a text, got ${got}`);
+  }
   checkCluster(fields, options.clusterId);
   if (action === "dry_run") return { success: true, data: await options.dryRun(fields, gone) };
   if (LATER_ACTIONS.includes(action)) {

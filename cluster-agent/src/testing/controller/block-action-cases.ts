@@ -102,12 +102,14 @@ function instanceCases(client: Client, send: Send): void {
     await client.create("b1", { minInstances: 1 });
     const [{ instance_id }] = await client.instances("b1");
     expect(await send("remove_instance", { block_id: "b1", instance_id })).toMatchObject(
-      failure(400, "PRECONDITION_FAILED", /minInstances/),
+      failure(400, "PRECONDITION_FAILED", /^instance_id: .*minInstances/),
     );
     const forced = { block_id: "b1", instance_id, force: true };
     expect((await send("remove_instance", forced)).status).toBe(200);
     expect(await client.taken()).toBe(0);
-    expect(await send("remove_instance", forced)).toMatchObject(failure(404, "NOT_FOUND"));
+    expect(await send("remove_instance", forced)).toMatchObject(
+      failure(404, "NOT_FOUND", /^instance_id: /),
+    );
   });
 
   it.each(["reassign-instances", "reassign"])("%s, the new one first", async (action) => {
