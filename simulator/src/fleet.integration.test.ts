@@ -237,8 +237,11 @@ it("loses a cluster whose link is cut, keeps its agent running, and links it aga
   await vi.waitFor(() => expect(simulator.clusters[1]?.isLinked).toBe(false), SOON);
   expect((await nodeStatus(1, 0)).status).toBe("healthy");
   await vi.waitFor(() => expect(simulator.clusters[1]?.isLinked).toBe(true), WAIT);
-  const document = await json(`${restUrl}/clusters/sim-1`);
-  expect(document.body.status).toBe("live");
+  // It knows that it is linked before the control-plane has taken all of it in.
+  await vi.waitFor(async () => {
+    const document = await json(`${restUrl}/clusters/sim-1`);
+    expect(document.body.status).toBe("live");
+  }, SOON);
 });
 
 it("lets another fleet of another name run beside it, with other machines under its ids", async () => {

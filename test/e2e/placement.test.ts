@@ -106,9 +106,13 @@ describe("a block through the gateway", () => {
         const placed = await ask("POST", "/blocks", body);
         expect(placed).toMatchObject({ status: 201, body: { data: { phase: "done" } } });
       }, WAIT);
+      // It may have been there before the control-plane was killed, whose agent tells of it once it is back.
+      await vi.waitFor(async () => {
+        expect((await ask("GET", `/blocks/${id}`)).body.data).toMatchObject({ live: true });
+      }, WAIT);
       const { data } = (await ask("GET", `/allocations?block_id=${id}`)).body;
       expect(data).toHaveLength(1);
-      await ask("DELETE", `/blocks/${id}`);
+      expect(await ask("DELETE", `/blocks/${id}`)).toMatchObject({ status: 200 });
     }
     await vi.waitFor(async () => {
       expect((await ask("GET", "/allocations")).body.data).toEqual([]);

@@ -93,6 +93,8 @@ async function start(
     // Each start after the first takes half the time.
     NODE_COMPILE_CACHE: path.join(root, "compiled"),
     BERTH_DATA_DIR: directory,
+    // Its own, below its data directory.
+    BERTH_SANDBOX_DIR: "",
     BERTH_HTTP_PORT: String(ports.http),
     BERTH_WS_PORT: String(ports.ws),
     BERTH_AGENT_PORT: String(ports.agent),
