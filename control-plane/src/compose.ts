@@ -22,6 +22,7 @@ import { freeSpaceCheck } from "./compose/free-space.ts";
 import { readiness } from "./compose/readiness.ts";
 import { SandboxHealth } from "./compose/sandbox-health.ts";
 import { ClusterRegistry } from "./fleet/cluster-registry.ts";
+import { openOrg } from "./org/org.ts";
 import { PolicyRegistry } from "./policies/policy-registry.ts";
 import type { settings } from "./settings.ts";
 
@@ -64,8 +65,9 @@ export async function composeControlPlane(
     logger: logger.child({ component: "placement" }),
   });
   const edge = openEdge(config);
+  const org = await openOrg({ store, orgId: config.orgId, clock: systemClock, logger });
   const rest = createRestServer({
-    ...{ ...deciding, decisions: decisions.log, clusters, agents, policies },
+    ...{ ...deciding, decisions: decisions.log, clusters, agents, policies, org },
     tokens: { enrolment, agentPort: config.agentPort },
     ...{ commands: fleet.commands, events: fleet.events, adoption: fleet.adoption },
     metrics: metrics.routes,
@@ -80,8 +82,7 @@ export async function composeControlPlane(
     version: VERSION,
   });
   const sockets = new WsEndpoints({
-    ...deciding,
-    ...edge,
+    ...{ ...deciding, ...edge },
     logger: logger.child({ component: "websocket" }),
   });
   sockets.attach(rest.server, "/ws/allocate");

@@ -47,6 +47,11 @@ export const settings = {
     doc: "alias port: global cluster metrics",
     fallback: 8888,
   }),
+  subjectsAliasPort: portSetting({
+    env: "BERTH_SUBJECTS_ALIAS_PORT",
+    doc: "alias port: metadata of subjects",
+    fallback: 8892,
+  }),
   orgId: textSetting({
     env: "BERTH_ORG_ID",
     doc: "organization that records belong to",

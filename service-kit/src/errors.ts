@@ -15,6 +15,7 @@ export const ERROR_TABLE = {
   NOT_FOUND: { code: Code.NotFound, http: 404 },
   ALREADY_EXISTS: { code: Code.AlreadyExists, http: 409 },
   CONFLICT: { code: Code.Aborted, http: 409 },
+  STALE_REVISION: { code: Code.Aborted, http: 412 },
   UNSCHEDULABLE: { code: Code.FailedPrecondition, http: 409 },
   PAYLOAD_TOO_LARGE: { code: Code.ResourceExhausted, http: 413 },
   UNSUPPORTED_MEDIA_TYPE: { code: Code.InvalidArgument, http: 415 },

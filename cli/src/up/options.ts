@@ -34,6 +34,7 @@ type PortName = keyof typeof PORTS;
 const ALIAS_PORTS = [
   ["BERTH_CLUSTERS_ALIAS_PORT", 3000],
   ["BERTH_METRICS_ALIAS_PORT", 8888],
+  ["BERTH_SUBJECTS_ALIAS_PORT", 8892],
 ] as const;
 
 /**

@@ -17,6 +17,7 @@ import type { Commands } from "../../fleet/commands.ts";
 import type { FleetAdoption } from "../../fleet/fleet-adoption.ts";
 import type { FleetEvents } from "../../fleet/fleet-events.ts";
 import type { ControlPlaneScrape } from "../../metrics/scrape.ts";
+import type { Org } from "../../org/org.ts";
 import type { BlockGateway } from "../../placement/block-gateway.ts";
 import type { BlockModeAnswers } from "../../placement/block-mode.ts";
 import type { Placements } from "../../placement/placements.ts";
@@ -37,7 +38,9 @@ import { type MetricsRoutesDeps, metricsRoutes } from "./metrics-routes.ts";
 import { operationRoutes } from "./operation-routes.ts";
 import { placementRoutes } from "./placement-routes.ts";
 import { policyRoutes } from "./policy-routes.ts";
+import { quotaRoutes } from "./quota-routes.ts";
 import { scrapeRoute } from "./scrape-routes.ts";
+import { subjectRoutes } from "./subject-routes.ts";
 
 /** What the REST API needs. */
 export interface RestDeps {
@@ -47,6 +50,7 @@ export interface RestDeps {
   readonly gateway: BlockGateway;
   readonly decisions: Pick<DecisionLog, "get" | "list">;
   readonly clusters: ClusterRegistry;
+  readonly org: Org;
   readonly agents: ClusterAgents;
   readonly policies: PolicyRegistry;
   /** Enrolment tokens of cluster-agents. */
@@ -90,6 +94,8 @@ export function createRestServer(deps: RestDeps): FastifyInstance {
     clusterRoutes(routes, deps.clusters);
     duplicateRoutes(routes, deps.agents);
     policyRoutes(routes, deps.policies);
+    quotaRoutes(routes, deps.org.quotas, deps.org.id);
+    subjectRoutes(routes, deps.org.subjects);
     commandRoutes(routes, deps.commands);
     eventRoutes(routes, deps.events);
     fleetRoutes(routes, deps.adoption);
