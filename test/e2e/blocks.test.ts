@@ -18,6 +18,7 @@ class AIOSv1PolicyRule:
         payload = input_data["payload"]
         nodes = payload["healthy_nodes"]
         assert payload["block"]["id"] and payload["cluster"]["id"] and "extra_data" in payload
+        assert parameters.get("action", input_data["action"]) == input_data["action"] == payload["action"]
         if input_data["action"] == "dry_run":
             return {"selection_score_data": {"score": parameters["score"], "node_info": {"node_id": nodes[0]}}}
         if parameters.get("full"):
@@ -93,7 +94,36 @@ const isOpen = async () => {
   return answer?.body.data.state === "open";
 };
 
+/** A block in which somebody else's software runs; its policy holds only if it is asked for that action. */
+function thirdParty(id: string, componentMode: string, action: string, more: object = {}): object {
+  const { containerRegistryInfo } = COMPONENT;
+  const component = { containerRegistryInfo: { ...containerRegistryInfo, componentMode, ...more } };
+  return { ...block(id, { action }), component };
+}
+
 describe("blocks of a fleet of one machine", () => {
+  it.each(["third_party", "third-party"])(
+    "of component mode %s are placed by what their policy says to third_party_allocate",
+    async (mode) => {
+      const block_data = thirdParty("other", mode, "third_party_allocate");
+      expect(await act({ action: "create_block", block_data })).toMatchObject({ status: 200 });
+      expect(await podsOf("other")).toHaveLength(1);
+      expect(await act({ action: "remove_block", block_id: "other" })).toMatchObject({
+        status: 200,
+      });
+      const asked = thirdParty("other", "aios", "third_party_allocate");
+      expect(await act({ action: "create_block", block_data: asked })).toMatchObject({
+        ...{ status: 400, body: { reason: "POLICY_FAILED" } },
+      });
+      for (const initContainer of [{ image: "init:1" }, { containerImage: "init:1" }]) {
+        const later = thirdParty("other", mode, "third_party_allocate", { initContainer });
+        expect(await act({ action: "create_block", block_data: later })).toMatchObject({
+          ...{ status: 501, body: { reason: "UNIMPLEMENTED" } },
+        });
+      }
+    },
+  );
+
   it("are placed by their policy, which the cluster has from the control-plane", async () => {
     const dry = await act({ action: "dry_run", block_data: block("echo", { score: 0.75 }) });
     expect(dry).toEqual({

@@ -1,6 +1,7 @@
 import { BerthError, parseLossless } from "@berth/service-kit";
 import { type BlockEntry, parseBlockEntry } from "../blocks/block-entry.ts";
 import type { BlockRecord } from "../blocks/block-records.ts";
+import { isThirdParty } from "../blocks/entry-reading.ts";
 import type { CrewDeps, InstanceCrew, PlannedInstance } from "./instance-crew.ts";
 import { fenceOf, ownershipOf } from "./instance-spec.ts";
 import type { Action, RunningOperation } from "./operation.ts";
@@ -29,7 +30,7 @@ export function createBlock({ blocks, runtime, ledger, crew }: BlockActionDeps):
       await crew.take(operation, {
         block: created.record,
         planned,
-        rules: { action: "allocation" },
+        rules: { action: isThirdParty(entry) ? "third_party_allocate" : "allocation" },
       });
       operation.at("making the block's root");
       const ownership = ownershipOf(operationId, fenceOf(operation));

@@ -1,7 +1,7 @@
 import { BerthError, isJsonObject, isRawNumber, toNumber, typeName } from "@berth/service-kit";
 import type { GivenPlacement } from "../allocator/placer.ts";
 import { instanceBounds, parseBlockEntry } from "../blocks/block-entry.ts";
-import { requestedProgram } from "../blocks/entry-reading.ts";
+import { hasInitContainer, isThirdParty, requestedProgram } from "../blocks/entry-reading.ts";
 import type { Ownership, Runtime } from "../runtime/runtime.ts";
 import { planInstances } from "./instance-crew.ts";
 import { plannedLeases } from "./lease-fields.ts";
@@ -68,6 +68,7 @@ function createRequest(fields: ActionFields, checks: RequestChecks): Request {
   const entry = parseBlockEntry(fields.block_data);
   const refusal = runtime.refusal(requestedProgram(entry));
   if (refusal !== undefined) throw new BerthError("PRECONDITION_FAILED", refusal);
+  if (isThirdParty(entry) && hasInitContainer(entry)) throw noInitContainers();
   const { minInstances = 1 } = instanceBounds(entry);
   if (minInstances > MAX_INSTANCES) {
     throw invalid(`minInstances: expected at most ${MAX_INSTANCES}, got ${minInstances}`);
@@ -80,7 +81,15 @@ function createRequest(fields: ActionFields, checks: RequestChecks): Request {
   };
 }
 
+/** What it would prepare is not there without it. */
+function noInitContainers(): BerthError {
+  const field = "block_data.component.containerRegistryInfo.initContainer";
+  return new BerthError("UNIMPLEMENTED", `${field}: comes with a later version of Berth`);
+}
+
 function removeRequest(fields: ActionFields): Request {
+  // It says nothing here, but is an option of other ends: a wrong one is a mistake.
+  booleanOf(fields.force, "force");
   return { action: "remove_block", blockId: idOf(fields, "block_id"), inputJson: "{}", plan: {} };
 }
 

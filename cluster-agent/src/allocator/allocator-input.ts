@@ -2,7 +2,12 @@ import type { ClusterDocument, ClusterMetrics, NodeEntry } from "@berth/proto";
 import type { BlockRecord } from "../blocks/block-records.ts";
 
 /** What a resource allocator's policy is asked to do. */
-export type AllocatorAction = "dry_run" | "allocation" | "scale" | "reassignment";
+export type AllocatorAction =
+  | "dry_run"
+  | "allocation"
+  | "scale"
+  | "reassignment"
+  | "third_party_allocate";
 
 /** What its input is made of. */
 export interface AllocatorFacts {

@@ -53,6 +53,22 @@ export function requestedProgram(entry: BlockEntry): RequestedProgram {
   };
 }
 
+/**
+ * Whether somebody else's software runs in the block: its policy is asked to `third_party_allocate` instead of to allocate. The
+ * existing deployment writes "third_party", its documents "third-party".
+ */
+export function isThirdParty(entry: BlockEntry): boolean {
+  const { componentMode } = entry.component?.containerRegistryInfo ?? {};
+  return componentMode === "third_party" || componentMode === "third-party";
+}
+
+/** Whether a block names an init container: `image`, or `containerImage` as the seed writes it. */
+export function hasInitContainer(entry: BlockEntry): boolean {
+  const { initContainer = {} } = entry.component?.containerRegistryInfo ?? {};
+  const { image, containerImage = image } = initContainer as Record<string, unknown>;
+  return typeof containerImage === "string" && containerImage !== "";
+}
+
 /** A policy of a block by its name ("resourceAllocator"); undefined when it has none, or an empty URI. */
 export function requestedPolicy(entry: BlockEntry, name: string): RequestedPolicy | undefined {
   const { policies = {} } = entry;

@@ -36,6 +36,7 @@ describe("mapEntry", () => {
   it.each([
     [[], /actionsPolicyMap: expected an object, got array/],
     [{ add_block: 7 }, /add_block: expected a policy URI or an object, got number/],
+    [{ add_block: { policy_rule_uri: "p:1-s" } }, /add_block.policyRuleURI: required field/],
     [{ add_block: { policyRuleURI: 7 } }, /add_block.policyRuleURI: expected a text, got number/],
     [{ add_block: "p".repeat(513) }, /add_block.policyRuleURI: expected at most 512 characters/],
     [

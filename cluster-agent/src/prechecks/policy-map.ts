@@ -37,6 +37,9 @@ export function mapEntry(map: unknown, hook: Hook): MapEntry {
 
 function readEntry(hook: Hook, entry: Readonly<Record<string, unknown>>): MapEntry {
   const { policyRuleURI: uri, parameters = {}, settings = {}, mode = "enforce" } = entry;
+  if (uri === undefined && Object.keys(entry).length > 0) {
+    return unreadable(`.${hook}.policyRuleURI: required field is missing; "" is for no policy`);
+  }
   if (uri === undefined || uri === null || uri === "") return { kind: "none" };
   if (typeof uri !== "string") {
     return unreadable(`.${hook}.policyRuleURI: expected a text, got ${typeName(uri)}`);

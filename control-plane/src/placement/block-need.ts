@@ -1,5 +1,8 @@
 import { BerthError, isJsonObject, toNumber, typeName } from "@berth/service-kit";
 
+/** Longest id of a block that is looked at; clusters take shorter ones. */
+const MAX_ID_CHARACTERS = 253;
+
 /** What a block needs at its creation, as far as its entry says so. */
 export interface BlockNeed {
   /** Instances that are made with the block; may be 0. */
@@ -33,7 +36,11 @@ export function blockNeed(entry: Readonly<Record<string, unknown>>): BlockNeed {
 /** The id of an entry; INVALID_ARGUMENT names `field` when it has none. The rules for ids are those of the clusters. */
 export function blockIdOf(entry: Readonly<Record<string, unknown>>, field = "id"): string {
   const { id } = entry;
-  if (typeof id === "string" && id !== "" && id.length <= 253) return id;
+  if (typeof id === "string" && id.length > MAX_ID_CHARACTERS) {
+    const message = `${field}: expected at most ${MAX_ID_CHARACTERS} characters, got ${id.length}`;
+    throw new BerthError("INVALID_ARGUMENT", message);
+  }
+  if (typeof id === "string" && id !== "") return id;
   const got = id === undefined ? "nothing" : id === "" ? "an empty text" : typeName(id);
   throw new BerthError("INVALID_ARGUMENT", `${field}: expected the id of the block, got ${got}`);
 }

@@ -77,6 +77,7 @@ function wrongFields(): readonly (readonly [object, string])[] {
     [{ ...remove, data: [] }, "data"],
     [{ ...remove, cluster_id: "other" }, "cluster_id"],
     [{ ...remove, wait: "no" }, "wait"],
+    [{ ...remove, force: "x" }, "force"],
     [{ ...remove, timeout_ms: -1 }, "timeout_ms"],
     [{ ...remove, idempotency_key: "" }, "idempotency_key"],
     [{ action: "create_block" }, "block_data"],
