@@ -64,9 +64,10 @@ export function addLeaseRoutes(
   });
   server.delete<{ Params: IdParams }>("/leases/:id", async ({ params, query }) => {
     const { subject } = parse(ReleaseParameters, query);
+    const isHeld = ledger.hold(params.id)?.kind === "lease";
     const released = await ledger.release({ leaseId: params.id, subject });
     if (released.kind === "refused") throw ledgerError(released);
-    return { success: true, data: { lease_id: params.id, released: true } };
+    return { success: true, data: { lease_id: params.id, released: isHeld } };
   });
 }
 

@@ -91,16 +91,19 @@ function rankingChooser(
   deps: ChooserDeps,
 ): ClusterChooser {
   const { found, request } = scope;
+  const warnings: string[] = [];
   const clients = rankingClients(() => found.sight, deps.queries);
   return {
-    ...highestScore([]),
+    ...highestScore(warnings),
     ranked: async (answers: readonly Fitting[]) => {
       if (answers.length === 0) return [];
       const documents = answers.map(({ clusterId, answer }) => {
         const withRun = withMember(documentOf(found, clusterId), "dry_run", answer.dataJson);
         return withMember(withRun, "block_id", JSON.stringify(request.blockId));
       });
-      return decided(choice, { scope, deps, clients, inputJson: `[${documents.join(",")}]` });
+      const inputJson = `[${documents.join(",")}]`;
+      const ids = await decided(choice, { scope, deps, clients, inputJson });
+      return givenOnly(ids, idsOf(answers), { choice, warnings });
     },
     leftOut: `the ranking policy ${choice.policyRuleUri} did not return it`,
   };
@@ -112,15 +115,16 @@ function rankingChooser(
  */
 function blockChooser(choice: OpenChoice, scope: ChooserScope, deps: ChooserDeps): ClusterChooser {
   const { found, request } = scope;
+  const warnings: string[] = [];
   const clients = hostClients(() => found.sight, deps.queries);
   const run = (inputJson: string) => decided(choice, { scope, deps, clients, inputJson });
   return {
     selected: async (views) => {
       if (views.length === 0) return [];
-      const given = new Set(views.map(({ id }) => id));
       const documents = views.map(({ documentJson }) => documentJson).join(",");
       const input = `{"filter_result":[${documents}],"block_data":${request.entryJson},"action":"selection"}`;
-      return (await run(input)).filter((id) => given.has(id));
+      const given = views.map(({ id }) => id);
+      return givenOnly(await run(input), given, { choice, warnings });
     },
     ranked: async (answers) => {
       if (answers.length === 0) return [];
@@ -129,11 +133,34 @@ function blockChooser(choice: OpenChoice, scope: ChooserScope, deps: ChooserDeps
         const score = scoreData(answer.dataJson);
         return `{"id":${JSON.stringify(clusterId)},"cluster":${cluster},"score_data":${score},"block_data":${request.entryJson}}`;
       });
-      return run(`{"clusters":[${clusters.join(",")}],"action":"post_dry_run"}`);
+      const ids = await run(`{"clusters":[${clusters.join(",")}],"action":"post_dry_run"}`);
+      return givenOnly(ids, idsOf(answers), { choice, warnings });
     },
     leftOut: `the block's policy ${choice.policyRuleUri} did not choose it`,
-    warnings: [],
+    warnings,
   };
+}
+
+/** Only what a policy was given can be chosen; of anything else there is a warning. */
+function givenOnly(
+  ids: readonly string[],
+  given: readonly string[],
+  { choice, warnings }: { readonly choice: OpenChoice; readonly warnings: string[] },
+): readonly string[] {
+  const known = new Set(given);
+  const strangers = ids.filter((id) => !known.has(id));
+  for (const id of strangers.slice(0, MAX_STRANGERS)) {
+    const name = JSON.stringify(id.slice(0, MAX_SHOWN_URI));
+    warnings.push(`policy ${choice.policyRuleUri} returned ${name}, which it was not given`);
+  }
+  return ids.filter((id) => known.has(id));
+}
+
+/** Warnings of one choice about what a policy made up. */
+const MAX_STRANGERS = 3;
+
+function idsOf(answers: readonly Fitting[]): readonly string[] {
+  return answers.map(({ clusterId }) => clusterId);
 }
 
 interface Decision {

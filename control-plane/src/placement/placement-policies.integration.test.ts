@@ -42,6 +42,12 @@ describe("a ranking policy", () => {
         expect.objectContaining({ cluster_id: "c2", step: "ranking" }),
       ]),
     });
+    await publish("stranger", source.replace("return sorted", 'return ["nope", "c1"] + sorted'));
+    const strange = { ...asked, policy_rule_uri: "stranger:1-t", parameters: { return: 0 } };
+    expect(await harness.place({ block_data: anEntry("s"), ...strange })).toMatchObject({
+      cluster_id: "c1",
+      warnings: ['policy stranger:1-t returned "nope", which it was not given'],
+    });
     const none = { ...asked, parameters: { return: 0 } };
     expect(await harness.place({ block_data: anEntry("n"), ...none })).toMatchObject({
       error: { reason: "UNSCHEDULABLE", message: expect.stringContaining("did not return it") },

@@ -35,6 +35,8 @@ function lifeCases(client: Client, ask: Ask): void {
     expect(renewed).toMatchObject({ status: 200, body: { data: { renewals: 1 } } });
     const released = { status: 200, body: { data: { lease_id: "l1", released: true } } };
     expect(await client.call("DELETE", "/leases/l1?subject=s")).toMatchObject(released);
+    const none = { status: 200, body: { data: { lease_id: "l1", released: false } } };
+    expect(await client.call("DELETE", "/leases/l1?subject=s")).toMatchObject(none);
     expect((await client.call("GET", "/leases")).body.data).toEqual([]);
   });
 
