@@ -15,6 +15,7 @@ function facts(over: Partial<FleetFacts> = {}): FleetFacts {
     fleet: told({ agents: [{ cluster_id: "c1", mode: "obey", why: null }], unknown: [] }),
     clusters: told([{ id: "c1", status: "live" }]),
     ...{ operations: told([]), placements: told([]), allocations: told([{ state: "committed" }]) },
+    blocks: told([{ block_id: "b", instances: [{ instance_id: "i", ready: true, restarts: 9 }] }]),
     ...{ live: [cluster], ...over },
   };
 }
@@ -54,6 +55,24 @@ const CASES: readonly (readonly [string, Partial<FleetFacts>, object])[] = [
     "what runs and is in no record",
     { allocations: told([{ cluster_id: "c1", orphan: true, block_id: "b", instance_id: "i" }]) },
     { severity: "warning", about: "instance b/i" },
+  ],
+  [
+    "an instance that ends again and again",
+    {
+      blocks: told([
+        {
+          ...{ block_id: "b", cluster_id: "c1" },
+          instances: [
+            { instance_id: "i", ready: false, restarts: 3, message: "it ended with code 1" },
+            { instance_id: "new", ready: false, restarts: 1 },
+          ],
+        },
+      ]),
+    },
+    {
+      ...{ severity: "warning", cluster_id: "c1", about: "instance b/i" },
+      what: "is not ready and was started 3 times again: it ended with code 1",
+    },
   ],
   [
     "what may still run",
@@ -99,8 +118,8 @@ describe("the findings of a fleet", () => {
     for (const data of [null, 7, "x", [], {}, [null, 7, []]]) {
       const odd = told(data);
       const live = [{ clusterId: "c1", ledger: odd, nodes: odd, prechecks: odd }];
-      const all = { fleet: odd, operations: odd, placements: odd, allocations: odd };
-      expect(() => findings({ clusters: odd, live, ...all })).not.toThrow();
+      const asked = { operations: odd, placements: odd, allocations: odd, blocks: odd };
+      expect(() => findings({ fleet: odd, clusters: odd, live, ...asked })).not.toThrow();
     }
   });
 });

@@ -37,6 +37,7 @@ export interface FleetFacts {
   /** Those that are stuck. */
   readonly placements: Asked;
   readonly allocations: Asked;
+  readonly blocks: Asked;
   /** Of the clusters that are live. */
   readonly live: readonly ClusterFacts[];
 }
@@ -49,6 +50,7 @@ export function findings(facts: FleetFacts): readonly Finding[] {
     ...of(facts.operations, "operations", (data) => itemsOf(data).map(operationFinding)),
     ...of(facts.placements, "placements", (data) => itemsOf(data).map(placementFinding)),
     ...of(facts.allocations, "allocations", (data) => itemsOf(data).flatMap(allocationFindings)),
+    ...of(facts.blocks, "blocks", (data) => itemsOf(data).flatMap(blockFindings)),
     ...facts.live.flatMap(liveFindings),
   ];
   return [
@@ -137,6 +139,23 @@ function allocationFindings(held: unknown): readonly Finding[] {
   const what = `may still run although nobody hears of it${told}`;
   return [{ ...found, what, next: "berth get allocations" }];
 }
+
+/** Instances that end again and again. */
+function blockFindings(block: unknown): readonly Finding[] {
+  return listAt(block, "instances").flatMap((instance) => {
+    const restarts = Number(at(instance, "restarts") ?? 0);
+    if (at(instance, "ready") === true || !(restarts >= MANY_RESTARTS)) return [];
+    const id = cellText(at(instance, "instance_id"));
+    const about = `instance ${cellText(at(block, "block_id"))}/${id}`;
+    const message = textAt(instance, "message") ?? "it does not say why";
+    const what = `is not ready and was started ${restarts} times again: ${message}`;
+    const next = "look at its log, and mend its component or take it away";
+    return [{ severity: "warning", ...clusterOf(block), about, what, next }];
+  });
+}
+
+/** So often an instance may be started again before that is odd. */
+const MANY_RESTARTS = 3;
 
 function liveFindings({
   clusterId: cluster_id,
