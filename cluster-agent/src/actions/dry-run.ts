@@ -2,7 +2,7 @@ import { BerthError, isJsonObject, Pacer, toNumber, typeName } from "@berth/serv
 import type { Placement } from "../allocator/best-fit.ts";
 import type { Placer } from "../allocator/placer.ts";
 import type { ResourceAllocator } from "../allocator/resource-allocator.ts";
-import { instanceBounds, parseBlockEntry } from "../blocks/block-entry.ts";
+import { firstInstances, parseBlockEntry } from "../blocks/block-entry.ts";
 import { type BlockRecord, blockRecord } from "../blocks/block-records.ts";
 import {
   type RequestedPolicy,
@@ -66,7 +66,7 @@ export async function dryRun(
 
 /** As many as are made when the block is created, but one at least. */
 function instanceCount({ entry }: BlockRecord): number {
-  const { minInstances = 1 } = instanceBounds(entry);
+  const minInstances = firstInstances(entry);
   if (minInstances <= MAX_INSTANCES) return Math.max(1, minInstances);
   throw invalid(`minInstances: expected at most ${MAX_INSTANCES}, got ${minInstances}`);
 }

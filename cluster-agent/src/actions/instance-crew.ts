@@ -12,6 +12,7 @@ import type { Ledger } from "../ledger/ledger.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { atOnce } from "./at-once.ts";
 import { devicesOf, fenceOf, instanceSpec } from "./instance-spec.ts";
+import { lackingDevices } from "./leased-devices.ts";
 import { ledgerError } from "./ledger-error.ts";
 import type { RunningOperation } from "./operation.ts";
 
@@ -228,9 +229,9 @@ export class InstanceCrew {
     const claims: Claim[] = [];
     // What is leased is in the ledger already.
     const besides: Claim[] = [];
-    for (const { lease } of planned) {
+    for (const [place, { lease }] of planned.entries()) {
       if (lease !== undefined) {
-        claims.push(this.#leased(block, lease.leaseId));
+        claims.push(this.#leased(block, lease.leaseId, `lease_ids.${place}`));
         continue;
       }
       const chosen = { besides: [...besides], excluded, avoidedNodes, group };
@@ -246,10 +247,15 @@ export class InstanceCrew {
   }
 
   /** The node and the devices of a lease, and of the rest what an instance of the block needs. */
-  #leased(block: BlockRecord, leaseId: string): Claim {
+  #leased({ entry }: BlockRecord, leaseId: string, field: string): Claim {
     const hold = this.#deps.ledger.hold(leaseId);
     if (hold?.kind !== "lease") throw leaseError(unknownLease(leaseId));
-    const { cpuMillis, memoryMiB, storageMiB } = requestedResources(block.entry);
+    const lacking = lackingDevices(entry, hold.claim);
+    if (lacking !== undefined) {
+      const message = `${field}: lease ${leaseId} holds ${lacking}`;
+      throw new BerthError("PRECONDITION_FAILED", message);
+    }
+    const { cpuMillis, memoryMiB, storageMiB } = requestedResources(entry);
     return { ...hold.claim, cpuMillis, memoryMiB, storageMiB };
   }
 

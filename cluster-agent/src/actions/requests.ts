@@ -1,6 +1,6 @@
 import { BerthError, isJsonObject, isRawNumber, toNumber, typeName } from "@berth/service-kit";
 import type { GivenPlacement } from "../allocator/placer.ts";
-import { instanceBounds, parseBlockEntry } from "../blocks/block-entry.ts";
+import { firstInstances, parseBlockEntry } from "../blocks/block-entry.ts";
 import { hasInitContainer, isThirdParty, requestedProgram } from "../blocks/entry-reading.ts";
 import type { Ownership, Runtime } from "../runtime/runtime.ts";
 import { planInstances } from "./instance-crew.ts";
@@ -69,7 +69,7 @@ function createRequest(fields: ActionFields, checks: RequestChecks): Request {
   const refusal = runtime.refusal(requestedProgram(entry));
   if (refusal !== undefined) throw new BerthError("PRECONDITION_FAILED", refusal);
   if (isThirdParty(entry) && hasInitContainer(entry)) throw noInitContainers();
-  const { minInstances = 1 } = instanceBounds(entry);
+  const minInstances = firstInstances(entry);
   if (minInstances > MAX_INSTANCES) {
     throw invalid(`minInstances: expected at most ${MAX_INSTANCES}, got ${minInstances}`);
   }

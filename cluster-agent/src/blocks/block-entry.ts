@@ -148,6 +148,12 @@ export function instanceBounds(
   return { minInstances, maxInstances };
 }
 
+/** Instances that a block is made with: its least number; one where it names none, and where it may have one. */
+export function firstInstances(entry: Pick<BlockEntry, "minInstances" | "maxInstances">): number {
+  const { minInstances, maxInstances = 1 } = instanceBounds(entry);
+  return minInstances ?? Math.min(1, maxInstances);
+}
+
 function bound(field: string, value: unknown): number | undefined {
   if (value === undefined || value === null) return undefined;
   const number =

@@ -24,7 +24,7 @@ export interface BlockNeed {
 export function blockNeed(entry: Readonly<Record<string, unknown>>): BlockNeed {
   const resources = isJsonObject(entry.resources) ? entry.resources : {};
   const allocator = resourceAllocator(entry);
-  const planned = minInstances(entry.minInstances);
+  const planned = bound(entry.minInstances) ?? Math.min(1, bound(entry.maxInstances) ?? 1);
   return {
     ...{ planned, instances: Math.max(1, planned) },
     gpus: allocator.decides ? 0 : (amount(resources.gpus) ?? allocator.gpus),
@@ -54,10 +54,8 @@ function resourceAllocator({ policies }: Readonly<Record<string, unknown>>) {
   return { decides: typeof uri === "string" && uri !== "", gpus: gpus ?? 0 };
 }
 
-function minInstances(value: unknown): number {
-  return (
-    (typeof value === "string" && /^\d{1,9}$/.test(value) ? Number(value) : amount(value)) ?? 1
-  );
+function bound(value: unknown): number | undefined {
+  return typeof value === "string" && /^\d{1,9}$/.test(value) ? Number(value) : amount(value);
 }
 
 function amount(value: unknown): number | undefined {

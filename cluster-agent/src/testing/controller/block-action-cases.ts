@@ -47,6 +47,13 @@ function lifeCases(client: Client, send: Send): void {
 
 /** Blocks grow and shrink. */
 function scaleCases(client: Client, send: Send): void {
+  it("create_block with no instance where it may have none", async () => {
+    await client.create("b1", { maxInstances: 0 });
+    expect(await client.instances("b1")).toEqual([]);
+    const up = { block_id: "b1", operation: "scale", instances_count: 1 };
+    expect(await send("scale", up)).toMatchObject(failure(400, "PRECONDITION_FAILED"));
+  });
+
   it("scale, up by the controller's choice and by allocation_data, down by instances_list", async () => {
     await client.create("b1", { maxInstances: 3 });
     const up = { block_id: "b1", operation: "scale" };

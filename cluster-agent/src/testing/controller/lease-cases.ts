@@ -40,6 +40,28 @@ function lifeCases(client: Client, ask: Ask): void {
     expect((await client.call("GET", "/leases")).body.data).toEqual([]);
   });
 
+  it("are taken over only where they hold as much as an instance needs", async () => {
+    const create = (lease_id: string, resources: object) =>
+      client.act("create_block", {
+        block_data: client.entry("b1", { resources }),
+        ...{ lease_ids: [lease_id], lease_subject: "s" },
+      });
+    await ask({ lease_id: "share", gpus: [{ id: 0, memory: 1 }] });
+    await ask({ lease_id: "whole", gpus: [1] });
+    const whole = /^lease_ids\.0: lease share holds 1 MiB of GPU-0, expected the whole of it/;
+    for (const [lease, resources, message] of [
+      ["share", { gpus: 1 }, whole],
+      ["share", { gpus: 1, gpuMemoryMiB: 2 }, /expected 2 MiB of it/],
+      ["whole", { gpus: 2 }, /^lease_ids\.0: lease whole holds 1 GPUs, expected 2/],
+    ] as const) {
+      const refused = await create(lease, resources);
+      expect(refused).toMatchObject({ status: 400, body: { reason: "PRECONDITION_FAILED" } });
+      expect(refused.body.message).toMatch(message);
+    }
+    expect(await client.taken()).toBe(0);
+    expect((await create("share", { gpus: 1, gpuMemoryMiB: 1 })).status).toBe(200);
+  });
+
   it("keep their GPUs from everybody else", async () => {
     await ask({ lease_id: "l1", gpus: [0, 1, 2] });
     expect(await ask({ lease_id: "l1", gpus: [3] })).toMatchObject(

@@ -205,6 +205,9 @@ describe("the gateway", () => {
         update_data: { temperature: 1 },
       },
     ]);
+    // What is no object is the agent's to refuse, and no parameter of that name.
+    await ask("POST", "/blocks/b/parameters", { update_data: null, idempotency_key: "l" });
+    expect(sent.at(-1)).toMatchObject({ action: "parameter_update", update_data: null });
     const other = await ask("POST", "/blocks/b/scale?cluster_id=c2", { operation: "scale" });
     expect(other).toMatchObject({ status: 404, body: { reason: "NOT_FOUND" } });
     const both = await ask("POST", "/blocks/b/scale?cluster_id=c2", { cluster_id: "c1" });

@@ -1,12 +1,4 @@
-import {
-  BerthError,
-  isJsonObject,
-  losslessBody,
-  parse,
-  spliced,
-  valueAt,
-  withMember,
-} from "@berth/service-kit";
+import { BerthError, losslessBody, parse, spliced, valueAt, withMember } from "@berth/service-kit";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { Type } from "typebox";
 import type { BlockGateway, PlacedBlock } from "../../placement/block-gateway.ts";
@@ -235,7 +227,7 @@ function removal(request: FastifyRequest): Record<string, unknown> {
 
 /** The parameters as `update_data`, or as what the body has beside its options. */
 function parameterFields(body: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  if (isJsonObject(body.update_data)) return body;
+  if (Object.hasOwn(body, "update_data")) return body;
   const isOption = ([name]: readonly [string, unknown]) => OPTIONS.includes(name);
   const all = Object.entries(body);
   const parameters = all.filter((one) => !isOption(one));
