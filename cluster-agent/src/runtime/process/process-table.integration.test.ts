@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { ProcessTable } from "./process-table.ts";
 
 describe("the processes of this machine", () => {
@@ -103,6 +103,22 @@ describe("processes that hang in the kernel", () => {
     await expect(table.scan()).rejects.toMatchObject({
       reason: "UNAVAILABLE",
       message: expect.stringContaining("pid 10 (start 500)"),
+    });
+  });
+
+  it("are read anew once a read ends that was only slow", async () => {
+    for (const pid of [10, 11]) add(pid, true);
+    add(12, false);
+    const table = new ProcessTable({ procDir, hungAfterMs: 100 });
+    await table.scan().catch(() => undefined);
+    await expect(table.scan()).rejects.toMatchObject({ reason: "UNAVAILABLE" });
+    const slow = hung;
+    for (const file of slow) closeSync(openSync(file, "r+"));
+    for (const pid of [10, 11]) add(pid, false);
+    hung = [];
+    await vi.waitFor(async () => {
+      const marks = (await table.scan()).map((entry) => entry.marks?.instance);
+      expect(marks).toEqual(["b/10", "b/11", "b/12"]);
     });
   });
 });

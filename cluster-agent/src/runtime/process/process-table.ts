@@ -26,6 +26,7 @@ export interface ProcessTableOptions {
 export class ProcessTable {
   readonly #procDir: string;
   readonly #hungAfterMs: number;
+  /** Processes whose environment is still being read after so long. */
   readonly #hung = new Set<string>();
   /** What the living processes of ours carried when they were read last. */
   #lastMarks: ReadonlyMap<string, ProcessMarks> = new Map();
@@ -118,9 +119,13 @@ export class ProcessTable {
       );
     }
     const file = path.join(this.#procDir, String(stat.pid), "environ");
-    const environ = await within(this.#hungAfterMs, readIfAllowed(file));
+    const reading = readIfAllowed(file);
+    const environ = await within(this.#hungAfterMs, reading);
     if (environ !== undefined) return parseMarks(environ);
     this.#hung.add(id);
+    // It may only have been slow: its thread is free again, and the next look reads it anew.
+    const end = () => void this.#hung.delete(id);
+    reading.then(end, end);
     return this.#lastMarks.get(id);
   }
 }
