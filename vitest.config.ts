@@ -1,6 +1,6 @@
-import { tmpdir } from "node:os";
 import path from "node:path";
 import { defineConfig } from "vitest/config";
+import { STATE_DIR } from "./policy-sandbox/src/testing/state-dir.ts";
 
 /** Most tests wait for timeouts and for other processes: one at a time leaves two cores idle. */
 const maxWorkers = 2;
@@ -8,7 +8,7 @@ const maxWorkers = 2;
 /** Programs that tests start share what each of them would otherwise build anew: seconds of CPU every time. */
 const env = {
   NODE_COMPILE_CACHE: path.join(import.meta.dirname, "node_modules/.cache/compiled"),
-  BERTH_SANDBOX_DIR: path.join(tmpdir(), "berth-policy-sandbox-tests"),
+  BERTH_SANDBOX_DIR: STATE_DIR,
 };
 
 export default defineConfig({

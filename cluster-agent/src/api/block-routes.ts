@@ -44,7 +44,7 @@ export interface BlockRoutesOptions {
 }
 
 /** Where the routes answer: at the root and below `urlMap.blocksQuery`. */
-const BLOCKS_PREFIXES = ["", "/blocks"];
+export const BLOCKS_PREFIXES = ["", "/blocks"];
 
 /**
  * The blocks of this cluster, in the shapes of the seed and of the existing deployment: `GET /blocks` (in the order of

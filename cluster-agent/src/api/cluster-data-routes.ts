@@ -6,6 +6,7 @@ import {
   losslessBody,
   typeName,
 } from "@berth/service-kit";
+import { BLOCKS_PREFIXES } from "./block-routes.ts";
 import {
   type ClusterActionRoutesOptions,
   onboardNode,
@@ -13,9 +14,6 @@ import {
 } from "./cluster-action-routes.ts";
 
 type HttpServer = ReturnType<typeof createHttpServer>;
-
-/** Where the routes answer: at the root and below `urlMap.blocksQuery`. */
-const BLOCKS_PREFIXES = ["", "/blocks"];
 
 /**
  * The cluster as the existing deployment's data API serves it beside its blocks (existing-cluster-controller §1.2):

@@ -36,7 +36,8 @@ export class BlockHomes implements Part {
   readonly #deps: BlockHomesDeps;
   /** Block ids by cluster, as the store has them. */
   readonly #homes = new Map<string, Set<string>>();
-  readonly #turns = new Serial();
+  /** By cluster: what is noted of one waits for nothing of another. */
+  readonly #turns = new Map<string, Serial>();
   /** Clusters whose turn waits. */
   readonly #waiting = new Set<string>();
   #unsubscribe: (() => void) | undefined;
@@ -61,7 +62,7 @@ export class BlockHomes implements Part {
 
   async stop(): Promise<void> {
     this.#unsubscribe?.();
-    await this.#turns.run(async () => undefined);
+    await Promise.all([...this.#turns.values()].map((turns) => turns.run(async () => undefined)));
   }
 
   /** Clusters that had a block when they were heard last, and were not heard since this program's start. */
@@ -73,14 +74,14 @@ export class BlockHomes implements Part {
 
   /** Notes that a block is about to be made on a cluster; durable when it resolves. Rejects when the store fails. */
   note(home: Home): Promise<void> {
-    return this.#turns.run(async () => {
+    return this.#turnsOf(home.clusterId).run(async () => {
       if (!this.#of(home.clusterId).has(home.blockId)) await this.#write([home], "insert");
     });
   }
 
   /** Forgets a cluster that is gone for good. Never rejects: what the store does not take is told in the log. */
   forget(clusterId: string): Promise<void> {
-    const turn = this.#turns.run(async () => {
+    const turn = this.#turnsOf(clusterId).run(async () => {
       const homes = [...this.#of(clusterId)].map((blockId) => ({ clusterId, blockId }));
       await this.#write(homes, "delete");
       this.#homes.delete(clusterId);
@@ -93,7 +94,7 @@ export class BlockHomes implements Part {
   #follow(clusterId: string): void {
     if (this.#waiting.has(clusterId)) return;
     this.#waiting.add(clusterId);
-    const turn = this.#turns.run(() => {
+    const turn = this.#turnsOf(clusterId).run(() => {
       this.#waiting.delete(clusterId);
       return this.#sync(clusterId);
     });
@@ -131,6 +132,12 @@ export class BlockHomes implements Part {
         else ids.delete(blockId);
       }
     }
+  }
+
+  #turnsOf(clusterId: string): Serial {
+    const turns = this.#turns.get(clusterId) ?? new Serial();
+    this.#turns.set(clusterId, turns);
+    return turns;
   }
 
   #of(clusterId: string): Set<string> {
