@@ -2,7 +2,7 @@ import { BerthError, isJsonObject, Pacer, toNumber, typeName } from "@berth/serv
 import type { Placement } from "../allocator/best-fit.ts";
 import type { Placer } from "../allocator/placer.ts";
 import type { ResourceAllocator } from "../allocator/resource-allocator.ts";
-import { firstInstances, parseBlockEntry } from "../blocks/block-entry.ts";
+import { firstInstances, parseBlockField } from "../blocks/block-entry.ts";
 import { type BlockRecord, blockRecord } from "../blocks/block-records.ts";
 import {
   type RequestedPolicy,
@@ -40,7 +40,7 @@ export interface DryRunDeps extends RequestChecks {
 }
 
 /**
- * Where a block would go, which is in `block_data` or `inputs`; takes nothing. By the policy of the request
+ * Where a block would go, which is in `inputs` or else in `block_data`; takes nothing. By the policy of the request
  * (`policy_rule_uri`, `parameters`, `settings`) or by the block's own, whose result for one instance is given as it is; or by
  * best fit, for as many instances as the block has at least. INVALID_ARGUMENT names the field that does not hold.
  */
@@ -96,13 +96,12 @@ function placementOf(placer: Placer, { nodeId, devices }: Claim): DryRunPlacemen
   return { node_id: nodeId, gpus: devices.map(({ uuid }) => String(slots.get(uuid) ?? uuid)) };
 }
 
-function askedBlock({ inputs, block_data: data = inputs }: ActionFields): BlockRecord {
-  if (!isJsonObject(data)) {
-    const got = data === undefined ? "nothing" : typeName(data);
-    throw invalid(`block_data: expected an object, got ${got}`);
-  }
+function askedBlock({ inputs, block_data: data }: ActionFields): BlockRecord {
   const about = { phase: "creating", operationId: "", createdAt: "", updatedAt: "" } as const;
-  return blockRecord(parseBlockEntry(data), about);
+  // The existing deployment reads `inputs` alone.
+  const isInputs = inputs !== undefined && inputs !== null;
+  const entry = isInputs ? parseBlockField("inputs", inputs) : parseBlockField("block_data", data);
+  return blockRecord(entry, about);
 }
 
 function askedPolicy(fields: ActionFields): RequestedPolicy | undefined {

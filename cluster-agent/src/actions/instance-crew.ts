@@ -114,7 +114,7 @@ export class InstanceCrew {
     for (let choice = 1; ; choice += 1) {
       const taken = await this.#tryTake(operation, block, { planned, rules, excluded });
       if (taken.kind === "taken") return;
-      if (isOfLease(taken)) throw leaseError(taken);
+      if (taken.leaseId !== undefined) throw leaseError(taken, leaseField(planned, taken.leaseId));
       if (rules.given !== undefined || choice >= MAX_CHOICES || !isLost(taken)) {
         throw ledgerError(taken);
       }
@@ -249,7 +249,7 @@ export class InstanceCrew {
   /** The node and the devices of a lease, and of the rest what an instance of the block needs. */
   #leased({ entry }: BlockRecord, leaseId: string, field: string): Claim {
     const hold = this.#deps.ledger.hold(leaseId);
-    if (hold?.kind !== "lease") throw leaseError(unknownLease(leaseId));
+    if (hold?.kind !== "lease") throw leaseError(unknownLease(leaseId), field);
     const lacking = lackingDevices(entry, hold.claim);
     if (lacking !== undefined) {
       const message = `${field}: lease ${leaseId} holds ${lacking}`;
@@ -266,13 +266,15 @@ export class InstanceCrew {
   }
 }
 
-/** Whether a lease stands in the way, and not what it holds. */
-function isOfLease({ reason }: LedgerRefusal): boolean {
-  return ["unknown_lease", "expired", "fenced"].includes(reason);
+/** What the client calls a lease: "lease_ids.0". */
+function leaseField(planned: readonly PlannedInstance[], leaseId: string): string {
+  return `lease_ids.${planned.findIndex(({ lease }) => lease?.leaseId === leaseId)}`;
 }
 
-function leaseError({ reason, message }: LedgerRefusal): BerthError {
-  return new BerthError("CONFLICT", message, { details: { ledger: reason } });
+/** A lease stands in the way: it holds too little, or cannot be used at all. */
+function leaseError({ reason, message }: LedgerRefusal, field: string): BerthError {
+  const kind = reason === "invalid" ? "PRECONDITION_FAILED" : "CONFLICT";
+  return new BerthError(kind, `${field}: ${message}`, { details: { ledger: reason } });
 }
 
 /** Whether another choice may do better. */

@@ -1,6 +1,6 @@
 import { BerthError, isJsonObject, isRawNumber, toNumber, typeName } from "@berth/service-kit";
 import type { GivenPlacement } from "../allocator/placer.ts";
-import { firstInstances, parseBlockEntry } from "../blocks/block-entry.ts";
+import { firstInstances, parseBlockField } from "../blocks/block-entry.ts";
 import { hasInitContainer, isThirdParty, requestedProgram } from "../blocks/entry-reading.ts";
 import type { Ownership, Runtime } from "../runtime/runtime.ts";
 import { planInstances } from "./instance-crew.ts";
@@ -62,16 +62,15 @@ export function operationRequest(
 
 function createRequest(fields: ActionFields, checks: RequestChecks): Request {
   const { runtime, fence } = checks;
-  if (!isJsonObject(fields.block_data)) {
-    throw invalid(`block_data: expected an object, got ${got(fields.block_data)}`);
-  }
-  const entry = parseBlockEntry(fields.block_data);
+  const entry = parseBlockField("block_data", fields.block_data);
   const refusal = runtime.refusal(requestedProgram(entry));
   if (refusal !== undefined) throw new BerthError("PRECONDITION_FAILED", refusal);
   if (isThirdParty(entry) && hasInitContainer(entry)) throw noInitContainers();
   const minInstances = firstInstances(entry);
   if (minInstances > MAX_INSTANCES) {
-    throw invalid(`minInstances: expected at most ${MAX_INSTANCES}, got ${minInstances}`);
+    throw invalid(
+      `block_data.minInstances: expected at most ${MAX_INSTANCES}, got ${minInstances}`,
+    );
   }
   return {
     action: "create_block",
@@ -125,7 +124,7 @@ function growRequest(
     throw invalid(message);
   }
   const chosen = placements?.slice(0, instances);
-  const texts = initDataTexts(initData);
+  const texts = initDataTexts(initData, instances);
   // All that tells one request from another: that is what a repeated one is known by.
   const input: ScaleInput = {
     ...{ operation: "scale", count: instances, initData: texts },
@@ -198,10 +197,13 @@ function givenPlacements(given: unknown): readonly GivenPlacement[] {
   });
 }
 
-function initDataTexts(initData: unknown): readonly string[] {
+function initDataTexts(initData: unknown, instances: number): readonly string[] {
   if (initData === undefined || initData === null) return [];
-  if (!Array.isArray(initData))
-    throw invalid(`init_data: expected a list, got ${typeName(initData)}`);
+  if (!Array.isArray(initData)) throw invalid(`init_data: expected a list, got ${got(initData)}`);
+  if (initData.length > 0 && initData.length < instances) {
+    const message = `init_data: expected ${instances} of them, one for each instance, got ${initData.length}`;
+    throw invalid(message);
+  }
   return initData.map((one: unknown) => JSON.stringify(one ?? {}));
 }
 
@@ -213,8 +215,12 @@ function idOf(fields: ActionFields, name: string, alias?: string): string {
 
 function textList(value: unknown, field: string): readonly string[] {
   const isList = Array.isArray(value) && value.length > 0 && value.length <= MAX_INSTANCES;
-  if (isList && value.every((one) => typeof one === "string")) return value;
-  throw invalid(`${field}: expected a list of 1-${MAX_INSTANCES} ids, got ${got(value)}`);
+  if (!isList) {
+    throw invalid(`${field}: expected a list of 1-${MAX_INSTANCES} ids, got ${got(value)}`);
+  }
+  const place = value.findIndex((one) => typeof one !== "string" || one === "");
+  if (place < 0) return value;
+  throw invalid(`${field}.${place}: expected an id, got ${got(value[place])}`);
 }
 
 function booleanOf(value: unknown, field: string): boolean {
@@ -228,6 +234,9 @@ function got(value: unknown): string {
   if (value === "") return "an empty text";
   const number = toNumber(value);
   if (number !== undefined) return String(number);
+  if (Array.isArray(value))
+    return value.length === 0 ? "an empty list" : `a list of ${value.length}`;
+  if (isJsonObject(value)) return Object.keys(value).length === 0 ? "an empty object" : "an object";
   return typeof value === "string" ? JSON.stringify(value.slice(0, 100)) : typeName(value);
 }
 

@@ -1,4 +1,4 @@
-import { BerthError, isJsonObject, parseLossless, sleep } from "@berth/service-kit";
+import { BerthError, isBerthError, isJsonObject, parseLossless, sleep } from "@berth/service-kit";
 import type { BlockRecord } from "../blocks/block-records.ts";
 import type { ObservedInstance } from "../runtime/runtime.ts";
 import { type BlockActionDeps, blockOf } from "./create-block.ts";
@@ -24,9 +24,13 @@ export function updateParameters(deps: BlockActionDeps): Action {
       const { blockId, inputJson, signal } = operation;
       const changes = parseLossless(inputJson) as Readonly<Record<string, unknown>>;
       blockOf(deps, operation);
-      await deps.blocks.updateBy(blockId, (block) => ({
-        $set: { parameters: { ...parametersOf(block), ...changes } },
-      }));
+      try {
+        await deps.blocks.updateBy(blockId, (block) => ({
+          $set: { parameters: { ...parametersOf(block), ...changes } },
+        }));
+      } catch (thrown) {
+        throw asOfUpdateData(thrown);
+      }
       const replies = await tellAll(deps, operation);
       signal.throwIfAborted();
       return Object.keys(replies).length === 0 ? "Action performed" : replies;
@@ -34,6 +38,13 @@ export function updateParameters(deps: BlockActionDeps): Action {
     // The record says what its client wanted last: instances that did not hear of it are told again by the next update.
     async undo() {},
   };
+}
+
+/** A refusal of the record's update, in the words of the request. */
+function asOfUpdateData(thrown: unknown): unknown {
+  if (!isBerthError(thrown) || thrown.reason !== "INVALID_ARGUMENT") return thrown;
+  const message = thrown.message.replace(/^(\$set\.)?parameters\b/, "update_data");
+  return new BerthError("INVALID_ARGUMENT", message, { cause: thrown });
 }
 
 /** With numbers as they were written. */

@@ -31,17 +31,18 @@ describe("readAllocatorAnswer", () => {
 describe("readDryRunAnswer", () => {
   it("hands on what the policy returned, with its numbers", () => {
     const json = '{"selection_score_data":{"score":0.90,"node_info":{"node_id":"a","gpus":[1]}}}';
-    expect(JSON.stringify(readDryRunAnswer("p:1-s", json))).toBe(json);
+    const answer = readDryRunAnswer("p:1-s", json);
+    expect(answer.kind).toBe("scored");
+    expect(JSON.stringify(answer.result)).toBe(json);
   });
 
   it.each([
-    ["null", { score: 0, node_info: {}, reasons: ["policy p:1-s found no place"] }],
-    ["{}", { score: 0, node_info: {}, reasons: ["policy p:1-s found no place"] }],
-    ['{"node_id":null,"reasons":["full"]}', { score: 0, node_info: {}, reasons: ["full"] }],
-    ['{"node_id":"a","gpus":[1]}', { score: 1, node_info: { node_id: "a", gpus: [1] } }],
-  ])("takes an answer of an allocation: %s", (json, data) => {
-    const result = JSON.parse(JSON.stringify(readDryRunAnswer("p:1-s", json)));
-    expect(result).toEqual({ selection_score_data: data });
+    ["null", { kind: "unschedulable", reasons: ["policy p:1-s found no place"] }],
+    ["{}", { kind: "unschedulable", reasons: ["policy p:1-s found no place"] }],
+    ['{"node_id":null,"reasons":["full"]}', { kind: "unschedulable", reasons: ["full"] }],
+    ['{"node_id":"a","gpus":[1]}', { kind: "chosen", nodeId: "a", gpuIds: [1] }],
+  ])("takes an answer of an allocation: %s", (json, answer) => {
+    expect(readDryRunAnswer("p:1-s", json)).toMatchObject({ kind: "placed", answer });
   });
 
   it.each([

@@ -30,34 +30,33 @@ export function readAllocatorAnswer(uri: string, resultJson: string): AllocatorA
   return { kind: "chosen", nodeId, gpuIds: gpus ?? [], gpusField };
 }
 
+/** What a policy answered to a dry run. */
+export type DryRunAnswer =
+  /** Its own result, numbers as it wrote them. */
+  | { readonly kind: "scored"; readonly result: unknown }
+  /** A place as for an allocation, without a score. */
+  | { readonly kind: "placed"; readonly result: unknown; readonly answer: AllocatorAnswer };
+
 /**
- * Checks the result of a dry run, which is handed on as it is: `selection_score_data.score` is from 0 to 1. A result as
- * of an allocation does too: score 0 where there is no place, 1 for a place that the policy gave no score.
+ * Reads the result of a dry run: `selection_score_data.score` is from 0 to 1; a result as of an allocation does too.
+ * POLICY_FAILED, with the policy and the field, for anything else.
  */
-export function readDryRunAnswer(uri: string, resultJson: string): unknown {
+export function readDryRunAnswer(uri: string, resultJson: string): DryRunAnswer {
   const result = parseLossless(resultJson);
   const plain = plainOf(result);
-  if (plain === null) return scored(0, {}, nowhere(uri, undefined));
+  if (plain === null) return { kind: "placed", result, answer: nowhere(uri, undefined) };
   if (!isJsonObject(plain)) throw bad(uri, `expected an object, got ${typeName(plain)}`);
   const data = plain.selection_score_data;
   if (data === undefined && (Object.keys(plain).length === 0 || "node_id" in plain)) {
-    const answer = readAllocatorAnswer(uri, resultJson);
-    return scored(answer.kind === "chosen" ? 1 : 0, result, answer);
+    return { kind: "placed", result, answer: readAllocatorAnswer(uri, resultJson) };
   }
   if (!isJsonObject(data)) {
     throw bad(uri, `selection_score_data: expected an object, got ${typeName(data)}`);
   }
   const { score } = data;
-  if (typeof score === "number" && score >= 0 && score <= 1) return result;
+  if (typeof score === "number" && score >= 0 && score <= 1) return { kind: "scored", result };
   const got = typeof score === "number" ? score : typeName(score);
   throw bad(uri, `selection_score_data.score: expected a number from 0 to 1, got ${got}`);
-}
-
-function scored(score: number, result: unknown, answer: AllocatorAnswer): object {
-  if (answer.kind === "unschedulable") {
-    return { selection_score_data: { score, node_info: {}, reasons: answer.reasons } };
-  }
-  return { selection_score_data: { score, node_info: result } };
 }
 
 function nowhere(

@@ -27,7 +27,7 @@ it.each<[unknown, RegExp]>([
   [["0", 0], /^gpus: names GPU-a twice$/],
   [[2], /^gpus.0: node node-a has GPUs 0 to 1, not 2$/],
   [["GPU-x"], /not "GPU-x"$/],
-  [[{}], /not "object"$/],
+  [[{}], /expected a slot or a UUID, got object$/],
   [[-1], /not -1$/],
   [[0.5], /not 0.5$/],
   ["0", /^gpus: expected a list of at most 256 GPUs, got string$/],

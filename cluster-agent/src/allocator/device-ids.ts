@@ -49,6 +49,9 @@ function claimedDevice(
   },
 ): DeviceClaim {
   const slot = slotOf(id);
+  if (slot === undefined && typeof id !== "string") {
+    throw invalid(`${field}: expected a slot or a UUID, got ${typeName(id)}`);
+  }
   const gpu = capacity.gpus.find((one) =>
     slot === undefined ? one.uuid === id : one.slot === slot,
   );
@@ -60,7 +63,7 @@ function claimedDevice(
   if (part !== undefined) return { uuid: part.uuid };
   const last = capacity.gpus.length - 1;
   const has = last < 0 ? "no GPU" : `GPUs 0 to ${last}`;
-  const shown = JSON.stringify(typeof id === "string" ? id.slice(0, 100) : (slot ?? typeName(id)));
+  const shown = JSON.stringify(typeof id === "string" ? id.slice(0, 100) : slot);
   throw invalid(`${field}: node ${capacity.nodeId} has ${has}, not ${shown}`);
 }
 

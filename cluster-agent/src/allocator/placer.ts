@@ -1,6 +1,7 @@
 import { BerthError } from "@berth/service-kit";
 import type { BlockRecord } from "../blocks/block-records.ts";
 import { requestedResources } from "../blocks/entry-reading.ts";
+import { checkClaim } from "../ledger/check-claim.ts";
 import type { Claim, Hold, NodeCapacity } from "../ledger/claim.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { NodeView } from "../nodes/node-view.ts";
@@ -103,6 +104,14 @@ export class Placer {
     } = requestedResources(block.entry);
     const devices = claimedDevices(gpuIds, { capacity, memoryMiB, field: `${field}.${gpusField}` });
     return { nodeId, devices, cpuMillis, memoryMiB: hostMiB, storageMiB };
+  }
+
+  /** Why a claim cannot be met now, for people; undefined when it can. */
+  obstacle(claim: Claim): string | undefined {
+    const node = this.#candidates([]).find(({ capacity }) => capacity.nodeId === claim.nodeId);
+    if (node === undefined) return `node ${claim.nodeId} is not known`;
+    const checked = checkClaim(claim, node);
+    return checked.kind === "ok" ? undefined : checked.message;
   }
 
   /** What a node has to give now; undefined for an unknown one. */

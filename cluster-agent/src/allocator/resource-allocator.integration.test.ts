@@ -25,16 +25,21 @@ function block(): BlockRecord {
   return blockRecord(entry, about);
 }
 
-/** Where the block goes when its policy returns this. */
-async function choose(resultJson: string) {
+/** An allocator whose policies return this. */
+async function returning(resultJson: string): Promise<ResourceAllocator> {
   const facts = { interpreterMs: 0, log: [] };
   const { body } = await fleet.call("GET", "/cluster-actions/get-cluster");
-  const allocator = new ResourceAllocator({
+  return new ResourceAllocator({
     placer: fleet.blocks.placer,
     policies: { run: async () => ({ kind: "done", resultJson, facts }) as never },
     cluster: { document: () => body.data, metrics: () => ({}) as never },
     nodes: { views: () => [] },
   });
+}
+
+/** Where the block goes when its policy returns this. */
+async function choose(resultJson: string) {
+  const allocator = await returning(resultJson);
   const signal = AbortSignal.timeout(5_000);
   const asked = { block: block(), besides: [], excluded: new Set<string>(), signal };
   return await allocator.choose({ action: "allocation", ...asked });
@@ -65,6 +70,40 @@ describe("a place that a policy names", () => {
     ['{"node_id":"node-z"}', /^the result of policy p:1-s\.node_id: no node "node-z"/],
   ])("is refused by the field that does not hold: %s", async (json, message) => {
     await expect(choose(json)).rejects.toMatchObject({
+      reason: "POLICY_FAILED",
+      message: expect.stringMatching(message),
+    });
+  });
+});
+
+describe("a dry run by a policy that names a place without a score", () => {
+  const policy = { policyRuleUri: "p:1-s", parameters: {}, settings: {} };
+  const dryRun = async (json: string) =>
+    (await returning(json)).dryRun(policy, block(), AbortSignal.timeout(5_000));
+
+  it("has the score 1 when the place is free, and 0 with the reason when it is not", async () => {
+    const place = { node_id: "node-a", gpus: [2, 3] };
+    const free = { selection_score_data: { score: 1, node_info: place } };
+    expect(await dryRun(JSON.stringify(place))).toEqual(free);
+    await fleet.blocks.ledger.lease({
+      ...{ leaseId: "l", subject: "s", ttlMs: 60_000, storeId: "" },
+      claim: {
+        ...{ nodeId: "node-a", devices: [{ uuid: "GPU-3" }] },
+        ...{ cpuMillis: 0, memoryMiB: 0, storageMiB: 0 },
+      },
+    });
+    const reasons = [expect.stringMatching(/GPU 3 \(GPU-3\) is held by lease l \(of s\)/)];
+    const taken = { selection_score_data: { score: 0, node_info: {}, reasons } };
+    expect(await dryRun(JSON.stringify(place))).toEqual(taken);
+    const own = { selection_score_data: { score: 0.5, node_info: place } };
+    expect(JSON.parse(JSON.stringify(await dryRun(JSON.stringify(own))))).toEqual(own);
+  });
+
+  it.each([
+    ['{"node_id":"node-a","gpus":[9]}', /gpus\.0: node node-a has GPUs/],
+    ['{"node_id":"node-z"}', /node_id: no node "node-z"/],
+  ])("fails where there is no such place: %s", async (json, message) => {
+    await expect(dryRun(json)).rejects.toMatchObject({
       reason: "POLICY_FAILED",
       message: expect.stringMatching(message),
     });

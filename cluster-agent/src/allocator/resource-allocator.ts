@@ -6,7 +6,7 @@ import type { Cluster } from "../cluster/cluster.ts";
 import type { Claim } from "../ledger/claim.ts";
 import { isOpenNode, type NodeView } from "../nodes/node-view.ts";
 import type { AgentPolicies } from "../policies/agent-policies.ts";
-import { readAllocatorAnswer, readDryRunAnswer } from "./allocator-answer.ts";
+import { type AllocatorAnswer, readAllocatorAnswer, readDryRunAnswer } from "./allocator-answer.ts";
 import { type AllocatorAction, type AllocatorFacts, allocatorInput } from "./allocator-input.ts";
 import type { Placement } from "./best-fit.ts";
 import type { PlaceRequest, Placer } from "./placer.ts";
@@ -48,21 +48,15 @@ export class ResourceAllocator {
     const { resultJson, log } = await this.#run(policy, asked, signal);
     const answer = readAllocatorAnswer(policy.policyRuleUri, resultJson);
     if (answer.kind === "unschedulable") return answer;
-    const { nodeId, gpuIds, gpusField } = answer;
-    try {
-      const field = `the result of policy ${policy.policyRuleUri}`;
-      // How many GPUs an instance gets is the policy's word, as in the existing deployment.
-      const given = { nodeId, gpuIds, field, gpusField };
-      const claim = placer.claimOf(block, given);
-      group?.claims.push(claim);
-      return { kind: "placed", claim };
-    } catch (thrown) {
-      if (!(thrown instanceof BerthError)) throw thrown;
-      throw new BerthError("POLICY_FAILED", thrown.message, { cause: thrown, details: log });
-    }
+    const claim = this.#claimOf(block, { uri: policy.policyRuleUri, answer, log });
+    group?.claims.push(claim);
+    return { kind: "placed", claim };
   }
 
-  /** A dry run by a policy: its result as it is, with numbers as the policy wrote them. */
+  /**
+   * A dry run by a policy: its result as it is, with numbers as the policy wrote them. A place that it gave no score has 1,
+   * or 0 with the reason when it is not free.
+   */
   async dryRun(policy: RequestedPolicy, block: BlockRecord, signal: AbortSignal): Promise<unknown> {
     const asked = {
       action: "dry_run" as const,
@@ -70,8 +64,38 @@ export class ResourceAllocator {
       takenGpus: new Set<string>(),
       extraData: {},
     };
-    const { resultJson } = await this.#run(policy, asked, signal);
-    return readDryRunAnswer(policy.policyRuleUri, resultJson);
+    const { policyRuleUri: uri } = policy;
+    const { resultJson, log } = await this.#run(policy, asked, signal);
+    const dry = readDryRunAnswer(uri, resultJson);
+    if (dry.kind === "scored") return dry.result;
+    const { answer, result } = dry;
+    if (answer.kind === "unschedulable") return unplaced(answer.reasons);
+    const taken = this.#deps.placer.obstacle(this.#claimOf(block, { uri, answer, log }));
+    if (taken !== undefined) return unplaced([taken]);
+    return { selection_score_data: { score: 1, node_info: result } };
+  }
+
+  /** What the place that a policy named comes to; POLICY_FAILED when there is none such. */
+  #claimOf(
+    block: BlockRecord,
+    {
+      uri,
+      answer: { nodeId, gpuIds, gpusField },
+      log,
+    }: {
+      readonly uri: string;
+      readonly answer: Extract<AllocatorAnswer, { kind: "chosen" }>;
+      readonly log: ReturnType<typeof logDetails>;
+    },
+  ): Claim {
+    try {
+      // How many GPUs an instance gets is the policy's word, as in the existing deployment.
+      const field = `the result of policy ${uri}`;
+      return this.#deps.placer.claimOf(block, { nodeId, gpuIds, field, gpusField });
+    } catch (thrown) {
+      if (!(thrown instanceof BerthError)) throw thrown;
+      throw new BerthError("POLICY_FAILED", thrown.message, { cause: thrown, details: log });
+    }
   }
 
   async #run(
@@ -98,4 +122,8 @@ export class ResourceAllocator {
 
 function gpusOf({ devices }: Claim): readonly string[] {
   return devices.map(({ uuid }) => uuid);
+}
+
+function unplaced(reasons: readonly string[]): object {
+  return { selection_score_data: { score: 0, node_info: {}, reasons } };
 }

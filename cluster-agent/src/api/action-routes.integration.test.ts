@@ -252,7 +252,7 @@ describe("requests", () => {
     [{ action: "remove_block", block_id: "b", timeout_ms: true }, 400, /timeout_ms/],
     [{ action: "nope" }, 400, /^Unknown action: nope$/],
     [{ action: "create_block" }, 400, /block_data: expected an object, got nothing/],
-    [{ action: "create_block", block_data: { id: "A" } }, 400, /^id: /],
+    [{ action: "create_block", block_data: { id: "A" } }, 400, /^block_data\.id: /],
     [{ action: "create_block", block_data: { id: "a" } }, 400, /the component names no program/],
     [
       {

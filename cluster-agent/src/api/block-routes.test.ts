@@ -133,7 +133,7 @@ describe.each(PREFIXES)("the blocks' API below %j", (prefix) => {
     ["init_settings", { initSettings: { s: 1 } }, { initSettings: { s: 1 } }],
     ["init_parameters", { initParameters: { p: 1 } }, { initParameters: { p: 1 } }],
     ["parameters", { parameters: { temperature: 0.5 } }, { parameters: { temperature: 0.5 } }],
-    ["min_instances", { minInstances: "2" }, { minInstances: "2" }],
+    ["min_instances", { minInstances: "2" }, { minInstances: 2 }],
     ["max_instances", { maxInstances: null }, { maxInstances: null }],
     ["adhoc_enabled", { adhocEnabled: true }, { adhocEnabled: true }],
     ["input_protocols", { inputProtocols: { i: {} } }, { inputProtocol: { i: {} } }],

@@ -1,13 +1,14 @@
 import type { ClusterDocument } from "@berth/proto";
 import { BerthError, type createHttpServer, losslessBody, parse } from "@berth/service-kit";
 import { Type } from "typebox";
-import type { BlockBook, EntryCheck } from "../blocks/block-book.ts";
+import type { BlockBook } from "../blocks/block-book.ts";
 import type { ObservedFacts } from "../blocks/block-document.ts";
 import { BlockQueries, type BlockScene, wholeDocumentText } from "../blocks/block-query.ts";
 import type { BlockRecord } from "../blocks/block-records.ts";
 import { requestedProgram } from "../blocks/entry-reading.ts";
 import { nearIds } from "../blocks/near-ids.ts";
 import { parseBlockQuery, parsePage } from "../blocks/query-request.ts";
+import type { EntryCheck } from "../blocks/updated-record.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { ENTRY_UPDATES, refuseOtherCluster } from "./block-updates.ts";
 import type { ActionGovernor } from "./governed-action.ts";
@@ -87,7 +88,10 @@ function addUpdateRoutes(server: HttpServer, prefix: string, options: BlockRoute
   const check = programCheck(options);
   const update = async (id: string, asked: Readonly<Record<string, unknown>>, reply: Reply) => {
     known(options, id);
-    const governed = await options.governor?.governUpdate(id, asked, goneSignal(reply));
+    const governed = await options.governor?.governUpdate(id, asked, {
+      accept: (instead) => blocks.tryUpdate(id, instead, check),
+      signal: goneSignal(reply),
+    });
     const { update: change, warnings } = governed ?? { update: asked, warnings: [] };
     const record = await blocks.update(id, change, check);
     return answer(reply, wholeDocumentText(record, sceneOf(options)), warnings);

@@ -6,7 +6,7 @@ import { checkPolicyMap, isHookRepair } from "../cluster/hook-repair.ts";
 import type { Onboarded } from "../nodes/onboarded-entry.ts";
 import type { PolicyMetrics } from "../prechecks/policy-metrics.ts";
 import type { PreChecker } from "../prechecks/pre-checker.ts";
-import { badChange, objectOf } from "./governed-action.ts";
+import { objectOf } from "./governed-action.ts";
 import { changedEntry } from "./node-admission.ts";
 
 /** One instance on a node that is to be removed, as pre-checks see it. */
@@ -43,28 +43,28 @@ export class ClusterGovernor {
     { id, entry }: Onboarded,
     signal: AbortSignal,
   ): Promise<{ readonly entryJson: string; readonly warnings: readonly string[] }> {
-    const allowed = await this.#deps.prechecks.check({
+    const { warnings, changed = JSON.stringify(entry) } = await this.#deps.prechecks.check({
       ...{ hook: "add_node", about: `node/${id}`, signal },
       input: () => ({ node_data: entry, ...this.#clusterFacts() }),
+      accept: (item) => changedEntry(id, item),
     });
-    const isAsAsked = allowed.changed === undefined;
-    const entryJson = isAsAsked ? JSON.stringify(entry) : changedEntry(id, allowed);
-    return { entryJson, warnings: allowed.warnings };
+    return { entryJson: changed, warnings };
   }
 
   /** A node is removed, or forgotten. */
   async removeNode(nodeId: string, signal: AbortSignal): Promise<readonly string[]> {
-    const allowed = await this.#deps.prechecks.check({
+    const { warnings } = await this.#deps.prechecks.check({
       ...{ hook: "remove_node", about: `node/${nodeId}`, signal },
       input: () => ({
         node_id: nodeId,
         ...this.#clusterFacts(),
         block_instances: this.#deps.instancesOn(nodeId),
       }),
+      accept: () => {
+        throw new BerthError("INVALID_ARGUMENT", "node_id: a policy cannot change it");
+      },
     });
-    if (allowed.changed === undefined) return allowed.warnings;
-    const thrown = new BerthError("INVALID_ARGUMENT", "node_id: a policy cannot change it");
-    throw badChange("remove_node", allowed, thrown);
+    return warnings;
   }
 
   /** A node is cordoned or uncordoned: a command of the cluster's management. */
@@ -73,16 +73,17 @@ export class ClusterGovernor {
     nodeId: string,
     signal: AbortSignal,
   ): Promise<readonly string[]> {
-    const allowed = await this.#deps.prechecks.check({
+    const { warnings } = await this.#deps.prechecks.check({
       ...{ hook: "cluster_mgmt", about: `node/${nodeId}`, signal },
       input: () => ({
         cluster_data: this.#deps.clusterDocument(),
         input: { action, payload: { node_id: nodeId } },
       }),
+      accept: () => {
+        throw new BerthError("INVALID_ARGUMENT", "input: there is nothing to change in it");
+      },
     });
-    if (allowed.changed === undefined) return allowed.warnings;
-    const thrown = new BerthError("INVALID_ARGUMENT", "input: there is nothing to change in it");
-    throw badChange("cluster_mgmt", allowed, thrown);
+    return warnings;
   }
 
   /**
@@ -94,27 +95,21 @@ export class ClusterGovernor {
     { before, after }: ClusterChange,
     signal: AbortSignal,
   ): Promise<{ readonly update: unknown; readonly warnings: readonly string[] }> {
-    const isRepair = isHookRepair(before, after);
-    const allowed = await this.#deps.prechecks.check({
+    const { changed = update, warnings } = await this.#deps.prechecks.check({
       ...{ hook: "update_cluster", about: `cluster/${this.#deps.clusterId}`, signal },
       input: () => ({
         cluster_data: this.#deps.clusterDocument(),
         input: update,
         updated_cluster_data: { id: this.#deps.clusterId, ...after },
       }),
-      passesFailure: isRepair,
+      accept: (item) => {
+        refuseDocument(item);
+        checkPolicyMap(before, updateDeclaredCluster(before, item));
+        return item;
+      },
+      passesFailure: isHookRepair(before, after),
     });
-    const { changed, warnings } = allowed;
-    if (changed === undefined) return { update, warnings };
-    try {
-      refuseDocument(changed);
-      checkPolicyMap(before, updateDeclaredCluster(before, changed));
-      return { update: changed, warnings };
-    } catch (thrown) {
-      const bad = badChange("update_cluster", allowed, thrown);
-      if (isRepair) return { update, warnings: [...warnings, bad.message] };
-      throw bad;
-    }
+    return { update: changed, warnings };
   }
 
   #clusterFacts() {

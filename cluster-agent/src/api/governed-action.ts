@@ -1,13 +1,13 @@
 import { isDeepStrictEqual } from "node:util";
 import type { ClusterDocument } from "@berth/proto";
-import { BerthError, isJsonObject, parseLossless, toBerthError } from "@berth/service-kit";
+import { BerthError, isJsonObject, parseLossless } from "@berth/service-kit";
 import type { OperationRequest } from "../actions/operation-runner.ts";
 import { type ActionFields, operationRequest, type RequestChecks } from "../actions/requests.ts";
 import { type BlockScene, wholeDocumentText } from "../blocks/block-query.ts";
 import type { BlockRecord } from "../blocks/block-records.ts";
 import type { Hook } from "../prechecks/hooks.ts";
 import type { PolicyMetrics } from "../prechecks/policy-metrics.ts";
-import type { Allowed, PreChecker } from "../prechecks/pre-checker.ts";
+import type { PreChecker } from "../prechecks/pre-checker.ts";
 
 type Fields = Readonly<Record<string, unknown>>;
 type Asked = Omit<OperationRequest, "idempotencyKey">;
@@ -159,54 +159,44 @@ export class ActionGovernor {
     const governance = GOVERNANCE[asked.action];
     if (governance === undefined) return { request: asked, warnings: [] };
     const governed = { fields, asked, deps: this.#deps };
-    const allowed = await this.#deps.prechecks.check({
+    const { warnings, changed = asked } = await this.#deps.prechecks.check({
       hook: governance.hook,
       about: `block/${asked.blockId}`,
       input: () => governance.input(governed),
+      accept: (item) => changedRequest(governed, governance.changed(governed, item), checks),
       signal,
     });
-    const { warnings, changed } = allowed;
-    if (changed === undefined) return { request: asked, warnings };
-    try {
-      return {
-        request: changedRequest(governed, governance.changed(governed, changed), checks),
-        warnings,
-      };
-    } catch (thrown) {
-      throw badChange(governance.hook, allowed, thrown);
-    }
+    return { request: changed, warnings };
   }
 
   /**
    * What is to be done instead of an update of a block's record; the update itself when its policy changes nothing.
-   * Rejects as {@link govern} does.
+   * `accept` throws when an update cannot be done. Rejects as {@link govern} does.
    */
   async governUpdate(
     blockId: string,
     update: Fields,
-    signal: AbortSignal,
+    { accept, signal }: { readonly accept: (update: Fields) => void; readonly signal: AbortSignal },
   ): Promise<{ readonly update: Fields; readonly warnings: readonly string[] }> {
-    const payload = { block_id: blockId, update };
-    const allowed = await this.#deps.prechecks.check({
+    const { warnings, changed = update } = await this.#deps.prechecks.check({
       hook: "block_mgmt",
       about: `block/${blockId}`,
       input: () => ({
         block_data: blockData(blockId, this.#deps),
-        input: { action: "update", payload },
+        input: { action: "update", payload: { block_id: blockId, update } },
       }),
+      accept: (item) => {
+        const { action = "update", payload } = objectOf(item, "input");
+        const { block_id: id = blockId, update: now } = objectOf(payload, "input.payload");
+        if (action !== "update") throw invalid("input.action: a policy cannot change it");
+        if (id !== blockId) throw invalid("input.payload.block_id: a policy cannot change it");
+        const instead = objectOf(now, "input.payload.update");
+        accept(instead);
+        return instead;
+      },
       signal,
     });
-    const { warnings } = allowed;
-    if (allowed.changed === undefined) return { update, warnings };
-    try {
-      const { action = "update", payload: changed } = objectOf(allowed.changed, "input");
-      const { block_id: id = blockId, update: now } = objectOf(changed, "input.payload");
-      if (action !== "update") throw invalid("input.action: a policy cannot change it");
-      if (id !== blockId) throw invalid("input.payload.block_id: a policy cannot change it");
-      return { update: objectOf(now, "input.payload.update"), warnings };
-    } catch (thrown) {
-      throw badChange("block_mgmt", allowed, thrown);
-    }
+    return { update: changed, warnings };
   }
 }
 
@@ -221,16 +211,6 @@ function changedRequest(
   if (request === undefined) throw invalid(`unknown action ${asked.action}`);
   if (request.blockId === asked.blockId) return request;
   throw invalid(`the block's id: a policy cannot change it from ${asked.blockId}`);
-}
-
-/** POLICY_FAILED: what a policy has made of the input does not hold. */
-export function badChange(hook: Hook, { policyRuleUri }: Allowed, thrown: unknown): BerthError {
-  const { message } = toBerthError(thrown);
-  const what = `policy ${policyRuleUri ?? ""} changed the input of ${hook} to what does not hold`;
-  return new BerthError("POLICY_FAILED", `${what}: ${message}`, {
-    cause: thrown,
-    details: { hook, policy_rule_uri: policyRuleUri ?? "" },
-  });
 }
 
 /** A member of what a policy returned; INVALID_ARGUMENT when it is no object. */

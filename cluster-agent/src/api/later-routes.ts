@@ -6,6 +6,8 @@ type HttpServer = ReturnType<typeof createHttpServer>;
 const LATER = [
   ["GET", "/check_stability", ""],
   ["GET", "/check_stability", "/controller"],
+  ["POST", "/check_stability", ""],
+  ["POST", "/check_stability", "/controller"],
   ["POST", "/mgmt", ""],
   ["POST", "/mgmt", "/mgmt"],
   ["POST", "/vdag-controller", ""],

@@ -1,9 +1,9 @@
 import { isDeepStrictEqual } from "node:util";
-import { BerthError, isJsonObject, parse, typeName } from "@berth/service-kit";
+import { BerthError, parse } from "@berth/service-kit";
 import { type Static, Type } from "typebox";
 import { claimedDevices } from "../allocator/device-ids.ts";
 import type { Placer } from "../allocator/placer.ts";
-import { type BlockEntry, parseBlockEntry } from "../blocks/block-entry.ts";
+import { type BlockEntry, parseBlockField } from "../blocks/block-entry.ts";
 import { type BlockRecord, blockRecord } from "../blocks/block-records.ts";
 import { type RequestedResources, requestedResources } from "../blocks/entry-reading.ts";
 import type { Claim, DeviceClaim, NodeCapacity } from "../ledger/claim.ts";
@@ -89,7 +89,7 @@ export function leaseRequest(body: unknown, { placer, held }: LeaseScene): Asked
   for (const [field, value] of Object.entries({ cpu_millis: cpuMillis, memory, storage })) {
     if (value !== undefined) throw invalid(`${field}: expected nothing beside block_data`);
   }
-  const entry = entryOf(data);
+  const entry = parseBlockField("block_data", data);
   const need = requestedResources(entry);
   if (gpus === undefined) {
     const known = held(leaseId);
@@ -98,11 +98,6 @@ export function leaseRequest(body: unknown, { placer, held }: LeaseScene): Asked
   const devices = devicesOf(gpus, capacity, need.gpuMemoryMiB);
   const { cpuMillis: cpu, memoryMiB, storageMiB } = need;
   return { ...common, claim: { nodeId, devices, cpuMillis: cpu, memoryMiB, storageMiB } };
-}
-
-function entryOf(data: unknown): BlockEntry {
-  if (isJsonObject(data)) return parseBlockEntry(data);
-  throw invalid(`block_data: expected an object, got ${typeName(data)}`);
 }
 
 function devicesOf(

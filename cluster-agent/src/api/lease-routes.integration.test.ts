@@ -146,7 +146,7 @@ describe("a lease", () => {
     [{ cpu_millis: -1 }, 400, /^cpu_millis/],
     [{ cpu_millis: 1, block_data: block("b") }, 400, /^cpu_millis: expected nothing beside/],
     [{ block_data: 5 }, 400, /^block_data: expected an object, got number/],
-    [{ block_data: { id: "B" } }, 400, /^id: /],
+    [{ block_data: { id: "B" } }, 400, /^block_data\.id: /],
     [{ cpu_millis: 10_000_000 }, 409, /CPU millis/],
     [{ more: 1 }, 400, /more/],
   ])("that is none is refused with the field: %o", async (fields, status, message) => {
@@ -193,12 +193,16 @@ describe("a block that is made from leases", () => {
       expect(holds().filter((kind) => kind === "allocation")).toEqual([]);
       return `${status} ${body.message}`;
     };
-    expect(await failing(["ok", "gone"])).toBe("409 lease_id: no lease gone is held");
-    expect(await failing(["ok", "foreign"])).toBe("409 lease foreign was not given out for store ");
-    expect(await failing(["ok"], { lease_subject: "other" })).toBe(
-      "409 lease ok is not held by other",
+    expect(await failing(["ok", "gone"])).toBe("409 lease_ids.1: no lease gone is held");
+    expect(await failing(["ok", "foreign"])).toBe(
+      "409 lease_ids.1: lease foreign was not given out for store ",
     );
-    expect(await failing(["small"])).toMatch(/^400 claim: expected what lease small holds/);
+    expect(await failing(["ok"], { lease_subject: "other" })).toBe(
+      "409 lease_ids.0: lease ok is not held by other",
+    );
+    expect(await failing(["small"])).toMatch(
+      /^400 lease_ids\.0: lease small holds 100 of \d+ CPU millis/,
+    );
     expect(stateOf(0)).toBe("leased");
   });
 

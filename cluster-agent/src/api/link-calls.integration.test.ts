@@ -109,7 +109,7 @@ describe("an order that is a request", () => {
     // A client of the port may not take over what the control-plane holds.
     expect(await fleet.act({ ...made, wait: true })).toMatchObject({
       status: 409,
-      body: { message: "lease cmd-1 was not given out for store " },
+      body: { message: "lease_ids.0: lease cmd-1 was not given out for store " },
     });
     const created = await link.call({ method: "POST", path: "/executeAction", body: made });
     expect(created).toMatchObject({ status: 200, body: { operation: { state: "done" } } });

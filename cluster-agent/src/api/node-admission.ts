@@ -6,9 +6,8 @@ import type { NodeRoster } from "../nodes/node-roster.ts";
 import type { NodeView } from "../nodes/node-view.ts";
 import { checkOnboarded, declaredNode } from "../nodes/onboarded-entry.ts";
 import type { PolicyMetrics } from "../prechecks/policy-metrics.ts";
-import type { Allowed, PreChecker } from "../prechecks/pre-checker.ts";
+import type { PreChecker } from "../prechecks/pre-checker.ts";
 import { nodeEntry } from "../telemetry/node-entry.ts";
-import { badChange } from "./governed-action.ts";
 
 /** Resolves when a node may ask to join; rejects with why it may not. */
 export type AdmitNode = (asked: CheckedRegistration, signal: AbortSignal) => Promise<void>;
@@ -50,9 +49,10 @@ export function nodeAdmission(deps: NodeAdmissionDeps): AdmitNode {
     };
     try {
       const about = `node/${nodeId}`;
-      const allowed = await prechecks.check({ hook: "add_node", about, input, signal });
-      if (allowed.changed === undefined) return;
-      const entryJson = changedEntry(nodeId, allowed);
+      const accept = (item: unknown) => changedEntry(nodeId, item);
+      const checked = { hook: "add_node", about, input, accept, signal } as const;
+      const { changed: entryJson } = await prechecks.check(checked);
+      if (entryJson === undefined) return;
       await nodes.roster.step(nodeId, { kind: "onboard", entryJson });
     } catch (thrown) {
       if (!isBerthError(thrown) || !REFUSALS.includes(thrown.reason)) throw thrown;
@@ -63,13 +63,9 @@ export function nodeAdmission(deps: NodeAdmissionDeps): AdmitNode {
 
 const REFUSALS = ["PRECHECK_DENIED", "POLICY_FAILED"];
 
-/** The entry of a node as a policy has changed it, JSON text. POLICY_FAILED when it does not hold or is another node's. */
-export function changedEntry(nodeId: string, allowed: Allowed): string {
-  try {
-    const { id, entry } = checkOnboarded(allowed.changed);
-    if (id === nodeId) return JSON.stringify(entry);
-    throw new BerthError("INVALID_ARGUMENT", `node_data.id: a policy cannot change it`);
-  } catch (thrown) {
-    throw badChange("add_node", allowed, thrown);
-  }
+/** The entry of a node as a policy has changed it, JSON text. INVALID_ARGUMENT when it does not hold or is another node's. */
+export function changedEntry(nodeId: string, item: unknown): string {
+  const { id, entry } = checkOnboarded(item);
+  if (id === nodeId) return JSON.stringify(entry);
+  throw new BerthError("INVALID_ARGUMENT", "node_data.id: a policy cannot change it");
 }

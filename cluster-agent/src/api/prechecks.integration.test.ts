@@ -208,7 +208,11 @@ describe("an action that a policy governs", () => {
   });
 
   it.each([
-    ["add_block", "invalid", /changed the input of add_block to what does not hold: minInstances/],
+    [
+      "add_block",
+      "invalid",
+      /changed the input of add_block to what does not hold: block_data\.minInstances/,
+    ],
     ["add_block", "rename", /a policy cannot change it from kept/],
     ["scale_block", "elsewhere", /block_id: a policy cannot change it/],
   ])("is refused when the policy of %s changes it to what is %s", async (hook, name, message) => {
@@ -301,7 +305,7 @@ describe("an action that a policy governs", () => {
     await govern({ add_block: uriOf("whole"), scale_block: uriOf("take") });
     const bobs = { lease_ids: ["alices"], lease_subject: "bob" };
     expect(await create("leased", bobs)).toMatchObject({
-      ...{ status: 409, body: { message: "lease alices is not held by bob" } },
+      ...{ status: 409, body: { message: "lease_ids.0: lease alices is not held by bob" } },
     });
     expect((await create("leased", { ...bobs, lease_subject: "alice" })).status).toBe(200);
     await fleet.call("POST", "/leases", { ...lease, cpu_millis: 10 });

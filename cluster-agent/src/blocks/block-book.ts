@@ -1,13 +1,5 @@
-import {
-  BerthError,
-  type Clock,
-  type DocumentStore,
-  jsonDepth,
-  Serial,
-  updateLossless,
-  type Write,
-} from "@berth/service-kit";
-import { type BlockEntry, DERIVED_FIELDS, ENTRY_LIMITS, parseBlockEntry } from "./block-entry.ts";
+import { BerthError, type Clock, type DocumentStore, Serial, type Write } from "@berth/service-kit";
+import { type BlockEntry, parseBlockEntry } from "./block-entry.ts";
 import {
   type BlockPhase,
   type BlockRecord,
@@ -29,9 +21,7 @@ import {
   sizeOfBlock,
   sizeOfInstance,
 } from "./book-size.ts";
-
-/** What no update of an entry reaches; everything else of it can be changed. */
-const IMMUTABLE = ["id", ...DERIVED_FIELDS];
+import { type EntryCheck, updatedRecord } from "./updated-record.ts";
 
 /** Longest message of a phase; a longer one is cut. */
 const MAX_MESSAGE_CHARACTERS = 2_000;
@@ -44,9 +34,6 @@ export interface BlockBookDeps {
   /** {@link BOOK_LIMITS} by default. */
   readonly limits?: BookAmounts;
 }
-
-/** Throws for an entry that shall not come after another one. */
-export type EntryCheck = (changed: BlockEntry, before: BlockEntry) => void;
 
 /**
  * The durable records of a cluster's blocks and of their instances. They are read from memory; a write is durable
@@ -168,15 +155,13 @@ export class BlockBook {
   ): Promise<BlockRecord> {
     return this.#inTurn(id, async () => {
       const known = this.#known(id);
-      const update = updateOf(known);
-      if (jsonDepth(update) > ENTRY_LIMITS.depth) {
-        const message = `the update: expected at most ${ENTRY_LIMITS.depth} nested levels`;
-        throw new BerthError("INVALID_ARGUMENT", message);
-      }
-      const changed = parseBlockEntry(updateLossless(known.written, update, IMMUTABLE));
-      check?.(changed, known.entry);
-      return this.#replace(known, blockRecord(changed, known));
+      return this.#replace(known, updatedRecord(known, updateOf(known), check));
     });
+  }
+
+  /** Throws what {@link update} would reject with now, and changes nothing. */
+  tryUpdate(id: string, update: unknown, check?: EntryCheck): void {
+    updatedRecord(this.#known(id), update, check);
   }
 
   /** Tells how far a block has come; without a message a former one goes. NOT_FOUND when there is no such block. */

@@ -99,6 +99,19 @@ describe("parseBlockEntry", () => {
       { id: "b", minInstances: "3", maxInstances: 2 },
       "minInstances: expected at most maxInstances, which is 2, got 3",
     ],
+    [
+      "GPUs that are no number where no policy is named",
+      { id: "b", policies: { resourceAllocator: { parameters: { gpus: "two" } } } },
+      'policies.resourceAllocator.parameters.gpus: expected a whole number of 0-1024, got "two"',
+    ],
+    [
+      "a list of GPUs where no policy is named",
+      {
+        id: "b",
+        policies: { resourceAllocator: { policyRuleURI: "", parameters: { gpus: [0] } } },
+      },
+      "parameters.gpus: expected a whole number of 0-1024, got array",
+    ],
     ["an unknown resource", { id: "b", resources: { gpu: 1 } }, "resources.gpu: unknown field"],
     ["half a GPU", { id: "b", resources: { gpus: 0.5 } }, "resources.gpus: expected integer"],
     ["negative memory", { id: "b", resources: { memoryMiB: -1 } }, "resources.memoryMiB"],
@@ -121,6 +134,11 @@ describe("parseBlockEntry", () => {
     ["too much", { id: "b", blob: "x".repeat(262_144) }, "at most 262144 characters of JSON"],
   ])("refuses %s", (_what, value, message) => {
     expect(() => parseBlockEntry(value)).toThrow(message);
+  });
+
+  it("makes numbers of bounds that are text", () => {
+    const entry = parseBlockEntry({ id: "b", minInstances: "1", maxInstances: "04" });
+    expect(entry).toEqual({ id: "b", minInstances: 1, maxInstances: 4 });
   });
 
   it("keeps what fits exactly, in depth and length", () => {

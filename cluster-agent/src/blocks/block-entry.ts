@@ -1,5 +1,6 @@
 import {
   BerthError,
+  isBerthError,
   isJsonObject,
   jsonDepth,
   parse,
@@ -23,11 +24,16 @@ export const DERIVED_FIELDS = ["cluster", "instances", "status"] as const;
 
 const LABEL = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
 const ENV_NAME = /^[A-Za-z_.-][A-Za-z0-9_.-]*$/;
+/** What messages call an entry that is a request's whole body. */
+const WHOLE = "the block";
 /** No program's argument, and no variable, can hold it. */
 const NO_NUL = "^[^\\u0000]*$";
 
 const anyObject = Type.Record(Type.String(), Type.Unknown());
 const amount = (maximum: number) => Type.Optional(Type.Integer({ minimum: 0, maximum }));
+
+/** Most GPUs that one instance can ask for. */
+const MAX_GPUS = 1_024;
 
 const containerRegistryInfo = Type.Object({
   containerImage: Type.Optional(Type.String({ maxLength: 2_048 })),
@@ -51,7 +57,7 @@ const policy = Type.Union([
 /** What one instance needs: Berth's own field, so that nothing unknown may stand there. */
 const resources = Type.Object(
   {
-    gpus: amount(1_024),
+    gpus: amount(MAX_GPUS),
     gpuMemoryMiB: Type.Optional(Type.Integer({ minimum: 1, maximum: 2 ** 31 })),
     cpuMillis: amount(2 ** 31),
     memoryMiB: amount(2 ** 40),
@@ -93,26 +99,45 @@ export type BlockEntry = Static<typeof blockEntrySchema> & Readonly<Record<strin
 
 /**
  * Checks an entry that a client sent, and gives it without the fields that are derived ({@link DERIVED_FIELDS}), as clients
- * send back what they read. Numbers may be kept as text (`parseLossless`) and stay so. INVALID_ARGUMENT names the field
- * and what was expected, PAYLOAD_TOO_LARGE is thrown beyond {@link ENTRY_LIMITS}.
+ * send back what they read, and with bounds that are numbers where they were text. Numbers may be kept as text
+ * (`parseLossless`) and stay so. INVALID_ARGUMENT names the field and what was expected, PAYLOAD_TOO_LARGE is thrown beyond {@link ENTRY_LIMITS}.
  */
 export function parseBlockEntry(value: unknown): BlockEntry {
   if (!isJsonObject(value)) {
-    throw invalid(`the block: expected an object, got ${typeName(value)}`);
+    const type = value === undefined ? "nothing" : typeName(value);
+    throw invalid(`${WHOLE}: expected an object, got ${type}`);
   }
   if (jsonDepth(value) > ENTRY_LIMITS.depth) {
-    throw invalid(`the block: expected at most ${ENTRY_LIMITS.depth} nested levels`);
+    throw invalid(`${WHOLE}: expected at most ${ENTRY_LIMITS.depth} nested levels`);
   }
-  const { cluster: _cluster, instances: _instances, status: _status, ...entry } = value;
+  const { cluster: _cluster, instances: _instances, status: _status, ...own } = value;
+  const entry = withNumbers(own);
   const unfit = unfitPlace(entry, []);
   if (unfit !== undefined) throw invalid(unfit);
   checkPlain(plainOf(entry));
   const { length } = JSON.stringify(entry);
   if (length > ENTRY_LIMITS.characters) {
-    const message = `the block: expected at most ${ENTRY_LIMITS.characters} characters of JSON, got ${length}`;
+    const message = `${WHOLE}: expected at most ${ENTRY_LIMITS.characters} characters of JSON, got ${length}`;
     throw new BerthError("PAYLOAD_TOO_LARGE", message);
   }
   return entry as BlockEntry;
+}
+
+/** {@link parseBlockEntry} of a field of a request: messages name it, "block_data.id: …". */
+export function parseBlockField(field: string, value: unknown): BlockEntry {
+  try {
+    return parseBlockEntry(value);
+  } catch (thrown) {
+    if (!isBerthError(thrown)) throw thrown;
+    const { reason, message, details } = thrown;
+    const told = message.startsWith(WHOLE)
+      ? `${field}${message.slice(WHOLE.length)}`
+      : `${field}.${message}`;
+    throw new BerthError(reason, told, {
+      cause: thrown,
+      ...(details === undefined ? {} : { details }),
+    });
+  }
 }
 
 /** Why a text is no id of a block, undefined when it is one. */
@@ -154,13 +179,53 @@ export function firstInstances(entry: Pick<BlockEntry, "minInstances" | "maxInst
   return minInstances ?? Math.min(1, maxInstances);
 }
 
+/**
+ * GPUs of each instance as existing entries say them, to their policy alone: `policies.resourceAllocator.parameters.gpus`, a
+ * whole number as such or as text. Undefined when they are not said. A policy may mean by them what it likes, so that what
+ * is no such number is INVALID_ARGUMENT only where no policy is named.
+ */
+export function gpusOfAllocator({
+  policies = {},
+}: Pick<BlockEntry, "policies">): number | undefined {
+  const found = Object.hasOwn(policies, "resourceAllocator")
+    ? policies.resourceAllocator
+    : undefined;
+  if (typeof found !== "object") return undefined;
+  const value = found.parameters?.gpus;
+  const gpus = wholeNumber(value);
+  if (gpus !== undefined && gpus <= MAX_GPUS) return gpus;
+  if (value === undefined || value === null || (found.policyRuleURI ?? "") !== "") return undefined;
+  throw invalid(
+    `policies.resourceAllocator.parameters.gpus: expected a whole number of 0-${MAX_GPUS}, got ${got(value)}`,
+  );
+}
+
 function bound(field: string, value: unknown): number | undefined {
   if (value === undefined || value === null) return undefined;
+  const number = wholeNumber(value);
+  if (number !== undefined) return number;
+  throw invalid(`${field}: expected a whole number from 0, or null, got ${got(value)}`);
+}
+
+/** Bounds written as text become numbers, as queries compare them. */
+function withNumbers(entry: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const bounds = (["minInstances", "maxInstances"] as const).flatMap((field) => {
+    const number = typeof entry[field] === "string" ? wholeNumber(entry[field]) : undefined;
+    return number === undefined ? [] : [[field, number] as const];
+  });
+  return { ...entry, ...Object.fromEntries(bounds) };
+}
+
+function wholeNumber(value: unknown): number | undefined {
   const number =
     typeof value === "string" && /^\d{1,15}$/.test(value) ? Number(value) : toNumber(value);
-  if (number !== undefined && Number.isSafeInteger(number) && number >= 0) return number;
-  const got = typeof value === "string" || number !== undefined ? shown(value) : typeName(value);
-  throw invalid(`${field}: expected a whole number from 0, or null, got ${got}`);
+  return number !== undefined && Number.isSafeInteger(number) && number >= 0 ? number : undefined;
+}
+
+function got(value: unknown): string {
+  return typeof value === "string" || toNumber(value) !== undefined
+    ? shown(value)
+    : typeName(value);
 }
 
 function checkPlain(plain: unknown): void {
@@ -168,6 +233,7 @@ function checkPlain(plain: unknown): void {
   const idProblem = blockIdProblem(entry.id);
   if (idProblem !== undefined) throw invalid(`id: ${idProblem}, got ${shown(entry.id)}`);
   instanceBounds(entry);
+  gpusOfAllocator(entry);
   const { env = {} } = entry.component?.containerRegistryInfo ?? {};
   const name = Object.keys(env).find((key) => !ENV_NAME.test(key));
   if (name !== undefined) {
@@ -190,7 +256,7 @@ function unfitPlace(value: unknown, path: readonly string[]): string | undefined
   if (typeof value !== "object" || value === null) return undefined;
   for (const [key, child] of Object.entries(value)) {
     if (key === "__proto__") {
-      return `${path.join(".") || "the block"}: the key "__proto__" is not allowed`;
+      return `${path.join(".") || WHOLE}: the key "__proto__" is not allowed`;
     }
     const inner = unfitPlace(child, [...path, key]);
     if (inner !== undefined) return inner;

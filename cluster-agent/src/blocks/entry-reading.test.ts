@@ -5,6 +5,9 @@ import { requestedPolicy, requestedProgram, requestedResources } from "./entry-r
 
 const none = { gpus: 0, gpuMemoryMiB: undefined, cpuMillis: 0, memoryMiB: 0, storageMiB: 0 };
 const allocator = (parameters: object) => ({ policies: { resourceAllocator: { parameters } } });
+const withPolicy = (parameters: object) => ({
+  policies: { resourceAllocator: { policyRuleURI: "alloc:1.0-stable", parameters } },
+});
 
 describe("requestedResources", () => {
   it("reads the GPUs that an existing entry tells its allocator", () => {
@@ -19,14 +22,22 @@ describe("requestedResources", () => {
     expect(requestedResources(some)).toEqual({ ...none, gpus: 4, memoryMiB: 7 });
   });
 
+  it.each([allocator({ gpus: "2" }), withPolicy({ gpus: "2" }), withPolicy({ gpus: 2 })])(
+    "reads a whole number, also as text: %j",
+    (more) => {
+      expect(requestedResources(entryOf("b", more))).toEqual({ ...none, gpus: 2 });
+    },
+  );
+
   it.each([
     [{}],
-    [allocator({ gpus: "2" })],
-    [allocator({ gpus: [0, 1] })],
-    [allocator({ gpus: 0.5 })],
-    [allocator({ gpus: -1 })],
+    [allocator({ gpus: null })],
+    [withPolicy({ gpus: [0, 1] })],
+    [withPolicy({ gpus: 0.5 })],
+    [withPolicy({ gpus: -1 })],
+    [withPolicy({ gpus: 5_000 })],
     [{ policies: { resourceAllocator: "alloc:1.0-stable" } }],
-  ])("asks for no GPU where %j says no whole number", (more) => {
+  ])("asks for no GPU where %j says no number of them", (more) => {
     expect(requestedResources(entryOf("b", more))).toEqual(none);
   });
 });

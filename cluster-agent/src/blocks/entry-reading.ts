@@ -1,4 +1,4 @@
-import type { BlockEntry } from "./block-entry.ts";
+import { type BlockEntry, gpusOfAllocator } from "./block-entry.ts";
 
 /** What one instance of a block needs of a node. */
 export interface RequestedResources {
@@ -30,12 +30,12 @@ export interface RequestedPolicy {
 
 /**
  * What an instance needs, as the entry (with plain numbers) says in `resources`. GPUs that are not named there are
- * those of `policies.resourceAllocator.parameters.gpus` when that is a whole number; everything else is 0.
+ * those that it says to its allocator's policy ({@link gpusOfAllocator}); everything else is 0.
  */
 export function requestedResources(entry: BlockEntry): RequestedResources {
   const { resources = {} } = entry;
   return {
-    gpus: resources.gpus ?? gpusOfAllocator(entry),
+    gpus: resources.gpus ?? gpusOfAllocator(entry) ?? 0,
     gpuMemoryMiB: resources.gpuMemoryMiB,
     cpuMillis: resources.cpuMillis ?? 0,
     memoryMiB: resources.memoryMiB ?? 0,
@@ -79,13 +79,4 @@ export function requestedPolicy(entry: BlockEntry, name: string): RequestedPolic
     settings = {},
   } = typeof found === "string" ? { policyRuleURI: found } : (found ?? {});
   return policyRuleURI === "" ? undefined : { policyRuleUri: policyRuleURI, parameters, settings };
-}
-
-/** Existing entries say it to their policy alone, be it named or not. */
-function gpusOfAllocator({ policies = {} }: BlockEntry): number {
-  const found = Object.hasOwn(policies, "resourceAllocator")
-    ? policies.resourceAllocator
-    : undefined;
-  const gpus = typeof found === "object" ? found.parameters?.gpus : undefined;
-  return typeof gpus === "number" && Number.isSafeInteger(gpus) && gpus >= 0 ? gpus : 0;
 }

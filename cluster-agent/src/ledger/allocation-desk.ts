@@ -1,7 +1,8 @@
 import type { Clock } from "@berth/service-kit";
 import { checkClaim } from "./check-claim.ts";
-import type { AllocationHold, Claim, LedgerRefusal, Purpose } from "./claim.ts";
+import type { AllocationHold, Claim, LeaseHold, LedgerRefusal, Purpose } from "./claim.ts";
 import {
+  CLAIM_AMOUNTS,
   coversClaim,
   holdName,
   idProblem,
@@ -144,9 +145,10 @@ export class AllocationDesk {
       if (known !== undefined) return sameAllocation(known, request);
     }
     const refusal = lease && useLease(draft, { ...lease, claim });
-    if (refusal !== undefined) {
+    if (lease !== undefined && refusal !== undefined) {
       const known = draft.find(allocationId);
-      return known?.kind === "allocation" ? sameAllocation(known, request) : refusal;
+      if (known?.kind === "allocation") return sameAllocation(known, request);
+      return { ...refusal, leaseId: lease.leaseId };
     }
     const nodeId = leavingFrom(draft, this.#options.books, request);
     if (nodeId !== undefined) return { kind: "later", nodeId };
@@ -223,18 +225,26 @@ function useLease(
   const problem = ownerProblem(written, by) ?? leaseVoid(written, draft.now);
   if (problem !== undefined) return problem;
   const lease = draft.find(leaseId);
-  if (lease === undefined) return unknownLease(leaseId);
+  if (lease?.kind !== "lease") return unknownLease(leaseId);
   if (!coversClaim(lease.claim, claim)) {
-    const expected = "the node and the devices of the lease, and amounts that are no larger";
-    return refused("invalid", `claim: expected what lease ${leaseId} holds: ${expected}`);
+    return refused("invalid", shortfall(lease, claim));
   }
   draft.remove(lease);
   return undefined;
 }
 
+/** What a lease lacks of a claim that it does not cover. */
+function shortfall({ id, claim: held }: LeaseHold, claim: Claim): string {
+  const less = CLAIM_AMOUNTS.filter(({ field }) => claim[field] > held[field]).map(
+    ({ field, unit }) => `${held[field]} of ${claim[field]} ${unit}`,
+  );
+  const lacks = less.length === 0 ? "another node or other devices" : less.join(", ");
+  return `lease ${id} holds ${lacks}`;
+}
+
 /** No lease of that id is held. */
 export function unknownLease(leaseId: string): LedgerRefusal {
-  return refused("unknown_lease", `lease_id: no lease ${leaseId} is held`);
+  return refused("unknown_lease", `no lease ${leaseId} is held`);
 }
 
 function sameAllocation(

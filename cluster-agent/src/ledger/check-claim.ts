@@ -1,16 +1,10 @@
 import type { Claim, LedgerRefusal } from "./claim.ts";
-import { claimProblem, refused } from "./claim-shape.ts";
+import { CLAIM_AMOUNTS, claimProblem, refused } from "./claim-shape.ts";
 import { deviceRefusal } from "./device-check.ts";
 import { type NodeUse, type NodeUseOptions, nodeUse } from "./node-use.ts";
 
 /** Refusals of devices that one message tells at most. */
 const TOLD = 3;
-
-const AMOUNTS = [
-  ["cpuMillis", "CPU millis"],
-  ["memoryMiB", "MiB of memory"],
-  ["storageMiB", "MiB of storage"],
-] as const;
 
 /**
  * Whether a claim can be met beside the holds of its node. A node that holds more than it has gives nothing
@@ -44,7 +38,7 @@ function devicesRefusal(use: NodeUse, { devices }: Claim): LedgerRefusal | undef
 }
 
 function amountsRefusal({ capacity, taken }: NodeUse, claim: Claim): LedgerRefusal | undefined {
-  for (const [field, unit] of AMOUNTS) {
+  for (const { field, unit } of CLAIM_AMOUNTS) {
     const [total, held, asked] = [capacity[field], taken[field], claim[field]];
     if (held + asked <= total) continue;
     const free = `${Math.max(0, total - held)} of ${total} ${unit} free`;

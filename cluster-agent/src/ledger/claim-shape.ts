@@ -2,6 +2,12 @@ import type { Claim, DeviceClaim, Hold, LedgerRefusal } from "./claim.ts";
 
 /** Longest id of a hold, a subject, a node or a device, characters. */
 export const MAX_ID_CHARACTERS = 256;
+/** What a claim counts beside its devices, and its unit for people. */
+export const CLAIM_AMOUNTS = [
+  { field: "cpuMillis", unit: "CPU millis" },
+  { field: "memoryMiB", unit: "MiB of memory" },
+  { field: "storageMiB", unit: "MiB of storage" },
+] as const;
 /** Most devices of one claim. */
 const MAX_DEVICES = 1_024;
 
@@ -34,7 +40,7 @@ export function claimProblem(claim: Claim): string | undefined {
       return `devices.memoryMiB: expected a whole number from 1 for ${uuid}, got ${memoryMiB}`;
     }
   }
-  for (const field of ["cpuMillis", "memoryMiB", "storageMiB"] as const) {
+  for (const { field } of CLAIM_AMOUNTS) {
     const amount = claim[field];
     if (!isWhole(amount, 0)) return `${field}: expected a whole number from 0, got ${amount}`;
   }
@@ -60,9 +66,7 @@ export function sameClaim(one: Claim, other: Claim): boolean {
 
 /** Whether what is held for `held` is enough for `claim`: same node, same devices, no larger amounts. */
 export function coversClaim(held: Claim, claim: Claim): boolean {
-  const isEnough = (["cpuMillis", "memoryMiB", "storageMiB"] as const).every(
-    (field) => claim[field] <= held[field],
-  );
+  const isEnough = CLAIM_AMOUNTS.every(({ field }) => claim[field] <= held[field]);
   return isEnough && held.nodeId === claim.nodeId && sameDevices(held.devices, claim.devices);
 }
 

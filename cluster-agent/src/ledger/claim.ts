@@ -105,4 +105,6 @@ export interface LedgerRefusal {
   readonly message: string;
   /** UUIDs of the devices that stood in the way; empty when it was something else. */
   readonly deviceUuids: readonly string[];
+  /** The lease that was to be taken over and is void, somebody else's or too little; absent when it was something else. */
+  readonly leaseId?: string;
 }

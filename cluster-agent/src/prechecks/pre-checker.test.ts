@@ -59,6 +59,7 @@ function check(more: Partial<PrecheckRequest> = {}, runsPolicies = true) {
   return checker.check({
     ...{ hook: "add_block", about: "block/a", signal: AbortSignal.timeout(5_000) },
     input: () => ({ block_data: { id: "a", t: 0.7 }, cluster_data: { id: "c1" } }),
+    accept: (changed) => changed,
     ...more,
   });
 }
@@ -171,6 +172,25 @@ describe("PreChecker", () => {
     returned = '{"allowed":true,"input_data":{"id":"a","t":9}}';
     map = { add_block: { policyRuleURI: "p:1-s", mode } };
     expect(await check()).toEqual({ warnings: [] });
+  });
+
+  it("notes what a policy changed to what does not hold as such, and refuses it", async () => {
+    returned = '{"allowed":true,"input_data":{"id":"a","t":9}}';
+    const accept = () => {
+      throw new BerthError("INVALID_ARGUMENT", "t: expected at most 2, got 9");
+    };
+    const message = "t: expected at most 2, got 9";
+    await expect(check({ accept })).rejects.toMatchObject({
+      reason: "POLICY_FAILED",
+      message: `policy p:1-s changed the input of add_block to what does not hold: ${message}`,
+    });
+    expect(await log.list({ limit: 10 })).toMatchObject([
+      { verdict: "unfit", why: message, isChanged: false },
+    ]);
+    const warnings = [expect.stringContaining(message)];
+    expect(await check({ accept, passesFailure: true })).toEqual({ warnings });
+    map = { add_block: { policyRuleURI: "p:1-s", mode: "warn" } };
+    expect(await check({ accept })).toEqual({ warnings });
   });
 
   it("tells a refusal that comes again once", async () => {

@@ -13,13 +13,15 @@ const COLD_FACTOR = 2;
 /** Of what a failed policy says so much is kept. */
 const MAX_MESSAGE_CHARACTERS = 2_000;
 
-/** One action that is to be checked. */
-export interface PrecheckRequest {
+/** One action that is to be checked; `Change` is what its input may be changed to. */
+export interface PrecheckRequest<Change = unknown> {
   readonly hook: Hook;
   /** What it is about, for the log: "block/echo". */
   readonly about: string;
   /** `input_data` of the policy; its numbers may be `RawNumber`s. Made only when a policy asks for it. */
   readonly input: () => Readonly<Record<string, unknown>>;
+  /** Reads what a policy has changed the input to; throws a BerthError when that does not hold. */
+  readonly accept: (changed: unknown) => Change;
   /** A policy that fails does not refuse this one; one that denies does. */
   readonly passesFailure?: boolean;
   readonly signal: AbortSignal;
@@ -49,11 +51,9 @@ export interface PreCheckerDeps {
 }
 
 /** The action may go on. */
-export interface Allowed {
+export interface Allowed<Change = unknown> {
   /** What is to be done instead of what was asked for; absent = as asked. */
-  readonly changed?: unknown;
-  /** The policy that has changed it. */
-  readonly policyRuleUri?: string;
+  readonly changed?: Change;
   /** Denials that only warn. */
   readonly warnings: readonly string[];
 }
@@ -75,9 +75,10 @@ export class PreChecker {
 
   /**
    * Resolves when the action may go on. PRECHECK_DENIED with the policy's reason when it may not, and when its policy fails
-   * or cannot be had: who governs an action wants to be asked. A policy that only warns or audits stops nothing.
+   * or cannot be had: who governs an action wants to be asked. POLICY_FAILED when it changes the input to what does not
+   * hold. A policy that only warns or audits stops nothing.
    */
-  async check(request: PrecheckRequest): Promise<Allowed> {
+  async check<Change>(request: PrecheckRequest<Change>): Promise<Allowed<Change>> {
     const { hook, passesFailure = false } = request;
     const entry = mapEntry(this.#deps.policyMap(), hook);
     if (entry.kind === "none") return { warnings: [] };
@@ -86,22 +87,18 @@ export class PreChecker {
       throw new BerthError("PRECHECK_DENIED", entry.why, { details: { hook } });
     }
     const { policy } = entry;
-    const verdict = await this.#verdict(policy, request);
+    const { verdict, accepted } = accept(await this.#verdict(policy, request), request);
     const record = await this.#deps.log.note({ ...request, policy, verdict });
+    const { mode } = policy;
     if (verdict.kind === "allowed") {
-      const applies = policy.mode === "enforce" && verdict.changed !== undefined;
-      const { policyRuleUri } = policy;
-      return applies ? { changed: verdict.changed, policyRuleUri, warnings: [] } : { warnings: [] };
+      const isChanged = mode === "enforce" && accepted !== undefined;
+      return isChanged ? { changed: accepted, warnings: [] } : { warnings: [] };
     }
     this.#tell(record);
-    const { mode, policyRuleUri: uri } = policy;
-    const denial = denialOf(policy, hook, verdict);
-    const isFailure = verdict.kind === "invalid";
-    if (mode === "enforce" && !(isFailure && passesFailure)) throw denial;
-    const told = isFailure
-      ? `policy ${uri} of ${hook} gave no verdict: ${verdict.message}`
-      : denial.message;
-    return { warnings: mode === "audit" ? [] : [told] };
+    const refusal = refusalOf(policy, hook, verdict);
+    const isFailure = verdict.kind !== "denied";
+    if (mode === "enforce" && !(isFailure && passesFailure)) throw refusal;
+    return { warnings: mode === "audit" ? [] : [warningOf(policy, hook, verdict)] };
   }
 
   async #verdict(policy: PrecheckPolicy, request: PrecheckRequest): Promise<Verdict> {
@@ -162,18 +159,43 @@ function failed(message: string): Verdict {
   return { kind: "invalid", message: message.slice(0, MAX_MESSAGE_CHARACTERS) };
 }
 
-function denialOf(
-  { policyRuleUri: uri }: PrecheckPolicy,
-  hook: Hook,
-  verdict: Exclude<Verdict, { kind: "allowed" }>,
-): BerthError {
-  const details = { hook, policy_rule_uri: uri };
+/** Reads what a policy has changed the input to; what does not hold makes its verdict another one. */
+function accept<Change>(
+  verdict: Verdict,
+  { accept: read }: Pick<PrecheckRequest<Change>, "accept">,
+): { readonly verdict: Verdict; readonly accepted?: Change } {
+  if (verdict.kind !== "allowed" || verdict.changed === undefined) return { verdict };
+  try {
+    return { verdict, accepted: read(verdict.changed) };
+  } catch (thrown) {
+    if (!isBerthError(thrown)) throw thrown;
+    const message = thrown.message.slice(0, MAX_MESSAGE_CHARACTERS);
+    return { verdict: { kind: "unfit", message } };
+  }
+}
+
+type Refusing = Exclude<Verdict, { kind: "allowed" }>;
+
+function refusalOf(policy: PrecheckPolicy, hook: Hook, verdict: Refusing): BerthError {
+  const details = { hook, policy_rule_uri: policy.policyRuleUri };
+  const message = warningOf(policy, hook, verdict);
   if (verdict.kind === "denied") {
-    const message = `${hook} is not allowed by policy ${uri}: ${verdict.reason}`;
     return new BerthError("PRECHECK_DENIED", message, {
       details: { ...details, input_data: verdict.data },
     });
   }
-  const message = `${hook} is refused, as its policy ${uri} gave no verdict: ${verdict.message}`;
-  return new BerthError("PRECHECK_DENIED", message, { details });
+  if (verdict.kind === "unfit") return new BerthError("POLICY_FAILED", message, { details });
+  const why = `${hook} is refused, as its policy ${policy.policyRuleUri} gave no verdict: ${verdict.message}`;
+  return new BerthError("PRECHECK_DENIED", why, { details });
+}
+
+function warningOf({ policyRuleUri: uri }: PrecheckPolicy, hook: Hook, verdict: Refusing): string {
+  switch (verdict.kind) {
+    case "denied":
+      return `${hook} is not allowed by policy ${uri}: ${verdict.reason}`;
+    case "unfit":
+      return `policy ${uri} changed the input of ${hook} to what does not hold: ${verdict.message}`;
+    case "invalid":
+      return `policy ${uri} of ${hook} gave no verdict: ${verdict.message}`;
+  }
 }

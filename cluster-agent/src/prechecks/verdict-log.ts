@@ -179,8 +179,8 @@ export class VerdictLog {
 }
 
 function whyOf(verdict: Verdict): string | undefined {
-  if (verdict.kind === "denied") return verdict.reason;
-  return verdict.kind === "invalid" ? verdict.message : undefined;
+  if (verdict.kind === "allowed") return undefined;
+  return verdict.kind === "denied" ? verdict.reason : verdict.message;
 }
 
 function isSame(before: VerdictRecord, now: VerdictRecord): boolean {

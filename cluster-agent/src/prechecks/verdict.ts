@@ -15,6 +15,8 @@ export type Verdict =
       /** What the policy gave as its reason; JSON. */
       readonly data: unknown;
     }
+  /** It allowed the action, and changed its input to what does not hold, and why that does not. */
+  | { readonly kind: "unfit"; readonly message: string }
   /** It returned something else. */
   | { readonly kind: "invalid"; readonly message: string };
 

@@ -50,7 +50,7 @@ function resourceAllocator({ policies }: Readonly<Record<string, unknown>>) {
   const policy = isJsonObject(policies) ? policies.resourceAllocator : undefined;
   const uri = isJsonObject(policy) ? policy.policyRuleURI : policy;
   const parameters = isJsonObject(policy) ? policy.parameters : undefined;
-  const gpus = isJsonObject(parameters) ? amount(parameters.gpus) : undefined;
+  const gpus = isJsonObject(parameters) ? bound(parameters.gpus) : undefined;
   return { decides: typeof uri === "string" && uri !== "", gpus: gpus ?? 0 };
 }
 

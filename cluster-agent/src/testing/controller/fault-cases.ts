@@ -44,11 +44,14 @@ export function faultCases(client: Client): void {
     expect(answer).toMatchObject(refusal(413, "PAYLOAD_TOO_LARGE", /16777216 bytes/));
   });
 
-  it.each(wrongFields())("refuses %j by the field: %s", async (body, field) => {
-    const expected = failure(400, "INVALID_ARGUMENT", new RegExp(`^${field}\\b`));
-    expect(await client.call("POST", "/executeAction", body)).toMatchObject(expected);
-    expect(await client.taken()).toBe(0);
-  });
+  it.each([...wrongBlocks(), ...wrongFields()])(
+    "refuses %j by the field: %s",
+    async (body, field) => {
+      const expected = failure(400, "INVALID_ARGUMENT", new RegExp(`^${field}\\b`));
+      expect(await client.call("POST", "/executeAction", body)).toMatchObject(expected);
+      expect(await client.taken()).toBe(0);
+    },
+  );
 
   it("refuses a block that names no program", async () => {
     const block_data = { id: "a", component: {} };
@@ -57,16 +60,36 @@ export function faultCases(client: Client): void {
   });
 }
 
-/** Actions with one field that does not hold, and its name. */
+/** Creations of blocks with one field that does not hold, and its name. */
+function wrongBlocks(): readonly (readonly [object, string])[] {
+  const create = (fields: object) => ({
+    action: "create_block",
+    block_data: { id: "a", ...fields },
+  });
+  return [
+    [{ action: "create_block" }, "block_data"],
+    [{ action: "create_block", block_data: [] }, "block_data"],
+    [create({ id: "A" }), "block_data.id"],
+    [create({ minInstances: -1 }), "block_data.minInstances"],
+    [create({ minInstances: "many" }), "block_data.minInstances"],
+    [create({ minInstances: 2, maxInstances: 1 }), "block_data.minInstances"],
+    [create({ component: "c" }), "block_data.component"],
+    [create({ parameters: 1 }), "block_data.parameters"],
+    [create({ policies: [] }), "block_data.policies"],
+    [
+      create({ policies: { resourceAllocator: { parameters: { gpus: 1.5 } } } }),
+      "block_data.policies.resourceAllocator.parameters.gpus",
+    ],
+    [create({ resources: { gpus: -1 } }), "block_data.resources.gpus"],
+  ];
+}
+
+/** Other actions with one field that does not hold, and its name. */
 function wrongFields(): readonly (readonly [object, string])[] {
   const up = { action: "scale", block_id: "b", operation: "scale", instances_count: 1 };
   const down = { action: "scale", block_id: "b", operation: "downscale", instances_list: ["in"] };
   const one = { action: "remove_instance", block_id: "b", instance_id: "in" };
   const move = { action: "reassign", block_id: "b", instance_id: "in" };
-  const create = (fields: object) => ({
-    action: "create_block",
-    block_data: { id: "a", ...fields },
-  });
   const remove = { action: "remove_block", block_id: "b" };
   return [
     [{}, "action"],
@@ -80,16 +103,8 @@ function wrongFields(): readonly (readonly [object, string])[] {
     [{ ...remove, force: "x" }, "force"],
     [{ ...remove, timeout_ms: -1 }, "timeout_ms"],
     [{ ...remove, idempotency_key: "" }, "idempotency_key"],
-    [{ action: "create_block" }, "block_data"],
-    [{ action: "create_block", block_data: [] }, "block_data"],
-    [create({ id: "A" }), "id"],
-    [create({ minInstances: -1 }), "minInstances"],
-    [create({ minInstances: "many" }), "minInstances"],
-    [create({ minInstances: 2, maxInstances: 1 }), "minInstances"],
-    [create({ component: "c" }), "component"],
-    [create({ parameters: 1 }), "parameters"],
-    [create({ policies: [] }), "policies"],
-    [create({ resources: { gpus: -1 } }), "resources.gpus"],
+    [{ action: "dry_run" }, "block_data"],
+    [{ action: "dry_run", inputs: { id: "A" }, block_data: { id: "a" } }, "inputs.id"],
     [{ action: "remove_block" }, "block_id"],
     [{ action: "remove_block", block_id: 7 }, "block_id"],
     [{ ...up, block_id: "" }, "block_id"],
@@ -101,9 +116,11 @@ function wrongFields(): readonly (readonly [object, string])[] {
     [{ ...up, allocation_data: [{ node_id: 7 }] }, "allocation_data.0.node_id"],
     [{ ...up, instances_count: 2, allocation_data: [{ node_id: "n" }] }, "allocation_data"],
     [{ ...up, init_data: {} }, "init_data"],
+    [{ ...up, instances_count: 2, init_data: [{}] }, "init_data"],
     [{ ...up, lease_ids: "l" }, "lease_ids"],
     [{ ...down, instances_list: "in" }, "instances_list"],
     [{ ...down, instances_list: [] }, "instances_list"],
+    [{ ...down, instances_list: ["in", 7] }, "instances_list.1"],
     [{ ...down, force: "yes" }, "force"],
     [{ ...one, instance_id: undefined }, "instance_id"],
     [{ ...one, force: 1 }, "force"],
