@@ -2,6 +2,7 @@ import path from "node:path";
 import { createSandbox, PolicyContexts } from "@berth/policy-sandbox";
 import {
   type Config,
+  type DocumentStore,
   HttpTraffic,
   type Logger,
   listening,
@@ -17,16 +18,21 @@ import { createRestServer } from "./api/rest/rest-server.ts";
 import { WsEndpoints } from "./api/ws/ws-server.ts";
 import { agentPort, fleetParts, openFleet } from "./compose/compose-fleet.ts";
 import { type Metrics, openAliasPorts, openMetrics } from "./compose/compose-metrics.ts";
+import { composeOrg } from "./compose/compose-org.ts";
 import { openDeciding } from "./compose/compose-placement.ts";
 import { freeSpaceCheck } from "./compose/free-space.ts";
 import { readiness } from "./compose/readiness.ts";
 import { SandboxHealth } from "./compose/sandbox-health.ts";
 import { ClusterRegistry } from "./fleet/cluster-registry.ts";
-import { openOrg } from "./org/org.ts";
 import { PolicyRegistry } from "./policies/policy-registry.ts";
 import type { settings } from "./settings.ts";
 
 const VERSION = "0.1.0";
+/** WebSockets of the REST port. */
+const WS_PATHS = new Map([
+  ["/ws/allocate", "allocator"],
+  ["/ws/metrics", "feed"],
+] as const);
 
 /**
  * Puts a control-plane together. Opens its store; everything else starts with the parts, in order. `usage` is
@@ -65,27 +71,24 @@ export async function composeControlPlane(
     logger: logger.child({ component: "placement" }),
   });
   const edge = openEdge(config);
-  const org = await openOrg({ store, orgId: config.orgId, clock: systemClock, logger });
+  const org = await composeOrg({ config, store, clusters, fleet, metrics, logger });
+  const ready = readyCheck({ store, decisions: decisions.log, health, sandbox });
   const rest = createRestServer({
     ...{ ...deciding, decisions: decisions.log, clusters, agents, policies, org },
+    webhookSecrets: config.webhookSecrets,
     tokens: { enrolment, agentPort: config.agentPort },
     ...{ commands: fleet.commands, events: fleet.events, adoption: fleet.adoption },
     metrics: metrics.routes,
     ...{ fleetView: metrics.fleetView, scrape: metrics.scrape },
-    ready: () =>
-      readiness({
-        ...{ store, decisions: decisions.log, version: VERSION },
-        sandbox: health.readiness(sandbox.stats()),
-      }),
-    ...edge,
+    ...{ ...edge, ready },
     logger: logger.child({ component: "rest" }),
     version: VERSION,
   });
   const sockets = new WsEndpoints({
-    ...{ ...deciding, ...edge },
+    ...{ ...deciding, ...edge, feed: org.feed },
     logger: logger.child({ component: "websocket" }),
   });
-  sockets.attach(rest.server, "/ws/allocate");
+  sockets.attach(rest.server, WS_PATHS);
   const { host } = config;
   return [
     holding("store", () => store.close()),
@@ -99,6 +102,8 @@ export async function composeControlPlane(
     metrics.history,
     deciding.homes,
     deciding.placements,
+    org.aggregator,
+    org.feed,
     listening(rest, { host, port: config.httpPort, setting: "BERTH_HTTP_PORT" }, "rest"),
     sockets.part({ host, port: config.wsPort, setting: "BERTH_WS_PORT" }),
     ...openAliasPorts(config, rest, logger.child({ component: "rest" })),
@@ -111,6 +116,25 @@ function openSandbox({ dataDir, sandboxDir }: Config<typeof settings>, logger: L
   const stateDir = sandboxDir === "" ? path.join(dataDir, "sandbox") : sandboxDir;
   const sandbox = createSandbox({ stateDir, onEvent: (event) => health.onEvent(event) });
   return { sandbox, health, stateDir };
+}
+
+/** Tells whether the program can decide. */
+function readyCheck({
+  store,
+  decisions,
+  health,
+  sandbox,
+}: {
+  readonly store: DocumentStore;
+  readonly decisions: DecisionLog;
+  readonly health: SandboxHealth;
+  readonly sandbox: Sandbox;
+}) {
+  return () =>
+    readiness({
+      ...{ store, decisions, version: VERSION },
+      sandbox: health.readiness(sandbox.stats()),
+    });
 }
 
 /** What REST and WebSocket have in common towards their clients. */

@@ -18,12 +18,12 @@ export const settings = {
   host: loopbackHostSetting(),
   httpPort: portSetting({
     env: "BERTH_HTTP_PORT",
-    doc: "REST, OpenAPI and WebSocket /ws/allocate",
+    doc: "REST, OpenAPI and WebSockets /ws/allocate and /ws/metrics",
     fallback: 8000,
   }),
   wsPort: portSetting({
     env: "BERTH_WS_PORT",
-    doc: "WebSocket of the resource allocator",
+    doc: "WebSocket of the resource allocator, and with ?interval= the feed of the org's report",
     fallback: 8765,
   }),
   agentPort: portSetting({
@@ -47,6 +47,11 @@ export const settings = {
     doc: "alias port: global cluster metrics",
     fallback: 8888,
   }),
+  subjectMetricsAliasPort: portSetting({
+    env: "BERTH_SUBJECT_METRICS_ALIAS_PORT",
+    doc: "alias port: usage of subjects",
+    fallback: 8891,
+  }),
   subjectsAliasPort: portSetting({
     env: "BERTH_SUBJECTS_ALIAS_PORT",
     doc: "alias port: metadata of subjects",
@@ -56,6 +61,11 @@ export const settings = {
     env: "BERTH_ORG_ID",
     doc: "organization that records belong to",
     fallback: "default_org",
+  }),
+  webhookSecrets: listSetting({
+    env: "BERTH_WEBHOOK_SECRETS",
+    doc: "secrets with which senders sign what they tell POST /metrics/webhook; several while one is changed. Without any nothing is checked",
+    fallback: [],
   }),
   agentHost: textSetting({
     env: "BERTH_AGENT_HOST",

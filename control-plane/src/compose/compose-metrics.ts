@@ -93,6 +93,12 @@ export function openAliasPorts(
       setting: "BERTH_CLUSTERS_ALIAS_PORT",
     },
     { name: "cluster metrics", port: config.metricsAliasPort, setting: "BERTH_METRICS_ALIAS_PORT" },
+    {
+      name: "subject metrics",
+      port: config.subjectMetricsAliasPort,
+      setting: "BERTH_SUBJECT_METRICS_ALIAS_PORT",
+      paths: { "/subjects": "/subject-metrics" },
+    },
     { name: "subjects", port: config.subjectsAliasPort, setting: "BERTH_SUBJECTS_ALIAS_PORT" },
   ];
   return [aliasPorts(rest, { host, ports, logger })];

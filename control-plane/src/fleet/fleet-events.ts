@@ -102,7 +102,7 @@ export class FleetEvents {
   }
 
   /** Records an event of the control-plane's own; a failure is logged. */
-  record({ clusterId, kind, facts }: LinkEvent): void {
+  record({ clusterId, kind, facts, key = `cluster/${clusterId}` }: LinkEvent): void {
     const factsJson = JSON.stringify(facts);
     const isRefusal = kind === "agent_refused";
     if (isRefusal && this.#repeats.isRepeat(JSON.stringify([clusterId, factsJson]))) return;
@@ -111,7 +111,6 @@ export class FleetEvents {
       logger.error("an event was dropped", { kind, cluster_id: clusterId });
       return;
     }
-    const key = `cluster/${clusterId}`;
     this.#own.push({
       ...{ eventId: randomUUID(), clusterId, kind, key, factsJson },
       at: clock.timestamp(),

@@ -16,6 +16,8 @@ export interface AliasPort {
   readonly port: number;
   /** Variable to name when the port is taken. */
   readonly setting: string;
+  /** Paths that mean another one there: `/subjects` of the subject metrics. The query stays. */
+  readonly paths?: Readonly<Record<string, string>>;
 }
 
 /** What {@link aliasPorts} opens. */
@@ -57,9 +59,14 @@ function opened(
   alias: AliasPort,
   { host, logger, onListening }: AliasPortsOptions,
 ): Promise<http.Server | undefined> {
-  const { name, port, setting } = alias;
+  const { name, port, setting, paths = {} } = alias;
   const address: ListenAddress = { host, port, setting };
-  const server = createBoundedServer((request, response) => rest.routing(request, response));
+  const server = createBoundedServer((request, response) => {
+    const [path = "", ...query] = (request.url ?? "/").split("?");
+    const own = Object.hasOwn(paths, path) ? paths[path] : undefined;
+    if (own !== undefined) request.url = [own, ...query].join("?");
+    rest.routing(request, response);
+  });
   return new Promise((resolve) => {
     server.once("error", (cause) => {
       const { message } = listenError(cause, address);

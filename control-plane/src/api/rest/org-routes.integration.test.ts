@@ -7,29 +7,24 @@ import {
 } from "@berth/service-kit";
 import type { FastifyInstance } from "fastify";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { QuotaBook } from "../../org/quotas/quota-book.ts";
-import { SubjectBook } from "../../org/subjects/subject-book.ts";
+import { openTestOrg, TEST_ORG } from "../../testing/org-fixture.ts";
 import { quotaRoutes } from "./quota-routes.ts";
 import { subjectRoutes } from "./subject-routes.ts";
-
-const ORG = "default_org";
 
 let rest: FastifyInstance;
 let store: ReturnType<typeof openSqliteDocumentStore>;
 
 beforeEach(async () => {
   store = openSqliteDocumentStore(":memory:", systemClock);
-  const quotas = new QuotaBook({ store, orgId: ORG, clock: systemClock, logger: silentLogger });
-  const subjects = new SubjectBook({ store, orgId: ORG });
-  await Promise.all([quotas.load(), subjects.load()]);
+  const { org } = await openTestOrg(store);
   rest = createHttpServer({
     origins: { allowedHosts: [], allowedOrigins: [] },
-    authenticate: loopbackAuthenticator(ORG),
+    authenticate: loopbackAuthenticator(TEST_ORG),
     logger: silentLogger,
   });
   rest.setValidatorCompiler(() => () => true);
-  quotaRoutes(rest, quotas, ORG);
-  subjectRoutes(rest, subjects);
+  quotaRoutes(rest, org);
+  subjectRoutes(rest, org.subjects);
 });
 afterEach(async () => {
   await rest.close();
@@ -68,7 +63,7 @@ describe("/quota", () => {
       },
     });
     expect(await ask("GET", "/quota/quota-001")).toMatchObject({
-      ...{ status: 200, etag: '"1"', body: { success: true, data: { ...SEED, org_id: ORG } } },
+      ...{ status: 200, etag: '"1"', body: { success: true, data: { ...SEED, org_id: TEST_ORG } } },
     });
     const changed = await ask("PUT", "/quota/quota-001", { replica_count: "5" });
     expect(changed).toMatchObject({

@@ -1,6 +1,7 @@
 import { bodyObject, compileFilter, parse, QueryRunner } from "@berth/service-kit";
 import type { FastifyInstance, FastifyReply } from "fastify";
 import { Type } from "typebox";
+import type { Org } from "../../org/org.ts";
 import { quotaDocument } from "../../org/quotas/quota.ts";
 import type { KeptQuota, QuotaBook } from "../../org/quotas/quota-book.ts";
 import { filterOf } from "./filter-body.ts";
@@ -31,16 +32,25 @@ interface IdParams {
   readonly id: string;
 }
 
+/** What {@link quotaRoutes} serves of an org. */
+export type QuotaOrg = Pick<Org, "id" | "quotas" | "usage">;
+
 /**
  * The quotas of an org: `/quota` in the shapes of the seed (org-resource-manager), and `/quotas`, which finds them by a
  * MongoDB-style filter. Replies carry the revision as ETag; `If-Match` makes PUT and DELETE wait for nobody else's change.
  */
-export function quotaRoutes(server: FastifyInstance, quotas: QuotaBook, orgId: string): void {
+export function quotaRoutes(server: FastifyInstance, { id: orgId, quotas, usage }: QuotaOrg): void {
   const tags = ["quotas"];
-  const documentOf = ({ quota, revision }: KeptQuota) =>
-    quotaDocument(quota, { orgId, revision, observed: undefined });
-  const answer = (reply: FastifyReply, kept: KeptQuota, message: string) => {
+  const documents = async () => {
+    const view = await usage.view();
+    return (kept: KeptQuota) => {
+      const { quota, revision } = kept;
+      return quotaDocument(quota, { orgId, revision, observed: view.observed(kept) });
+    };
+  };
+  const answer = async (reply: FastifyReply, kept: KeptQuota, message: string) => {
     sendRevision(reply, kept.revision);
+    const documentOf = await documents();
     return { success: true, data: { message, id: kept.quota.quotaId, quota: documentOf(kept) } };
   };
   server.post(
@@ -48,7 +58,7 @@ export function quotaRoutes(server: FastifyInstance, quotas: QuotaBook, orgId: s
     { schema: { tags, summary: "Create a quota", body: QuotaBody } },
     async (request, reply) => {
       const kept = await quotas.create(bodyObject(request));
-      return reply.code(201).send(answer(reply, kept, "Resource quota created"));
+      return reply.code(201).send(await answer(reply, kept, "Resource quota created"));
     },
   );
   server.get<{ Params: IdParams }>(
@@ -57,6 +67,7 @@ export function quotaRoutes(server: FastifyInstance, quotas: QuotaBook, orgId: s
     async ({ params }, reply) => {
       const kept = quotas.get(params.id);
       sendRevision(reply, kept.revision);
+      const documentOf = await documents();
       return { success: true, data: documentOf(kept) };
     },
   );
@@ -77,14 +88,14 @@ export function quotaRoutes(server: FastifyInstance, quotas: QuotaBook, orgId: s
       return { success: true, data: { message: "Resource quota deleted" } };
     },
   );
-  listRoutes(server, quotas, documentOf);
+  listRoutes(server, quotas, documents);
 }
 
 /** `GET /quotas`, and `POST /quotas` with a filter, bare or as `query`. */
 function listRoutes(
   server: FastifyInstance,
   quotas: QuotaBook,
-  documentOf: (kept: KeptQuota) => Record<string, unknown>,
+  documents: () => Promise<(kept: KeptQuota) => Record<string, unknown>>,
 ): void {
   const tags = ["quotas"];
   const queries = new QueryRunner();
@@ -97,6 +108,7 @@ function listRoutes(
     { schema: { tags, querystring: ListParameters, summary: "Quotas in the order of their ids" } },
     async (request, reply) => {
       const { after, limit } = parse(ListParameters, request.query);
+      const documentOf = await documents();
       return sendListed(reply, behind(after).map(documentOf), limit);
     },
   );
@@ -112,6 +124,7 @@ function listRoutes(
     async (request, reply) => {
       const { after, limit } = parse(ListParameters, request.query);
       const body = request.body === undefined ? {} : bodyObject(request);
+      const documentOf = await documents();
       const found = await queries.select({
         items: behind(after).map(documentOf),
         matches: compileFilter(filterOf(body)),

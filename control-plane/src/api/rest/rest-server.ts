@@ -5,6 +5,7 @@ import {
   type HttpTraffic,
   type Logger,
   type OriginRules,
+  systemClock,
   type TokenRoutesDeps,
 } from "@berth/service-kit";
 import swagger from "@fastify/swagger";
@@ -39,8 +40,10 @@ import { operationRoutes } from "./operation-routes.ts";
 import { placementRoutes } from "./placement-routes.ts";
 import { policyRoutes } from "./policy-routes.ts";
 import { quotaRoutes } from "./quota-routes.ts";
+import { reportRoutes } from "./report-routes.ts";
 import { scrapeRoute } from "./scrape-routes.ts";
 import { subjectRoutes } from "./subject-routes.ts";
+import { usageRoutes } from "./usage-routes.ts";
 
 /** What the REST API needs. */
 export interface RestDeps {
@@ -51,6 +54,8 @@ export interface RestDeps {
   readonly decisions: Pick<DecisionLog, "get" | "list">;
   readonly clusters: ClusterRegistry;
   readonly org: Org;
+  /** Secrets of those who tell what subjects use. */
+  readonly webhookSecrets: readonly string[];
   readonly agents: ClusterAgents;
   readonly policies: PolicyRegistry;
   /** Enrolment tokens of cluster-agents. */
@@ -94,8 +99,13 @@ export function createRestServer(deps: RestDeps): FastifyInstance {
     clusterRoutes(routes, deps.clusters);
     duplicateRoutes(routes, deps.agents);
     policyRoutes(routes, deps.policies);
-    quotaRoutes(routes, deps.org.quotas, deps.org.id);
+    quotaRoutes(routes, deps.org);
     subjectRoutes(routes, deps.org.subjects);
+    usageRoutes(routes, {
+      ...{ usage: deps.org.usage, book: deps.org.reported },
+      ...{ webhookSecrets: deps.webhookSecrets, clock: systemClock },
+    });
+    reportRoutes(routes, deps.org.report);
     commandRoutes(routes, deps.commands);
     eventRoutes(routes, deps.events);
     fleetRoutes(routes, deps.adoption);

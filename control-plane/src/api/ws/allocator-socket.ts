@@ -12,6 +12,7 @@ import { type AllocationFrame, readFrame } from "../../allocation/allocation-req
 import { type AllocationAnswerDeps, allocationAnswer } from "../allocation-answer.ts";
 import { Inbox } from "./inbox.ts";
 import { ReplyOrder, type Turn } from "./reply-order.ts";
+import { sendFrame } from "./send-frame.ts";
 
 /** What serving a socket takes. */
 export interface AllocatorSocketDeps extends AllocationAnswerDeps {
@@ -48,12 +49,8 @@ export function serveAllocatorSocket(
   const closed = new AbortController();
   const order = new ReplyOrder();
 
-  const taker = { departure, end: () => socket.terminate() };
   const send = (body: object) =>
-    sendReply(socket, body, (bytes) => {
-      traffic.replies.sending(socket, bytes, taker);
-      return () => traffic.replies.left(socket, bytes);
-    });
+    sendFrame({ socket, departure, traffic }, Buffer.from(JSON.stringify(body)));
   const answer = async (frame: AllocationFrame, { turn, refusal }: Answering): Promise<void> => {
     const { requestId } = frame;
     const reply =
@@ -96,27 +93,4 @@ async function replyTo(
     }
     return toErrorBody(thrown);
   }
-}
-
-/**
- * Resolves when the frame has left or the socket is gone; never rejects. `sending` is told its bytes, and gives what is
- * called when it has left.
- */
-function sendReply(
-  socket: WebSocket,
-  body: object,
-  sending: (bytes: number) => () => void,
-): Promise<void> {
-  return new Promise((resolve) => {
-    if (socket.readyState !== socket.OPEN) {
-      resolve();
-      return;
-    }
-    const frame = Buffer.from(JSON.stringify(body));
-    const left = sending(frame.length);
-    socket.send(frame, { binary: false }, () => {
-      left();
-      resolve();
-    });
-  });
 }

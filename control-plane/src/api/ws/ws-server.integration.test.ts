@@ -34,9 +34,10 @@ beforeEach(async () => {
     logger: silentLogger,
     origins: { allowedHosts: [], allowedOrigins: [] },
     traffic,
+    feed: { subscribe: () => () => undefined },
   });
   server = createBoundedServer((_request, response) => response.end());
-  endpoints.attach(server, "/ws");
+  endpoints.attach(server, new Map([["/ws", "allocator"]]));
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   client = net.connect((server.address() as net.AddressInfo).port, "127.0.0.1");

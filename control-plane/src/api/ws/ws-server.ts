@@ -20,7 +20,9 @@ import {
   toErrorBody,
 } from "@berth/service-kit";
 import { WebSocketServer } from "ws";
+import type { ReportFeed } from "../../org/report/report-feed.ts";
 import { type AllocatorSocketDeps, serveAllocatorSocket } from "./allocator-socket.ts";
+import { serveFeedSocket } from "./feed-socket.ts";
 import { SocketPulse } from "./socket-pulse.ts";
 import { UnfinishedMessages } from "./unfinished-messages.ts";
 
@@ -30,8 +32,12 @@ const SWEEP_INTERVAL_MS = 1_000;
 /** Time for a client to send the head of its upgrade, in ms. */
 const UPGRADE_LIMIT_MS = 10_000;
 
+/** What a socket is for, by the URL that its client dialled. */
+export type SocketUse = "allocator" | "feed";
+
 /** What the WebSocket endpoints need. */
 export interface WsDeps extends AllocatorSocketDeps {
+  readonly feed: Pick<ReportFeed, "subscribe">;
   readonly authenticate: Authenticate;
   readonly origins: OriginRules;
   /** What these endpoints share with the program's other servers. */
@@ -39,8 +45,9 @@ export interface WsDeps extends AllocatorSocketDeps {
 }
 
 /**
- * The allocator's WebSocket endpoints: every path of a port of its own ({@link WsEndpoints.part}), and
- * one path of the REST port ({@link WsEndpoints.attach}). Frames hold up to 16 MiB; a larger one closes
+ * The WebSocket endpoints of the allocator and of the report: every path of a port of its own ({@link WsEndpoints.part}), where a
+ * URL with the key `interval` reads the report, and paths of the REST port ({@link WsEndpoints.attach}). Who reads the
+ * report may ask the allocator on the same socket. Frames hold up to 16 MiB; a larger one closes
  * the socket with 1009. Sockets of which nothing comes between two pings are terminated.
  */
 export class WsEndpoints {
@@ -65,11 +72,13 @@ export class WsEndpoints {
     return this.#sockets.clients.size;
   }
 
-  /** Serves `path` on an HTTP server that is somebody else's. */
-  attach(server: http.Server, path: string): void {
+  /** Serves paths on an HTTP server that is somebody else's. */
+  attach(server: http.Server, paths: ReadonlyMap<string, SocketUse>): void {
     server.on("upgrade", (request, socket, head) => {
-      if (pathOf(request) === path) this.#upgrade(request, socket, head);
-      else answerRaw(socket, new BerthError("NOT_FOUND", `no WebSocket at ${pathOf(request)}`));
+      const { pathname } = urlOf(request);
+      const use = paths.get(pathname);
+      if (use !== undefined) this.#upgrade(request, socket, { head, use });
+      else answerRaw(socket, new BerthError("NOT_FOUND", `no WebSocket at ${pathname}`));
     });
   }
 
@@ -77,7 +86,10 @@ export class WsEndpoints {
   part(address: ListenAddress): Part {
     const limits = { headersTimeout: UPGRADE_LIMIT_MS, requestTimeout: UPGRADE_LIMIT_MS };
     const server = createBoundedServer(refusePlainRequest, limits);
-    server.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head));
+    server.on("upgrade", (request, socket, head) => {
+      const use = urlOf(request).searchParams.has("interval") ? "feed" : "allocator";
+      this.#upgrade(request, socket, { head, use });
+    });
     return {
       name: "websocket",
       start: () =>
@@ -102,7 +114,11 @@ export class WsEndpoints {
     };
   }
 
-  #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+  #upgrade(
+    request: IncomingMessage,
+    socket: Duplex,
+    { head, use }: { readonly head: Buffer; readonly use: SocketUse },
+  ): void {
     // Node's types allow for streams that somebody else makes its servers serve.
     if (!(socket instanceof Socket)) {
       socket.destroy();
@@ -120,8 +136,11 @@ export class WsEndpoints {
       const departure = departureOf(socket);
       this.#pulse.watch(webSocket, { stream: socket, departure });
       this.#unfinished.watch(webSocket, socket);
-      const { traffic } = this.#deps;
-      serveAllocatorSocket({ socket: webSocket, departure, principal, traffic }, this.#deps);
+      const { traffic, feed } = this.#deps;
+      const taker = { socket: webSocket, departure, traffic };
+      const isServed =
+        use === "allocator" || serveFeedSocket(taker, urlOf(request).searchParams, feed);
+      if (isServed) serveAllocatorSocket({ ...taker, principal }, this.#deps);
     });
   }
 
@@ -152,6 +171,7 @@ function refusePlainRequest(_request: IncomingMessage, response: ServerResponse)
   response.end(JSON.stringify(toErrorBody(error)));
 }
 
-function pathOf(request: IncomingMessage): string {
-  return (request.url ?? "/").split("?")[0] ?? "/";
+function urlOf(request: IncomingMessage): Pick<URL, "pathname" | "searchParams"> {
+  const [pathname = "/", ...query] = (request.url ?? "/").split("?");
+  return { pathname, searchParams: new URLSearchParams(query.join("?")) };
 }

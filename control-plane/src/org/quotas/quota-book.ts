@@ -47,6 +47,7 @@ export class QuotaBook {
   /** Takes back what was not written; undefined while nothing went wrong. */
   #repairing: Promise<void> | undefined;
   #sorted: readonly KeptQuota[] | undefined;
+  readonly #listeners = new Set<() => void>();
 
   constructor(deps: QuotaBookDeps) {
     this.#deps = deps;
@@ -62,6 +63,13 @@ export class QuotaBook {
     }
     this.#durable = found;
     this.#workFromDurable();
+  }
+
+  /** Calls back at each durable change; gives the function that ends that. The listener must not throw. */
+  onChange(listener: () => void): () => void {
+    const own = () => listener();
+    this.#listeners.add(own);
+    return () => this.#listeners.delete(own);
   }
 
   /** One quota; NOT_FOUND when there is none. */
@@ -154,6 +162,7 @@ export class QuotaBook {
     if (kind === "delete") this.#durable.delete(quotaId);
     else this.#durable.set(quotaId, kept);
     this.#sorted = undefined;
+    for (const listener of this.#listeners) listener();
   }
 
   /** Once nothing is on its way, what the store has counts. */

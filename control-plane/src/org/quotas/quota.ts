@@ -1,5 +1,7 @@
 import { BerthError, isJsonObject, typeName } from "@berth/service-kit";
+import { readProfile } from "../profiles/allocation-profile.ts";
 import { type GpuAmounts, readGpuAmounts, showGpuAmounts } from "./gpu-amounts.ts";
+import { MAX_REPLICAS, readReplicas } from "./replica-count.ts";
 
 /** What a subject, or a group of subjects, may use of an org. */
 export interface Quota {
@@ -32,8 +34,6 @@ export interface ObservedReplicas {
 
 const MAX_ID_CHARACTERS = 253;
 const MAX_INFO_CHARACTERS = 64 * 1024;
-/** Most replicas of one quota. */
-export const MAX_REPLICAS = 100_000;
 
 /** Names that clients write, in the order in which they are shown. */
 const FIELDS = [
@@ -126,15 +126,6 @@ export function quotaDocument(
   };
 }
 
-/** Reads a count of replicas, a whole number or its decimal text. INVALID_ARGUMENT names the field. */
-export function readReplicas(field: string, value: unknown): number {
-  const isText = typeof value === "string" && /^\d{1,6}$/.test(value);
-  const count = typeof value === "number" || isText ? Number(value) : Number.NaN;
-  if (Number.isInteger(count) && count >= 0 && count <= MAX_REPLICAS) return count;
-  const message = `${field}: expected a whole number from 0 to ${MAX_REPLICAS}, as such or as text, got ${shown(value)}`;
-  throw new BerthError("INVALID_ARGUMENT", message);
-}
-
 function readParent(field: string, value: unknown): string | undefined {
   return readId(field, value ?? "") || undefined;
 }
@@ -159,8 +150,11 @@ function readInfo(field: string, value: unknown): string {
   if (typeof text !== "string") {
     throw invalid(`${field}: expected text or an object, got ${typeName(value)}`);
   }
-  if (text.length <= MAX_INFO_CHARACTERS) return text;
-  throw invalid(`${field}: expected at most ${MAX_INFO_CHARACTERS} characters`);
+  if (text.length > MAX_INFO_CHARACTERS) {
+    throw invalid(`${field}: expected at most ${MAX_INFO_CHARACTERS} characters`);
+  }
+  readProfile(text, field);
+  return text;
 }
 
 function checkSameId(quotaId: string, value: unknown): void {
@@ -189,11 +183,6 @@ function checkBounds({
       throw invalid(`limit.${flavor}: expected at least the nominal share of the flavor`);
     }
   }
-}
-
-function shown(value: unknown): string {
-  const isPlain = typeof value === "string" || typeof value === "number";
-  return isPlain ? JSON.stringify(value).slice(0, 40) : typeName(value);
 }
 
 function invalid(message: string): BerthError {

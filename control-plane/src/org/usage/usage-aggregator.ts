@@ -1,0 +1,60 @@
+import type { Clock, Logger, Part } from "@berth/service-kit";
+import type { FleetEvents } from "../../fleet/fleet-events.ts";
+import type { QuotaBook } from "../quotas/quota-book.ts";
+import { DriftWatch } from "./replica-drift.ts";
+import type { SubjectUsage } from "./subject-usage.ts";
+
+/** What {@link usageAggregator} works with. */
+export interface UsageAggregatorDeps {
+  readonly orgId: string;
+  readonly usage: Pick<SubjectUsage, "view">;
+  readonly quotas: Pick<QuotaBook, "all">;
+  readonly events: Pick<FleetEvents, "record">;
+  readonly clock: Pick<Clock, "nowMs">;
+  readonly logger: Logger;
+  readonly watch?: DriftWatch;
+  /** Time between two looks, ms; 5 s by default. */
+  readonly intervalMs?: number;
+}
+
+const INTERVAL_MS = 5_000;
+
+/**
+ * Looks again and again whether as many replicas are seen as are desired, and tells of what stays different as the event
+ * `replica_drift`. What is desired it never writes: that is the users' and the autoscaler's.
+ */
+export function usageAggregator(deps: UsageAggregatorDeps): Part {
+  const { orgId, usage, quotas, events, clock, logger, intervalMs = INTERVAL_MS } = deps;
+  const { watch = new DriftWatch() } = deps;
+  let timer: NodeJS.Timeout | undefined;
+  let looking: Promise<void> | undefined;
+  const look = async () => {
+    const view = await usage.view();
+    const all = quotas.all().map((kept) => ({ quota: kept.quota, observed: view.observed(kept) }));
+    for (const drift of watch.look(all, clock.nowMs())) {
+      const { quotaId, subjectId, desired, observed, forSeconds } = drift;
+      const facts = { quota_id: quotaId, subject_id: subjectId, desired, observed };
+      events.record({
+        ...{ orgId, clusterId: "", kind: "replica_drift", key: `quota/${quotaId}` },
+        facts: { ...facts, for_seconds: forSeconds },
+      });
+    }
+  };
+  return {
+    name: "usage aggregator",
+    async start() {
+      timer = setInterval(() => {
+        looking ??= look()
+          .catch((err: unknown) => logger.error("replicas were not compared", { err }))
+          .finally(() => {
+            looking = undefined;
+          });
+      }, intervalMs);
+      timer.unref();
+    },
+    async stop() {
+      clearInterval(timer);
+      await looking;
+    },
+  };
+}

@@ -1,0 +1,113 @@
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import { freePorts } from "@berth/service-kit/testing/free-ports";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { WebSocket } from "ws";
+import { type ControlPlaneProcess, startControlPlane } from "../support/control-plane-process.ts";
+
+/**
+ * The examples of the seed (org-resource-manager), with its curl commands and its JavaScript as they are printed but for the
+ * ports, against a control-plane of its own.
+ */
+const run = promisify(execFile);
+
+let plane: ControlPlaneProcess;
+/** Ports of this test by those that the seed prints. */
+let ports: Readonly<Record<string, number>>;
+
+beforeAll(async () => {
+  const [metrics = 0, usage = 0, subjects = 0, registry = 0] = await freePorts(4);
+  plane = await startControlPlane({
+    env: {
+      BERTH_ALIAS_PORTS: "on",
+      BERTH_METRICS_ALIAS_PORT: String(metrics),
+      BERTH_SUBJECT_METRICS_ALIAS_PORT: String(usage),
+      BERTH_SUBJECTS_ALIAS_PORT: String(subjects),
+      BERTH_CLUSTERS_ALIAS_PORT: String(registry),
+    },
+  });
+  ports = {
+    8000: plane.ports.http,
+    8765: plane.ports.ws,
+    8888: metrics,
+    8891: usage,
+    8892: subjects,
+  };
+}, 120_000);
+afterAll(() => plane.stop());
+
+/** A command line of the seed, its ports replaced by ours. */
+async function shell(command: string) {
+  const own = command.replaceAll(/localhost:(\d+)/g, (_all, port) => `localhost:${ports[port]}`);
+  const { stdout } = await run("bash", ["-c", own.replace("curl", "curl -s")]);
+  return JSON.parse(stdout);
+}
+
+it("creates, reads, changes, finds and deletes a quota by the seed's curl commands", async () => {
+  const quota = `{
+"subject_id": "subject-001",
+"quota_id": "quota-001",
+"allocation_info": "gpu-allocation",
+"replica_count": "3"
+}`;
+  const created = await shell(`curl -X POST http://localhost:8000/quota \\
+-H "Content-Type: application/json" \\
+-d '${quota}'`);
+  expect(created).toMatchObject({ success: true, data: { message: "Resource quota created" } });
+  const got = await shell("curl http://localhost:8000/quota/quota-001");
+  expect(got).toMatchObject({ success: true, data: JSON.parse(quota) });
+  const changed = await shell(`curl -X PUT http://localhost:8000/quota/quota-001 \\
+-H "Content-Type: application/json" \\
+-d '{"replica_count": "5"}'`);
+  expect(changed).toMatchObject({ success: true, data: { message: "Resource quota updated" } });
+  const found = await shell(`curl -X POST http://localhost:8000/quotas \\
+-H "Content-Type: application/json" \\
+-d '{"subject_id": "subject-001"}'`);
+  expect(found.data).toMatchObject([{ ...JSON.parse(quota), replica_count: "5" }]);
+  expect(await shell("curl -X DELETE http://localhost:8000/quota/quota-001")).toMatchObject({
+    ...{ success: true, data: { message: "Resource quota deleted" } },
+  });
+  expect(await shell("curl http://localhost:8000/quota/quota-001")).toMatchObject({
+    success: false,
+    error: expect.any(String),
+  });
+});
+
+it("reports as the seed's curl commands and JavaScript read it", async () => {
+  const post = (path: string, body: object) =>
+    fetch(`${plane.restUrl}${path}`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(body),
+    });
+  await post("/quota", { subject_id: "subject-001", quota_id: "q", replica_count: "3" });
+  const trainer = { subject_id: "subject-001", name: "Trainer-A", type: "gpu-node" };
+  await post("/subjects", trainer);
+  const usage = { subject_id: "subject-001", cpu_usage: 8.4, memory_usage: 5_120 };
+  await post("/metrics/webhook", usage);
+
+  const report = await shell("curl -X GET http://localhost:8000/metrics/report");
+  expect(report).toMatchObject({
+    success: true,
+    data: {
+      cluster_metrics: expect.any(Object),
+      subjects: { data: { "subject-001": trainer }, metrics: { "subject-001": usage } },
+    },
+  });
+  const metrics = await shell("curl http://localhost:8891/subjects");
+  expect(metrics).toMatchObject({ success: true, data: [usage] });
+  const subjects = await shell(`curl -G http://localhost:8892/subjects \\
+--data-urlencode "subject_id=subject-001" \\
+--data-urlencode "subject_id=subject-002"`);
+  expect(subjects).toEqual({ success: true, data: [trainer] });
+
+  const ws = new WebSocket(`ws://localhost:${ports[8765]}/?interval=15`);
+  const received = await new Promise((resolve) => {
+    ws.onmessage = (event) => {
+      const report = JSON.parse(String(event.data));
+      resolve(report);
+    };
+  });
+  ws.terminate();
+  expect(received).toMatchObject({ success: true, data: { subjects: report.data.subjects } });
+});
