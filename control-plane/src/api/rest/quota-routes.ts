@@ -1,7 +1,9 @@
 import { bodyObject, compileFilter, parse, QueryRunner } from "@berth/service-kit";
 import type { FastifyInstance, FastifyReply } from "fastify";
 import { Type } from "typebox";
+import { previewDocument, previewQuota } from "../../org/charges/preview.ts";
 import type { Org } from "../../org/org.ts";
+import type { OrgBooks } from "../../org/org-books.ts";
 import { quotaDocument } from "../../org/quotas/quota.ts";
 import type { KeptQuota, QuotaBook } from "../../org/quotas/quota-book.ts";
 import { filterOf } from "./filter-body.ts";
@@ -33,13 +35,14 @@ interface IdParams {
 }
 
 /** What {@link quotaRoutes} serves of an org. */
-export type QuotaOrg = Pick<Org, "id" | "quotas" | "usage">;
+export type QuotaOrg = OrgBooks & Pick<Org, "id" | "usage">;
 
 /**
  * The quotas of an org: `/quota` in the shapes of the seed (org-resource-manager), and `/quotas`, which finds them by a
  * MongoDB-style filter. Replies carry the revision as ETag; `If-Match` makes PUT and DELETE wait for nobody else's change.
  */
-export function quotaRoutes(server: FastifyInstance, { id: orgId, quotas, usage }: QuotaOrg): void {
+export function quotaRoutes(server: FastifyInstance, org: QuotaOrg): void {
+  const { id: orgId, quotas, usage } = org;
   const tags = ["quotas"];
   const documents = async () => {
     const view = await usage.view();
@@ -86,6 +89,17 @@ export function quotaRoutes(server: FastifyInstance, { id: orgId, quotas, usage 
     async (request) => {
       await quotas.remove(request.params.id, ifMatchOf(request));
       return { success: true, data: { message: "Resource quota deleted" } };
+    },
+  );
+  server.post<{ Params: IdParams }>(
+    "/quota/:id/preview",
+    {
+      schema: { tags, summary: "What a change of a quota would come to, and what would fit" },
+    },
+    async (request) => {
+      const body = request.body === undefined ? {} : bodyObject(request);
+      const preview = await previewQuota(org, request.params.id, body);
+      return { success: true, data: previewDocument(preview, await documents()) };
     },
   );
   listRoutes(server, quotas, documents);

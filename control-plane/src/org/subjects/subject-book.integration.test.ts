@@ -1,7 +1,8 @@
-import { openSqliteDocumentStore, systemClock } from "@berth/service-kit";
+import { openSqliteDocumentStore, silentLogger, systemClock } from "@berth/service-kit";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { openOrgBooks } from "../org-books.ts";
 import { subjectDocument } from "./subject.ts";
-import { SubjectBook } from "./subject-book.ts";
+import type { SubjectBook } from "./subject-book.ts";
 
 let store: ReturnType<typeof openSqliteDocumentStore>;
 beforeEach(() => {
@@ -10,9 +11,10 @@ beforeEach(() => {
 afterEach(() => store.close());
 
 async function open(): Promise<SubjectBook> {
-  const book = new SubjectBook({ store, orgId: "o" });
-  await book.load();
-  return book;
+  const books = await openOrgBooks({
+    ...{ store, orgId: "o", clock: systemClock, logger: silentLogger },
+  });
+  return books.subjects;
 }
 
 const TRAINER = { subject_id: "subject-001", name: "Trainer-A", type: "gpu-node" };

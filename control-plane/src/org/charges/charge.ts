@@ -1,0 +1,42 @@
+import { type GpuAmounts, gpusText } from "../quotas/gpu-amounts.ts";
+import type { QuotaObstacle } from "../quotas/quota-tree.ts";
+
+/** What something uses of a quota: one row of the store. JSON as stored. */
+export interface Charge {
+  readonly chargeId: string;
+  readonly quotaId: string;
+  /** What it is for: replicas that there are, a request that is under way, a lease, or a block. */
+  readonly kind: "replicas" | "request" | "lease" | "block";
+  /** Thousandths of GPUs by flavor. */
+  readonly gpus: GpuAmounts;
+  /** What caused it: a request to scale, a placement, an allocation. */
+  readonly operationId: string;
+  /** ISO 8601, for people. */
+  readonly createdAt: string;
+}
+
+/** Why a charge does not fit. */
+export interface ChargeRefusal {
+  readonly kind: "refused";
+  readonly obstacle: QuotaObstacle;
+  /** For people: which bound, what is used, and what would fit. */
+  readonly message: string;
+}
+
+/** The refusal of a charge that an obstacle stands in the way of. */
+export function chargeRefusal(obstacle: QuotaObstacle): ChargeRefusal {
+  const { quotaId, flavor, bound, boundMilli, usedMilli, askedMilli, fitsMilli } = obstacle;
+  const whose = `quota ${JSON.stringify(quotaId)} has a ${bound} of ${gpusText(boundMilli)} of ${flavor}`;
+  const fits = fitsMilli === 0 ? "nothing" : gpusText(fitsMilli);
+  const message = `${whose}, ${gpusText(usedMilli)} are used and ${gpusText(askedMilli)} more were asked for: ${fits} would fit`;
+  return { kind: "refused", obstacle, message };
+}
+
+/** An amount of each flavor, so many times. */
+export function times(gpus: GpuAmounts, count: number): GpuAmounts {
+  return Object.fromEntries(
+    Object.entries(gpus).flatMap(([flavor, milli]) =>
+      milli * count > 0 ? [[flavor, milli * count] as const] : [],
+    ),
+  );
+}

@@ -1,0 +1,37 @@
+import type { Clock, DocumentStore, Logger } from "@berth/service-kit";
+import type { Charge } from "./charges/charge.ts";
+import { ChargeBook } from "./charges/charge-book.ts";
+import type { Quota } from "./quotas/quota.ts";
+import { QuotaBook } from "./quotas/quota-book.ts";
+import { KeptDocuments } from "./store/kept-documents.ts";
+import { OrgTransactions } from "./store/org-transactions.ts";
+import type { Subject } from "./subjects/subject.ts";
+import { SubjectBook } from "./subjects/subject-book.ts";
+
+/** What is written down of an org. */
+export interface OrgBooks {
+  readonly quotas: QuotaBook;
+  readonly subjects: SubjectBook;
+  readonly charges: ChargeBook;
+  /** Writes to all of them, and to others that are added, together. */
+  readonly transactions: OrgTransactions;
+}
+
+/** Opens the books of an org with what the store knows. */
+export async function openOrgBooks(deps: {
+  readonly store: DocumentStore;
+  readonly orgId: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}): Promise<OrgBooks> {
+  const { store, orgId, clock, logger } = deps;
+  const documents = <T>(collection: string) => new KeptDocuments<T>({ store, orgId, collection });
+  const transactions = new OrgTransactions({ store, logger });
+  const quotas = new QuotaBook({ documents: documents<Quota>("quotas"), transactions, clock });
+  const charges = new ChargeBook({ documents: documents<Charge>("charges"), quotas, logger });
+  const subjects = new SubjectBook({ documents: documents<Subject>("subjects"), transactions });
+  // What is used is counted in the tree that the quotas make.
+  for (const book of [quotas, charges, subjects]) transactions.add(book);
+  await transactions.load();
+  return { quotas, subjects, charges, transactions };
+}
