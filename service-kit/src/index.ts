@@ -145,6 +145,7 @@ export {
 } from "./log.ts";
 export { isRawNumber, parseLossless, type RawNumber } from "./lossless-json.ts";
 export { makeDirectory } from "./make-directory.ts";
+export { operationWarnings } from "./operation-warnings.ts";
 export { Pacer } from "./pacer.ts";
 export { unfitForPolicies } from "./policy-fitness.ts";
 export {

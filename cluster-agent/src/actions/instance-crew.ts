@@ -40,8 +40,10 @@ export interface CrewDeps {
 export interface PlacingRules {
   /** What the block's policy is asked to do. */
   readonly action: ChooseRequest["action"];
-  /** The instance that is moved, and what its client says of that. */
-  readonly moved?: Pick<ChooseRequest, "instance" | "extraData">;
+  /** The instance that is moved. */
+  readonly moved?: ChooseRequest["instance"];
+  /** What the client says to the block's policy. */
+  readonly extraData?: unknown;
   /** Chosen by the client, one per instance; absent = chosen here. */
   readonly given?: readonly GivenPlacement[];
   /** Nodes that they must not go to. */
@@ -224,7 +226,8 @@ export class InstanceCrew {
     { planned, rules, excluded, group, signal }: Choosing,
   ): Promise<readonly Claim[]> {
     const { placer, allocator } = this.#deps;
-    const { given, action, moved = {}, avoidedNodes = new Set<string>() } = rules;
+    const { given, action, moved: instance, extraData } = rules;
+    const { avoidedNodes = new Set<string>() } = rules;
     if (given !== undefined) return given.map((one) => placer.claimOf(block, one));
     const claims: Claim[] = [];
     // What is leased is in the ledger already.
@@ -235,8 +238,8 @@ export class InstanceCrew {
         continue;
       }
       const chosen = { besides: [...besides], excluded, avoidedNodes, group };
-      const asked = { block, action, ...chosen, signal };
-      const placement = await allocator.choose({ ...asked, ...moved });
+      const asked = { block, action, instance, extraData, ...chosen, signal };
+      const placement = await allocator.choose(asked);
       if (placement.kind === "unschedulable") {
         throw noRoom(placement.reasons, { placed: claims.length, count: planned.length });
       }

@@ -75,8 +75,8 @@ async function takeElsewhere(
   const { instanceId, extraData } = parseLossless(operation.inputJson) as ReassignInput;
   const observed = (await deps.runtime.observe(operation.signal)).instances;
   const { podName = "" } = observed.find((one) => one.instanceId === instanceId) ?? {};
-  const moved = { instance: { instanceId, podName }, extraData };
-  const elsewhere = { action: "reassignment" as const, moved };
+  const moved = { instanceId, podName };
+  const elsewhere = { action: "reassignment" as const, moved, extraData };
   try {
     const rules = { ...elsewhere, avoidedNodes: new Set([former.nodeId]) };
     await deps.crew.take(operation, { block, planned, rules });

@@ -11,9 +11,10 @@ export function removeBlock({ blocks, runtime, ledger, crew }: BlockActionDeps):
   const remove = async (operation: RunningOperation) => {
     const { blockId, signal } = operation;
     if (blocks.block(blockId) !== undefined) await blocks.setPhase(blockId, "removing");
-    operation.at("ending instances");
+    const count = blocks.instances(blockId).length;
+    operation.at("ending instances", 0, count);
     await runtime.removeBlock(blockId, signal);
-    operation.at("giving back GPUs");
+    operation.at("giving back GPUs", count, count);
     for (const { id } of ledger.holds({ blockId })) await crew.free(id);
     await blocks.remove(blockId);
   };

@@ -126,8 +126,10 @@ function growRequest(
   const chosen = placements?.slice(0, instances);
   const texts = initDataTexts(initData, instances);
   // All that tells one request from another: that is what a repeated one is known by.
+  const { extra_data: extraData } = fields;
   const input: ScaleInput = {
     ...{ operation: "scale", count: instances, initData: texts },
+    ...(extraData === undefined ? {} : { extraData }),
     ...(chosen === undefined ? {} : { placements: chosen }),
   };
   const planned = plannedLeases(fields, planInstances(instances, texts), fence);

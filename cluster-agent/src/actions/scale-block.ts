@@ -13,6 +13,8 @@ export type ScaleInput =
       /** JSON texts, by instance. */
       readonly initData: readonly string[];
       readonly placements?: readonly GivenPlacement[];
+      /** For the block's policy. */
+      readonly extraData?: unknown;
     }
   | {
       readonly operation: "downscale";
@@ -30,7 +32,7 @@ export function scaleBlock(deps: BlockActionDeps): Action {
   return {
     async run(operation) {
       const input = parseLossless(operation.inputJson) as ScaleInput;
-      if (input.operation === "scale") await grow(deps, operation, input.placements);
+      if (input.operation === "scale") await grow(deps, operation, input);
       else await shrink(deps, operation, input);
       return "scaled instances";
     },
@@ -62,7 +64,7 @@ export function removeInstance(deps: BlockActionDeps): Action {
 async function grow(
   deps: BlockActionDeps,
   operation: RunningOperation,
-  placements: readonly GivenPlacement[] | undefined,
+  { placements, extraData }: Extract<ScaleInput, { operation: "scale" }>,
 ): Promise<void> {
   const block = settledBlock(deps, operation);
   const planned = plannedInstances(operation);
@@ -72,8 +74,11 @@ async function grow(
     const message = `instances_count: block ${JSON.stringify(block.id)} has ${others.length} instances and maxInstances ${maxInstances}, so ${planned.length} more cannot be added`;
     throw new BerthError("PRECONDITION_FAILED", message);
   }
-  const given = placements === undefined ? {} : { given: placements };
-  const rules = { action: "scale" as const, ...given };
+  const rules = {
+    action: "scale" as const,
+    ...(placements === undefined ? {} : { given: placements }),
+    ...(extraData === undefined ? {} : { extraData }),
+  };
   await deps.crew.take(operation, { block, planned, rules });
   await deps.crew.start(operation, block, planned);
 }

@@ -3,6 +3,7 @@ import type { ClusterDocument } from "@berth/proto";
 import { BerthError, isJsonObject, parseLossless } from "@berth/service-kit";
 import type { OperationRequest } from "../actions/operation-runner.ts";
 import { type ActionFields, operationRequest, type RequestChecks } from "../actions/requests.ts";
+import { DERIVED_FIELDS } from "../blocks/block-entry.ts";
 import { type BlockScene, wholeDocumentText } from "../blocks/block-query.ts";
 import type { BlockRecord } from "../blocks/block-records.ts";
 import type { Hook } from "../prechecks/hooks.ts";
@@ -71,7 +72,12 @@ const ADD: Governance = {
     block_data: parseLossless(asked.inputJson),
     ...clusterFacts(deps),
   }),
-  changed: (_governed, item) => ({ block_data: objectOf(item, "block_data") }),
+  changed: (_governed, item) => {
+    const data = objectOf(item, "block_data");
+    const derived = DERIVED_FIELDS.find((field) => data[field] !== undefined);
+    if (derived === undefined) return { block_data: data };
+    throw invalid(`block_data.${derived}: a policy cannot change it`);
+  },
 };
 
 const REMOVE: Governance = {

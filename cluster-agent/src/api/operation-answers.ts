@@ -1,4 +1,4 @@
-import { BerthError, toNumber, typeName } from "@berth/service-kit";
+import { BerthError, operationWarnings, toNumber, typeName } from "@berth/service-kit";
 import { isOver, type OperationRecord } from "../actions/operation.ts";
 import { operationDocument } from "../actions/operation-document.ts";
 import type { OperationRunner } from "../actions/operation-runner.ts";
@@ -76,7 +76,9 @@ export async function answerOperation(
   const { state, result, error, id } = operation;
   if (state === "done") {
     const data = options.data === undefined ? result : options.data(operation);
-    return { success: true, data, operation: operationDocument(operation), ...told(options) };
+    const own = operationWarnings(operation.action, result);
+    const warnings = [...options.warnings, ...own];
+    return { success: true, data, operation: operationDocument(operation), ...told({ warnings }) };
   }
   if (!isOver(operation) && state !== "stuck") return answerAccepted(operation, options);
   const {

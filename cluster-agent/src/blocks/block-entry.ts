@@ -30,6 +30,8 @@ const WHOLE = "the block";
 const NO_NUL = "^[^\\u0000]*$";
 
 const anyObject = Type.Record(Type.String(), Type.Unknown());
+/** An object by the documents; existing clients also send lists, which no one reads. */
+const protocol = Type.Union([anyObject, Type.Array(Type.Unknown())]);
 const amount = (maximum: number) => Type.Optional(Type.Integer({ minimum: 0, maximum }));
 
 /** Most GPUs that one instance can ask for. */
@@ -88,8 +90,8 @@ export const blockEntrySchema = Type.Object({
   minInstances: Type.Optional(Type.Unknown()),
   maxInstances: Type.Optional(Type.Unknown()),
   adhocEnabled: Type.Optional(Type.Boolean()),
-  inputProtocol: Type.Optional(anyObject),
-  outputProtocol: Type.Optional(anyObject),
+  inputProtocol: Type.Optional(protocol),
+  outputProtocol: Type.Optional(protocol),
   tags: Type.Optional(Type.Array(Type.String({ maxLength: 253 }), { maxItems: 256 })),
   resources: Type.Optional(resources),
 });

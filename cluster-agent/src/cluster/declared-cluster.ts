@@ -17,7 +17,7 @@ const anyObject = Type.Record(Type.String(), Type.Unknown());
 /** What people say of a cluster; the rest of its document is observed. */
 export const declaredClusterSchema = Type.Object(
   {
-    regionId: Type.String({ maxLength: 253 }),
+    regionId: Type.String({ minLength: 1, maxLength: 253 }),
     tags: Type.Array(Type.String({ maxLength: 253 }), { maxItems: 256 }),
     reputation: Type.Number({ minimum: 0, maximum: 100 }),
     clusterMetadata: anyObject,

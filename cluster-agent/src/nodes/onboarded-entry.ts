@@ -45,6 +45,10 @@ export function checkOnboarded(entry: unknown): Onboarded {
     const message = `the node's entry: expected at most ${ENTRY_LIMITS.characters} characters`;
     throw new BerthError("PAYLOAD_TOO_LARGE", message);
   }
+  const operator = Object.keys(entry).find((key) => key.startsWith("$"));
+  if (operator !== undefined) {
+    throw invalid(`${operator.slice(0, 100)}: expected the node's entry, not an update`);
+  }
   const { id } = parse(OnboardedEntry, plainOf(entry));
   const unfit = unfitForPolicies(entry);
   if (unfit !== undefined) throw invalid(`the node's entry: ${unfit}`);

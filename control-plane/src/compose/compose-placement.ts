@@ -84,7 +84,7 @@ export async function openPlacing(parts: PlacementParts): Promise<Placing> {
   return {
     homes,
     placements: new Placements({ ...shared, runner, policies, decisions }),
-    gateway: new BlockGateway({ agents, blocks }),
+    gateway: new BlockGateway({ agents, blocks, homes }),
     blockMode: new BlockModeAnswers({ finder, scout, choosing }),
   };
 }

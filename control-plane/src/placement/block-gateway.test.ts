@@ -3,6 +3,7 @@ import type { AgentApi } from "../fleet/agent-api.ts";
 import { ModelFleet } from "../testing/model-fleet.ts";
 import { BlockGateway } from "./block-gateway.ts";
 
+const homes = { unheard: () => [], unheardClusters: () => [] };
 const signal = new AbortController().signal;
 const ACTION = { action: "remove-node", block_id: "n" };
 
@@ -21,7 +22,7 @@ function open() {
       return fleet.call(id, begun, options);
     },
   };
-  return { gateway: new BlockGateway({ agents, blocks: fleet.blocks }), queries };
+  return { gateway: new BlockGateway({ agents, blocks: fleet.blocks, homes }), queries };
 }
 
 it("waits for the removal of a node without an order on the link, and gives the agent's own answer", async () => {

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { BlockDocument, OperationDocument } from "@berth/proto";
-import { BerthError, ERROR_TABLE, toErrorBody } from "@berth/service-kit";
+import { BerthError, ERROR_TABLE, operationWarnings, sleep, toErrorBody } from "@berth/service-kit";
 import { parsed, toError } from "../allocation/agent-asking.ts";
 import type {
   AgentAnswer,
@@ -9,12 +9,14 @@ import type {
   ClusterBlocks,
   FleetBlocks,
 } from "../fleet/agent-api.ts";
+import { type BlockHomes, notHeard } from "./block-homes.ts";
 import { isSettled, settledOperation } from "./operation-watch.ts";
 
 /** What {@link BlockGateway} needs. */
 export interface BlockGatewayDeps {
   readonly agents: AgentApi;
   readonly blocks: FleetBlocks;
+  readonly homes: Pick<BlockHomes, "unheard" | "unheardClusters">;
 }
 
 /** A block where it is. */
@@ -34,6 +36,9 @@ export interface AskedAction {
 
 /** Longest time for an agent to accept or refuse; pre-check policies and dry runs have their time. */
 const ACCEPT_MS = 20_000;
+/** Longest time that a list waits for what was just held, ms, and time between two looks. */
+const CATCH_UP_MS = 1_000;
+const LOOK_EVERY_MS = 20;
 /** How long an agent lets clients wait for the removal of a node, ms. */
 const REMOVAL_WAIT_MS = 30_000;
 
@@ -50,13 +55,34 @@ export class BlockGateway {
     return this.#deps.blocks.of(clusterId);
   }
 
-  /** What all clusters, or one, told of their blocks. NOT_FOUND for a cluster that never did. */
+  /** What lists lack, for people: what is of clusters that were not heard since this program's start. */
+  missing(): readonly string[] {
+    return this.#deps.homes.unheardClusters().map((clusterId) => {
+      return `cluster ${clusterId} was not heard since the control-plane was started: what it has is missing`;
+    });
+  }
+
+  /**
+   * Resolves when all clusters have told what the orders that they answered did to their ledgers, or after a second: then lists
+   * have what was just held.
+   */
+  async caughtUp(signal: AbortSignal): Promise<void> {
+    const untilMs = performance.now() + CATCH_UP_MS;
+    const isBehind = () => this.#deps.blocks.all().some((told) => told.isLive && told.isBehind);
+    while (isBehind() && performance.now() < untilMs) await sleep(LOOK_EVERY_MS, signal);
+  }
+
+  /**
+   * What all clusters, or one, told of their blocks. NOT_FOUND for a cluster that never did, UNAVAILABLE for one that had
+   * some and was not heard since this program's start.
+   */
   clusters(clusterId?: string): readonly ClusterBlocks[] {
     return clusterId === undefined ? this.#deps.blocks.all() : [this.#told(clusterId)];
   }
 
   /**
-   * Where a block is. NOT_FOUND when no cluster knows it, CONFLICT, with the clusters, when several do and the client does
+   * Where a block is. NOT_FOUND when no cluster knows it, UNAVAILABLE when the one that had it was not heard since this
+   * program's start, CONFLICT, with the clusters, when several do and the client does
    * not say which one it means.
    */
   find(blockId: string, clusterId?: string): PlacedBlock {
@@ -76,6 +102,8 @@ export class BlockGateway {
     const [told] = found;
     const block = told?.blocks.get(blockId);
     if (told !== undefined && block !== undefined) return { told, block };
+    const unheard = this.#deps.homes.unheard(blockId);
+    if (unheard.length > 0) throw notHeard(`block ${name} was on`, unheard);
     throw new BerthError("NOT_FOUND", `no cluster has a block ${name}`);
   }
 
@@ -152,7 +180,11 @@ export class BlockGateway {
   #told(clusterId: string): ClusterBlocks {
     const told = this.of(clusterId);
     if (told !== undefined) return told;
-    const message = `cluster ${JSON.stringify(clusterId.slice(0, 100))} has not told of blocks`;
+    const name = JSON.stringify(clusterId.slice(0, 100));
+    if (this.#deps.homes.unheardClusters().includes(clusterId)) {
+      throw notHeard("asked is", [clusterId]);
+    }
+    const message = `cluster ${name} has not told of blocks`;
     throw new BerthError("NOT_FOUND", message, { details: { cluster_id: clusterId } });
   }
 }
@@ -161,7 +193,10 @@ export class BlockGateway {
 export function operationAnswer(operation: OperationDocument): AgentAnswer {
   const { operation_id: id, state, result, error } = operation;
   if (state === "done") {
-    return { status: 200, bodyJson: JSON.stringify({ success: true, data: result, operation }) };
+    const warnings = operationWarnings(operation.action, result);
+    const told = warnings.length === 0 ? {} : { warnings };
+    const body = { success: true, data: result, operation, ...told };
+    return { status: 200, bodyJson: JSON.stringify(body) };
   }
   if (!isSettled(operation)) {
     const data = { operation_id: id, state };

@@ -58,6 +58,29 @@ it("knows blocks that were not made here, and those that went, as their cluster 
   expect(await harness.place(anEntry("gone"))).toMatchObject({ cluster_id: "c2" });
 });
 
+it("tells of a block whose cluster was not heard yet that it is there, and lists what is missing", async () => {
+  const fleet = await open();
+  await harness.place(anEntry("b"));
+  const { gateway: before } = harness.placing;
+  await vi.waitFor(() => expect(before.find("b").told.clusterId).toBe("c1"), WAIT);
+  fleet.setHeard("c1", false);
+  await harness.start();
+  const { gateway } = harness.placing;
+  const notHeard = expect.objectContaining({
+    reason: "UNAVAILABLE",
+    message: expect.stringMatching(/^block "b" was on cluster c1, whose agent was not heard since/),
+  });
+  expect(() => gateway.find("b")).toThrow(notHeard);
+  expect(() => gateway.find("b", "c1")).toThrow(expect.objectContaining({ reason: "UNAVAILABLE" }));
+  expect(() => gateway.clusters("c1")).toThrow(/asked is cluster c1/);
+  expect(() => gateway.find("none")).toThrow(expect.objectContaining({ reason: "NOT_FOUND" }));
+  expect(() => gateway.clusters("c9")).toThrow(expect.objectContaining({ reason: "NOT_FOUND" }));
+  expect(gateway.missing()).toEqual([expect.stringMatching(/^cluster c1 was not heard since/)]);
+  fleet.setHeard("c1", true);
+  expect(gateway.find("b").told.clusterId).toBe("c1");
+  expect(gateway.missing()).toEqual([]);
+});
+
 it("forgets the blocks of a cluster that was removed", async () => {
   const fleet = await open();
   await harness.place(anEntry("b"));

@@ -1,5 +1,6 @@
 import {
   allPages,
+  BerthError,
   type DocumentStore,
   type Logger,
   type Part,
@@ -69,6 +70,13 @@ export class BlockHomes implements Part {
   unheard(blockId: string): readonly string[] {
     const { blocks } = this.#deps;
     const homes = [...this.#homes].filter(([, ids]) => ids.has(blockId)).map(([id]) => id);
+    return homes.filter((clusterId) => blocks.of(clusterId) === undefined).sort();
+  }
+
+  /** Clusters that had blocks when they were heard last, and were not heard since this program's start. */
+  unheardClusters(): readonly string[] {
+    const { blocks } = this.#deps;
+    const homes = [...this.#homes].filter(([, ids]) => ids.size > 0).map(([id]) => id);
     return homes.filter((clusterId) => blocks.of(clusterId) === undefined).sort();
   }
 
@@ -145,4 +153,11 @@ export class BlockHomes implements Part {
     this.#homes.set(clusterId, known);
     return known;
   }
+}
+
+/** UNAVAILABLE: what is asked for is on clusters whose agents were not heard since this program's start. */
+export function notHeard(what: string, clusterIds: readonly string[]): BerthError {
+  const since = "not heard since the control-plane was started";
+  const message = `${what} cluster ${clusterIds.join(", ")}, whose agent was ${since}: try again when it is back, or remove that cluster`;
+  return new BerthError("UNAVAILABLE", message, { details: { cluster_ids: clusterIds } });
 }

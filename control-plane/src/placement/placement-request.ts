@@ -47,7 +47,10 @@ const MAX_WAIT_MS = 300_000;
 const MAX_KEY_CHARACTERS = 128;
 
 /** Options that stand beside `block_data`, or, where the body is the entry itself, in it: no entry has such fields. */
-const CHOOSING = ["clusters", "filter", "search", "inputs", "policy_rule_uri", "top_k"] as const;
+const CHOOSING = [
+  ...(["cluster_id", "clusters", "filter", "search"] as const),
+  ...(["inputs", "policy_rule_uri", "top_k"] as const),
+] as const;
 const MANNERS = ["wait", "timeout_ms", "idempotency_key"] as const;
 /** Options that are also fields of an entry: beside `block_data` only. */
 const BESIDE = ["parameters", "settings"] as const;
@@ -125,8 +128,22 @@ function selectionIn(
   wanted: Readonly<Record<string, unknown>>,
   entry: Readonly<Record<string, unknown>>,
 ): Selection {
-  const asked = selectionOf(wanted);
+  const asked = selectionOf(withCluster(wanted));
   return asked.kind === "all" ? clusterAllocatorSelection(entry) : asked;
+}
+
+/** `cluster_id` names the only cluster to choose from, as `clusters` does with one. */
+function withCluster(wanted: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const { cluster_id: clusterId, clusters } = wanted;
+  if (clusterId === undefined || clusterId === null) return wanted;
+  if (typeof clusterId !== "string" || clusterId === "") {
+    const got = typeof clusterId === "string" ? "an empty text" : typeName(clusterId);
+    throw invalid(`cluster_id: expected the id of a cluster, got ${got}`);
+  }
+  if (clusters !== undefined && clusters !== null) {
+    throw invalid("cluster_id: expected nothing beside clusters");
+  }
+  return { ...wanted, clusters: [clusterId] };
 }
 
 /** The selection that an entry's `policies.clusterAllocator.parameters.filter` makes; all clusters without one. */

@@ -10,7 +10,7 @@ import {
 import type { DecisionLog } from "../allocation/decisions/decision-log.ts";
 import type { FleetBlocks } from "../fleet/agent-api.ts";
 import type { PolicyRegistry } from "../policies/policy-registry.ts";
-import type { BlockHomes } from "./block-homes.ts";
+import { type BlockHomes, notHeard } from "./block-homes.ts";
 import { canonicalJson } from "./canonical-json.ts";
 import type { PlacementBook } from "./placement-book.ts";
 import * as course from "./placement-course.ts";
@@ -188,11 +188,8 @@ export class Placements implements Part {
       const details = { cluster_ids: clusters };
       throw new BerthError("ALREADY_EXISTS", `block ${name} is on cluster ${where}`, { details });
     }
-    const [unheard] = homes.unheard(blockId);
-    if (unheard !== undefined) {
-      const message = `block ${name} was on cluster ${unheard}, whose agent was not heard since the control-plane was started: try again when it is back, or remove that cluster`;
-      throw new BerthError("UNAVAILABLE", message, { details: { cluster_ids: [unheard] } });
-    }
+    const unheard = homes.unheard(blockId);
+    if (unheard.length > 0) throw notHeard(`block ${name} was on`, unheard);
     const all = book.open();
     const characters = all.reduce((sum, one) => sum + (one.requestJson?.length ?? 0), 0);
     const isFull = characters + requestJson.length > MAX_OPEN_REQUESTS;

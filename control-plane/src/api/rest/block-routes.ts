@@ -81,7 +81,7 @@ function readingRoutes(server: FastifyInstance, { gateway }: BlockRoutesDeps): v
       const all = gateway.clusters(clusterId).flatMap((told) => {
         return [...told.blocks.values()].map((block) => blockDocument({ told, block }));
       });
-      return sendListed(reply, all, limit);
+      return sendListed(reply, all, limit, gateway.missing());
     },
   );
   server.get<{ Params: BlockParams }>(

@@ -36,13 +36,14 @@ export function holdRoutes(server: FastifyInstance, gateway: BlockGateway): void
     async (request, reply) => {
       const query = parse(AllocationParameters, request.query);
       const { cluster_id: clusterId, block_id: blockId, node_id: nodeId } = query;
+      await gateway.caughtUp(goneSignal(request, reply));
       const all = gateway.clusters(clusterId).flatMap((told) =>
         told.allocations
           .filter((one) => blockId === undefined || one.block_id === blockId)
           .filter((one) => nodeId === undefined || one.node_id === nodeId)
           .map((one) => ({ ...one, cluster_id: told.clusterId })),
       );
-      return sendListed(reply, all, query.limit);
+      return sendListed(reply, all, query.limit, gateway.missing());
     },
   );
   server.get(
@@ -50,6 +51,7 @@ export function holdRoutes(server: FastifyInstance, gateway: BlockGateway): void
     { schema: { tags, querystring: LeaseParameters, summary: "What is held for a while" } },
     async (request, reply) => {
       const { cluster_id: clusterId, subject, limit } = parse(LeaseParameters, request.query);
+      await gateway.caughtUp(goneSignal(request, reply));
       const all = gateway
         .clusters(clusterId)
         .flatMap((told) =>
@@ -57,7 +59,7 @@ export function holdRoutes(server: FastifyInstance, gateway: BlockGateway): void
             .filter((one) => subject === undefined || one.subject === subject)
             .map((one) => ({ ...one, cluster_id: told.clusterId })),
         );
-      return sendListed(reply, all, limit);
+      return sendListed(reply, all, limit, gateway.missing());
     },
   );
   server.post<{ Params: IdParams }>(

@@ -3,6 +3,7 @@ import type { FastifyInstance } from "fastify";
 import { Type } from "typebox";
 import type { BlockGateway } from "../../placement/block-gateway.ts";
 import { goneSignal, sendAgentAnswer } from "./agent-reply.ts";
+import { sendListed } from "./listed.ts";
 import { LimitParameter, readLimit, sendData } from "./query-parameters.ts";
 
 const STATES = ["running", "undoing", "done", "failed", "stuck", "abandoned"] as const;
@@ -39,7 +40,8 @@ export function operationRoutes(server: FastifyInstance, gateway: BlockGateway):
           .map((one) => ({ ...one, cluster_id: told.clusterId }));
       });
       const newest = all.toSorted((one, other) => (one.created_at < other.created_at ? 1 : -1));
-      return sendData(reply, newest.slice(0, readLimit(query.limit)));
+      const data = newest.slice(0, readLimit(query.limit));
+      return sendListed(reply, data, undefined, gateway.missing());
     },
   );
   server.get<{ Params: IdParams }>(
