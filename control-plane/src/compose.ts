@@ -32,6 +32,7 @@ const VERSION = "0.1.0";
 const WS_PATHS = new Map([
   ["/ws/allocate", "allocator"],
   ["/ws/metrics", "feed"],
+  ["/ws/autoscale", "adhoc"],
 ] as const);
 
 /**
@@ -71,21 +72,23 @@ export async function composeControlPlane(
     logger: logger.child({ component: "placement" }),
   });
   const edge = openEdge(config);
-  const org = await composeOrg({ config, store, clusters, fleet, metrics, logger });
+  const { org, autoscaler, parts } = await composeOrg({
+    ...{ config, store, clusters, fleet, metrics, gateway: deciding.gateway, logger },
+    running: { policies, contexts, sandbox },
+  });
   const ready = readyCheck({ store, decisions: decisions.log, health, sandbox });
   const rest = createRestServer({
-    ...{ ...deciding, decisions: decisions.log, clusters, agents, policies, org },
+    ...{ ...deciding, decisions: decisions.log, clusters, agents, policies, org, autoscaler },
     webhookSecrets: config.webhookSecrets,
     tokens: { enrolment, agentPort: config.agentPort },
     ...{ commands: fleet.commands, events: fleet.events, adoption: fleet.adoption },
-    metrics: metrics.routes,
-    ...{ fleetView: metrics.fleetView, scrape: metrics.scrape },
+    ...{ metrics: metrics.routes, fleetView: metrics.fleetView, scrape: metrics.scrape },
     ...{ ...edge, ready },
     logger: logger.child({ component: "rest" }),
     version: VERSION,
   });
   const sockets = new WsEndpoints({
-    ...{ ...deciding, ...edge, feed: org.feed },
+    ...{ ...deciding, ...edge, feed: org.feed, scaler: autoscaler.scaler },
     logger: logger.child({ component: "websocket" }),
   });
   sockets.attach(rest.server, WS_PATHS);
@@ -102,11 +105,10 @@ export async function composeControlPlane(
     metrics.history,
     deciding.homes,
     deciding.placements,
-    org.aggregator,
-    org.feed,
+    ...parts,
     listening(rest, { host, port: config.httpPort, setting: "BERTH_HTTP_PORT" }, "rest"),
     sockets.part({ host, port: config.wsPort, setting: "BERTH_WS_PORT" }),
-    ...openAliasPorts(config, rest, logger.child({ component: "rest" })),
+    ...openAliasPorts(config, { rest, sockets }, logger.child({ component: "rest" })),
     warmUp(sandbox, logger),
   ];
 }

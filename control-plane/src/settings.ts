@@ -18,7 +18,7 @@ export const settings = {
   host: loopbackHostSetting(),
   httpPort: portSetting({
     env: "BERTH_HTTP_PORT",
-    doc: "REST, OpenAPI and WebSockets /ws/allocate and /ws/metrics",
+    doc: "REST, OpenAPI and WebSockets /ws/allocate, /ws/metrics and /ws/autoscale",
     fallback: 8000,
   }),
   wsPort: portSetting({
@@ -61,6 +61,21 @@ export const settings = {
     env: "BERTH_ORG_ID",
     doc: "organization that records belong to",
     fallback: "default_org",
+  }),
+  adhocAliasPort: portSetting({
+    env: "BERTH_ADHOC_ALIAS_PORT",
+    doc: "alias port: ad-hoc scaling by WebSocket",
+    fallback: 6789,
+  }),
+  natsUrl: textSetting({
+    env: "BERTH_NATS_URL",
+    doc: "NATS servers, nats://host:4222 with commas between them, that confirmations and notices go over; by default they stay within the program",
+    fallback: "",
+  }),
+  subjectAllocatorUrl: textSetting({
+    env: "BERTH_SUBJECT_ALLOCATOR_URL",
+    doc: "URL of an allocator of the org's own, which is sent POST …/allocate and confirms on the bus; by default Berth applies requests to scale itself",
+    fallback: "",
   }),
   webhookSecrets: listSetting({
     env: "BERTH_WEBHOOK_SECRETS",

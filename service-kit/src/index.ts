@@ -1,4 +1,15 @@
 export { type BackoffOptions, backoffMs } from "./backoff.ts";
+export type {
+  Bus,
+  BusHandler,
+  BusMessage,
+  BusStatus,
+  BusSubscription,
+  OutgoingMessage,
+  SubscribeOptions,
+} from "./bus/bus.ts";
+export { type OpenBusOptions, openBus } from "./bus/open-bus.ts";
+export { redactUrl } from "./bus/redact-url.ts";
 export { addressOf, authorizationOf, callerAddress } from "./caller-address.ts";
 export { type Clock, sleep, systemClock } from "./clock.ts";
 export {
@@ -145,6 +156,8 @@ export {
 } from "./log.ts";
 export { isRawNumber, parseLossless, type RawNumber } from "./lossless-json.ts";
 export { makeDirectory } from "./make-directory.ts";
+export type { Mirror, MirrorEntry, MirrorStatus } from "./mirror/mirror.ts";
+export { type OpenMirrorOptions, openMirror } from "./mirror/open-mirror.ts";
 export { operationWarnings } from "./operation-warnings.ts";
 export { Pacer } from "./pacer.ts";
 export { unfitForPolicies } from "./policy-fitness.ts";

@@ -34,17 +34,20 @@ afterEach(() => rest.close());
 function partsWith(env: Record<string, string>) {
   const loaded = loadConfig(settings, env);
   if (loaded.kind === "invalid") throw new Error(loaded.problems.join("; "));
-  return openAliasPorts(loaded.config, rest, silentLogger);
+  const sockets = {
+    part: () => ({ name: "websocket", start: async () => {}, stop: async () => {} }),
+  };
+  return openAliasPorts(loaded.config, { rest, sockets }, silentLogger);
 }
 
 it.each([
-  ["by default", {}, 1],
+  ["by default", {}, 2],
   [
     "not when REST has another port, as a second fleet on one machine has",
     { BERTH_HTTP_PORT: "8001" },
     0,
   ],
-  ["also there when they are asked for", { BERTH_HTTP_PORT: "8001", BERTH_ALIAS_PORTS: "on" }, 1],
+  ["also there when they are asked for", { BERTH_HTTP_PORT: "8001", BERTH_ALIAS_PORTS: "on" }, 2],
   ["not when they are switched off", { BERTH_ALIAS_PORTS: "off" }, 0],
 ])("are opened %s", (_when, env: Record<string, string>, count) => {
   expect(partsWith(env)).toHaveLength(count);

@@ -12,6 +12,7 @@ import type { FastifyInstance } from "fastify";
 import { type AliasPort, aliasPorts } from "../api/rest/alias-ports.ts";
 import type { FleetViewDeps } from "../api/rest/fleet-view-routes.ts";
 import type { MetricsRoutesDeps } from "../api/rest/metrics-routes.ts";
+import type { WsEndpoints } from "../api/ws/ws-server.ts";
 import type { ClusterRegistry } from "../fleet/cluster-registry.ts";
 import { GlobalMetrics } from "../metrics/global-metrics.ts";
 import { History } from "../metrics/history.ts";
@@ -77,10 +78,28 @@ export function openMetrics(sources: MetricsSources): Metrics {
   };
 }
 
+/** A part that is left out, with a line in the log, when it cannot be started. */
+function optional(part: Part, setting: string, logger: Logger): Part {
+  return {
+    ...part,
+    async start() {
+      try {
+        await part.start();
+      } catch (thrown) {
+        const why = thrown instanceof Error ? thrown.message : String(thrown);
+        logger.warn("an alias port is not served", { alias: part.name, setting, why });
+      }
+    },
+  };
+}
+
 /** The ports of the seeds on which `rest` answers too; none where others than this machine could reach them. */
 export function openAliasPorts(
   config: ControlPlaneConfig,
-  rest: FastifyInstance,
+  {
+    rest,
+    sockets,
+  }: { readonly rest: FastifyInstance; readonly sockets: Pick<WsEndpoints, "part"> },
   logger: Logger,
 ): readonly Part[] {
   const { host, aliasPorts: choice, httpPort } = config;
@@ -101,5 +120,10 @@ export function openAliasPorts(
     },
     { name: "subjects", port: config.subjectsAliasPort, setting: "BERTH_SUBJECTS_ALIAS_PORT" },
   ];
-  return [aliasPorts(rest, { host, ports, logger })];
+  const setting = "BERTH_ADHOC_ALIAS_PORT";
+  const adhoc = sockets.part({ host, port: config.adhocAliasPort, setting }, () => "adhoc");
+  return [
+    aliasPorts(rest, { host, ports, logger }),
+    optional({ ...adhoc, name: "ad-hoc scaling" }, setting, logger),
+  ];
 }

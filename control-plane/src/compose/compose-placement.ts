@@ -1,3 +1,4 @@
+import type { PolicyCaps } from "@berth/policy-sandbox";
 import { type Config, type DocumentStore, type Logger, systemClock } from "@berth/service-kit";
 import { Allocator, type AllocatorDeps } from "../allocation/allocator.ts";
 import { CandidateFinder } from "../allocation/candidate-finder.ts";
@@ -29,14 +30,20 @@ export interface DecidingParts {
   readonly decisions: Pick<DecisionLog, "record">;
 }
 
+/** The caps that the settings put on policies. */
+export function capsOf(config: Config<typeof settings>): PolicyCaps {
+  const { policyWallMs: wallMs, policyCpuMs: cpuMs, policyMemoryMiB: memoryMiB } = config;
+  return { wallMs, cpuMs, memoryMiB };
+}
+
 /** Opens the allocator, and the gateway for blocks, which chooses among clusters as the allocator does. */
 export async function openDeciding({
   config,
   allocations,
   ...parts
 }: DecidingParts): Promise<Placing & { readonly allocator: Allocator }> {
-  const { assumeSeconds, orgId, policyWallMs: wallMs, policyCpuMs: cpuMs } = config;
-  const caps = { wallMs, cpuMs, memoryMiB: config.policyMemoryMiB };
+  const { assumeSeconds, orgId } = config;
+  const caps = capsOf(config);
   const choosing = { ...parts.choosing, caps, residents: new ResidentCatalog() };
   const holder = new Holder(parts.fleet.agentApi);
   const allocator = new Allocator({ ...choosing, assumeSeconds, holder, decisions: allocations });

@@ -24,6 +24,8 @@ import { reportRoutes } from "./report-routes.ts";
 import { subjectRoutes } from "./subject-routes.ts";
 import { usageRoutes } from "./usage-routes.ts";
 
+const NO_SCALER = { scaleAndWait: () => Promise.reject(new Error("nobody scales here")) };
+
 let store: ReturnType<typeof openSqliteDocumentStore>;
 let org: Org;
 let fleet: TestFleet;
@@ -50,7 +52,7 @@ beforeEach(async () => {
     ...edge,
     allocator: { allocate: async () => ({ text: "there" }) } as unknown as Allocator,
     blockMode: { answer: async () => ({}) },
-    ...{ traffic: new HttpTraffic(), feed: org.feed },
+    ...{ traffic: new HttpTraffic(), feed: org.feed, scaler: NO_SCALER },
   });
   sockets.attach(rest.server, new Map([["/ws/metrics", "feed"]]));
   const port = await freePort();

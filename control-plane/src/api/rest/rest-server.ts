@@ -12,6 +12,7 @@ import swagger from "@fastify/swagger";
 import type { FastifyInstance } from "fastify";
 import type { Allocator } from "../../allocation/allocator.ts";
 import type { DecisionLog } from "../../allocation/decisions/decision-log.ts";
+import type { Autoscaler } from "../../autoscaler/autoscaler.ts";
 import type { ClusterAgents } from "../../fleet/cluster-agents.ts";
 import type { ClusterRegistry } from "../../fleet/cluster-registry.ts";
 import type { Commands } from "../../fleet/commands.ts";
@@ -41,6 +42,7 @@ import { placementRoutes } from "./placement-routes.ts";
 import { policyRoutes } from "./policy-routes.ts";
 import { quotaRoutes } from "./quota-routes.ts";
 import { reportRoutes } from "./report-routes.ts";
+import { scaleRoutes } from "./scale-routes.ts";
 import { scrapeRoute } from "./scrape-routes.ts";
 import { subjectRoutes } from "./subject-routes.ts";
 import { usageRoutes } from "./usage-routes.ts";
@@ -54,6 +56,7 @@ export interface RestDeps {
   readonly decisions: Pick<DecisionLog, "get" | "list">;
   readonly clusters: ClusterRegistry;
   readonly org: Org;
+  readonly autoscaler: Autoscaler;
   /** Secrets of those who tell what subjects use. */
   readonly webhookSecrets: readonly string[];
   readonly agents: ClusterAgents;
@@ -106,6 +109,7 @@ export function createRestServer(deps: RestDeps): FastifyInstance {
       ...{ webhookSecrets: deps.webhookSecrets, clock: systemClock },
     });
     reportRoutes(routes, deps.org.report);
+    scaleRoutes(routes, deps.autoscaler);
     commandRoutes(routes, deps.commands);
     eventRoutes(routes, deps.events);
     fleetRoutes(routes, deps.adoption);

@@ -35,6 +35,7 @@ beforeEach(async () => {
     origins: { allowedHosts: [], allowedOrigins: [] },
     traffic,
     feed: { subscribe: () => () => undefined },
+    scaler: { scaleAndWait: () => Promise.reject(new Error("nobody scales here")) },
   });
   server = createBoundedServer((_request, response) => response.end());
   endpoints.attach(server, new Map([["/ws", "allocator"]]));

@@ -21,6 +21,7 @@ import {
 } from "@berth/service-kit";
 import { WebSocketServer } from "ws";
 import type { ReportFeed } from "../../org/report/report-feed.ts";
+import { type AdhocSocketDeps, serveAdhocSocket } from "./adhoc-socket.ts";
 import { type AllocatorSocketDeps, serveAllocatorSocket } from "./allocator-socket.ts";
 import { serveFeedSocket } from "./feed-socket.ts";
 import { SocketPulse } from "./socket-pulse.ts";
@@ -33,10 +34,10 @@ const SWEEP_INTERVAL_MS = 1_000;
 const UPGRADE_LIMIT_MS = 10_000;
 
 /** What a socket is for, by the URL that its client dialled. */
-export type SocketUse = "allocator" | "feed";
+export type SocketUse = "allocator" | "feed" | "adhoc";
 
 /** What the WebSocket endpoints need. */
-export interface WsDeps extends AllocatorSocketDeps {
+export interface WsDeps extends AllocatorSocketDeps, AdhocSocketDeps {
   readonly feed: Pick<ReportFeed, "subscribe">;
   readonly authenticate: Authenticate;
   readonly origins: OriginRules;
@@ -82,13 +83,12 @@ export class WsEndpoints {
     });
   }
 
-  /** A port of its own that takes any path, as the seeds' clients dial it. */
-  part(address: ListenAddress): Part {
+  /** A port of its own that takes any path, as the seeds' clients dial it; `useOf` says what a URL is for. */
+  part(address: ListenAddress, useOf: (query: URLSearchParams) => SocketUse = byInterval): Part {
     const limits = { headersTimeout: UPGRADE_LIMIT_MS, requestTimeout: UPGRADE_LIMIT_MS };
     const server = createBoundedServer(refusePlainRequest, limits);
     server.on("upgrade", (request, socket, head) => {
-      const use = urlOf(request).searchParams.has("interval") ? "feed" : "allocator";
-      this.#upgrade(request, socket, { head, use });
+      this.#upgrade(request, socket, { head, use: useOf(urlOf(request).searchParams) });
     });
     return {
       name: "websocket",
@@ -138,8 +138,12 @@ export class WsEndpoints {
       this.#unfinished.watch(webSocket, socket);
       const { traffic, feed } = this.#deps;
       const taker = { socket: webSocket, departure, traffic };
-      const isServed =
-        use === "allocator" || serveFeedSocket(taker, urlOf(request).searchParams, feed);
+      const { searchParams } = urlOf(request);
+      if (use === "adhoc") {
+        serveAdhocSocket(taker, searchParams, this.#deps);
+        return;
+      }
+      const isServed = use === "allocator" || serveFeedSocket(taker, searchParams, feed);
       if (isServed) serveAllocatorSocket({ ...taker, principal }, this.#deps);
     });
   }
@@ -169,6 +173,11 @@ function refusePlainRequest(_request: IncomingMessage, response: ServerResponse)
   const headers = { upgrade: "websocket", connection: "close, upgrade" };
   response.writeHead(426, { "content-type": "application/json", ...headers });
   response.end(JSON.stringify(toErrorBody(error)));
+}
+
+/** The seeds' port of the allocator and of the report: a URL with the key `interval` reads the report. */
+function byInterval(query: URLSearchParams): SocketUse {
+  return query.has("interval") ? "feed" : "allocator";
 }
 
 function urlOf(request: IncomingMessage): Pick<URL, "pathname" | "searchParams"> {

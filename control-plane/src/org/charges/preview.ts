@@ -2,7 +2,7 @@ import { type BerthError, isBerthError } from "@berth/service-kit";
 import type { OrgBooks } from "../org-books.ts";
 import { profileOf } from "../profiles/quota-owners.ts";
 import { type GpuAmounts, showGpuAmounts } from "../quotas/gpu-amounts.ts";
-import type { KeptQuota } from "../quotas/quota-book.ts";
+import type { KeptQuota } from "../quotas/quota.ts";
 import type { QuotaObstacle, QuotaTree } from "../quotas/quota-tree.ts";
 import { type ChargeRefusal, times } from "./charge.ts";
 

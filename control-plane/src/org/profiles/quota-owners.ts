@@ -1,5 +1,4 @@
-import type { Quota } from "../quotas/quota.ts";
-import type { KeptQuota } from "../quotas/quota-book.ts";
+import type { KeptQuota, Quota } from "../quotas/quota.ts";
 import { type AllocationProfile, PLAIN_PROFILE, readProfile } from "./allocation-profile.ts";
 
 /** Who has which quota, and whose the blocks are. */

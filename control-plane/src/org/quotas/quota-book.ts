@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { BerthError, type Clock } from "@berth/service-kit";
+import { ownersOf } from "../profiles/quota-owners.ts";
 import type { KeptDocuments } from "../store/kept-documents.ts";
 import type { OrgTransactions, Plan } from "../store/org-transactions.ts";
-import { changedQuota, isSameQuota, newQuota, type Quota } from "./quota.ts";
+import { changedQuota, isSameQuota, type KeptQuota, newQuota, type Quota } from "./quota.ts";
 import { QuotaTree } from "./quota-tree.ts";
 
 /** What a {@link QuotaBook} is kept with. */
@@ -10,13 +11,6 @@ export interface QuotaBookDeps {
   readonly documents: KeptDocuments<Quota>;
   readonly transactions: OrgTransactions;
   readonly clock: Clock;
-}
-
-/** A quota and its optimistic lock. */
-export interface KeptQuota {
-  readonly quota: Quota;
-  /** 1 at first, one more with each change. */
-  readonly revision: number;
 }
 
 /** Most quotas of an org. */
@@ -59,6 +53,16 @@ export class QuotaBook {
     const kept = this.#deps.documents.get(quotaId);
     if (kept === undefined) throw notFound(quotaId);
     return { quota: kept.body, revision: kept.revision };
+  }
+
+  /** One quota as it will be when everything is written; NOT_FOUND. */
+  planned(quotaId: string): KeptQuota {
+    return this.#current(quotaId, undefined);
+  }
+
+  /** The quotas of a subject as the store has them. */
+  ofSubject(subjectId: string): readonly KeptQuota[] {
+    return ownersOf(this.all()).bySubject.get(subjectId) ?? [];
   }
 
   /** All, in the order of their ids; the same list until one changes. */

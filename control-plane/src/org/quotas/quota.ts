@@ -26,6 +26,13 @@ export interface Quota {
   readonly updatedAt: string;
 }
 
+/** A quota and its optimistic lock. */
+export interface KeptQuota {
+  readonly quota: Quota;
+  /** 1 at first, one more with each change. */
+  readonly revision: number;
+}
+
 /** What was seen of a quota's replicas, and when. */
 export interface ObservedReplicas {
   readonly replicas: number;

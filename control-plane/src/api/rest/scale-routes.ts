@@ -1,0 +1,98 @@
+import { BerthError, bodyObject, parse } from "@berth/service-kit";
+import type { FastifyInstance } from "fastify";
+import { Type } from "typebox";
+import type { Autoscaler } from "../../autoscaler/autoscaler.ts";
+import { type ScaleState, scaleRequestDocument } from "../../autoscaler/scaling/scale-request.ts";
+import { readReplicas } from "../../org/quotas/replica-count.ts";
+import { readSubjectId } from "../../org/subjects/subject.ts";
+import { goneSignal } from "./agent-reply.ts";
+import { FleetLimitParameter, sendListed } from "./listed.ts";
+
+const STATES = [
+  ...(["awaiting_approval", "pending", "dispatched", "confirmed"] as const),
+  ...(["partial", "failed", "superseded", "rejected"] as const),
+] satisfies readonly ScaleState[];
+
+const ListParameters = Type.Object(
+  {
+    subject_id: Type.Optional(Type.String()),
+    quota_id: Type.Optional(Type.String()),
+    state: Type.Optional(Type.Union(STATES.map((state) => Type.Literal(state)))),
+    limit: FleetLimitParameter,
+  },
+  { additionalProperties: false },
+);
+const AskedBody = Type.Object(
+  {
+    subject_id: Type.String(),
+    quota_id: Type.Optional(Type.String()),
+    replica_count: Type.Union([Type.String(), Type.Integer()]),
+    reason: Type.Optional(Type.String({ maxLength: 1_000 })),
+    wait: Type.Optional(Type.Boolean()),
+    timeout_ms: Type.Optional(Type.Number({ minimum: 0, maximum: 600_000 })),
+  },
+  { additionalProperties: false },
+);
+
+const DEFAULT_TIMEOUT_MS = 30_000;
+
+interface UuidParams {
+  readonly uuid: string;
+}
+
+/** `/autoscale/requests`: requests to scale, what became of them, and a human's word on those that wait for it. */
+export function scaleRoutes(server: FastifyInstance, { scale, scaling, scaler }: Autoscaler): void {
+  const tags = ["autoscaler"];
+  server.get(
+    "/autoscale/requests",
+    { schema: { tags, querystring: ListParameters, summary: "Requests to scale, newest first" } },
+    async (request, reply) => {
+      const query = parse(ListParameters, request.query);
+      const { subject_id: subjectId, quota_id: quotaId, state, limit } = query;
+      const found = scale
+        .all()
+        .filter((one) => subjectId === undefined || one.subjectId === subjectId)
+        .filter((one) => quotaId === undefined || one.quotaId === quotaId)
+        .filter((one) => state === undefined || one.state === state);
+      return sendListed(reply, found.map(scaleRequestDocument), limit);
+    },
+  );
+  server.get<{ Params: UuidParams }>(
+    "/autoscale/requests/:uuid",
+    { schema: { tags, summary: "One request to scale" } },
+    async ({ params }) => {
+      const found = scale.get(params.uuid);
+      if (found !== undefined) return { success: true, data: scaleRequestDocument(found) };
+      throw new BerthError("NOT_FOUND", `no request ${JSON.stringify(params.uuid.slice(0, 100))}`);
+    },
+  );
+  server.post(
+    "/autoscale/requests",
+    { schema: { tags, body: AskedBody, summary: "Scale a subject; waits until it is confirmed" } },
+    async (request, reply) => {
+      const body = parse(AskedBody, bodyObject(request));
+      const asked = {
+        subjectId: readSubjectId("subject_id", body.subject_id),
+        quotaId: body.quota_id,
+        replicas: readReplicas("replica_count", body.replica_count),
+        origin: "adhoc" as const,
+        reason: body.reason ?? "asked for by REST",
+      };
+      const timeoutMs = body.wait === false ? 0 : (body.timeout_ms ?? DEFAULT_TIMEOUT_MS);
+      const limits = { timeoutMs, signal: goneSignal(request, reply) };
+      const end = await scaler.scaleAndWait(asked, limits);
+      if (end.kind === "waiting") reply.code(202);
+      return { success: true, data: scaleRequestDocument(end.request) };
+    },
+  );
+  for (const verb of ["approve", "reject"] as const) {
+    server.post<{ Params: UuidParams }>(
+      `/autoscale/requests/:uuid/${verb}`,
+      { schema: { tags, summary: `${verb} a request that waits for a human` } },
+      async ({ params }) => {
+        const decided = await scaling.decide(params.uuid, verb === "approve", "a client of REST");
+        return { success: true, data: scaleRequestDocument(decided) };
+      },
+    );
+  }
+}

@@ -1,0 +1,39 @@
+import type { ReplicaPlace } from "./scale-book.ts";
+import type { BlockOrder, ScaleRequest, ScaleResponse } from "./scale-request.ts";
+
+/** What applying a request came to. */
+export interface Applied {
+  /** What the confirmation says. */
+  readonly response: ScaleResponse;
+  /** Where the replicas are, of those without a block. */
+  readonly places?: readonly ReplicaPlace[];
+}
+
+/** How a request is applied. */
+export interface ApplyContext {
+  /** Aborted when the program stops. */
+  readonly signal: AbortSignal;
+  /** Where the replicas are that were confirmed last. */
+  readonly places: readonly ReplicaPlace[];
+  /** Keeps what is about to be sent; undefined when the request is not to be sent any more. */
+  readonly keep: (order: BlockOrder) => Promise<ScaleRequest | undefined>;
+}
+
+/**
+ * Applies requests: brings replicas to a number. It may be called again for a request, after a restart, and comes to the same
+ * end. Gives what is to be confirmed, undefined when somebody else confirms it or it is not to be sent any more. Rejects with what may pass, so
+ * that it is tried again: UNAVAILABLE, DEADLINE_EXCEEDED, OVERLOADED.
+ */
+export interface Applier {
+  apply(request: ScaleRequest, context: ApplyContext): Promise<Applied | undefined>;
+}
+
+/** The end of a request that came to nothing. `replicas` is what there is, when that is known. */
+export function failedResponse(message: string, replicas?: number): ScaleResponse {
+  return { status: "failed", ...(replicas === undefined ? {} : { replicas }), message };
+}
+
+/** The end of a request of which all, or some, is there. */
+export function allocatedResponse(replicas: number, message?: string): ScaleResponse {
+  return { status: "allocated", replicas, ...(message === undefined ? {} : { message }) };
+}

@@ -1,0 +1,45 @@
+import type { Bus, Logger, Part } from "@berth/service-kit";
+
+import { confirmationSubject, readConfirmation } from "./scale-messages.ts";
+import type { Scaling } from "./scaling.ts";
+
+/** What {@link confirmationListener} works with. */
+export interface ConfirmationsDeps {
+  readonly orgId: string;
+  readonly bus: Pick<Bus, "subscribe">;
+  readonly scaling: Pick<Scaling, "complete">;
+  readonly logger: Logger;
+}
+
+/**
+ * Hears confirmations on the seed's subject and completes the requests that they are of: nothing else does. What is unreadable,
+ * of a uuid that nobody knows, or of a request that is over already changes nothing and is told in the log.
+ */
+export function confirmationListener(deps: ConfirmationsDeps): Part {
+  const { orgId, bus, scaling, logger } = deps;
+  let subscription: { stop(): Promise<void> } | undefined;
+  const hear = async (text: string) => {
+    const confirmation = readConfirmation(text);
+    if ("kind" in confirmation) {
+      logger.warn("a confirmation could not be read", { why: confirmation.why });
+      return;
+    }
+    const completed = await scaling.complete(confirmation);
+    if (completed.kind === "completed") return;
+    logger.info("a confirmation changed nothing", {
+      uuid: confirmation.uuid.slice(0, 100),
+      why: completed.why,
+    });
+  };
+  return {
+    name: "confirmations",
+    async start() {
+      subscription = await bus.subscribe({
+        subject: confirmationSubject(orgId),
+        name: "berth-confirmations",
+        handler: ({ text }) => hear(text),
+      });
+    },
+    stop: async () => subscription?.stop(),
+  };
+}

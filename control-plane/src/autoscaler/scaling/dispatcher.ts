@@ -1,0 +1,165 @@
+import {
+  BerthError,
+  backoffMs,
+  type Clock,
+  isBerthError,
+  type Logger,
+  type Part,
+  sleep,
+  toBerthError,
+} from "@berth/service-kit";
+import { type Applied, type Applier, failedResponse } from "./applier.ts";
+import type { ScaleBook } from "./scale-book.ts";
+import { confirmationMessage } from "./scale-messages.ts";
+import type { ScaleRequest } from "./scale-request.ts";
+import type { Scaling } from "./scaling.ts";
+
+/** What {@link Dispatcher} works with. */
+export interface DispatcherDeps {
+  readonly orgId: string;
+  readonly scaling: Scaling;
+  readonly scale: ScaleBook;
+  /** Who applies a request. */
+  readonly applierOf: (request: ScaleRequest) => Applier;
+  readonly clock: Pick<Clock, "nowMs">;
+  readonly logger: Logger;
+}
+
+/** Requests that are applied at a time. */
+const AT_ONCE = 32;
+/** A request that cannot be applied for so long has failed, ms. */
+const GIVE_UP_MS = 600_000;
+const BACKOFF = { firstMs: 250, capMs: 15_000 } as const;
+const PASSING = ["UNAVAILABLE", "DEADLINE_EXCEEDED", "OVERLOADED", "INTERNAL", "CANCELED"];
+
+/**
+ * Applies requests: of each quota one after the other, the newest only, and many quotas side by side. What it came to is
+ * written to the outbox; the confirmation that is sent from there completes the request.
+ */
+export class Dispatcher implements Part {
+  readonly name = "scale dispatcher";
+  readonly #deps: DispatcherDeps;
+  readonly #stop = new AbortController();
+  /** Quotas whose requests are applied. */
+  readonly #lanes = new Map<string, Promise<void>>();
+  /** Requests that this process has brought to their confirmation, or given to somebody who confirms. */
+  readonly #done = new Set<string>();
+  readonly #waiting: (() => void)[] = [];
+  #running = 0;
+  #end: (() => void) | undefined;
+
+  constructor(deps: DispatcherDeps) {
+    this.#deps = deps;
+  }
+
+  async start(): Promise<void> {
+    const { scaling, scale } = this.#deps;
+    this.#end = scaling.listen({
+      onPending: ({ quotaId }) => this.#wake(quotaId),
+      onOver: ({ uuid }) => this.#done.delete(uuid),
+    });
+    for (const { quotaId } of scale.open()) this.#wake(quotaId);
+  }
+
+  async stop(): Promise<void> {
+    this.#end?.();
+    this.#stop.abort();
+    for (const next of this.#waiting.splice(0)) next();
+    await Promise.all(this.#lanes.values());
+  }
+
+  #wake(quotaId: string): void {
+    if (this.#stop.signal.aborted || this.#lanes.has(quotaId)) return;
+    const lane = this.#runLane(quotaId)
+      .catch((err: unknown) => {
+        if (!this.#stop.signal.aborted) this.#deps.logger.error("scaling failed", { quotaId, err });
+      })
+      .finally(() => {
+        this.#lanes.delete(quotaId);
+        if (this.#next(quotaId) !== undefined) this.#wake(quotaId);
+      });
+    this.#lanes.set(quotaId, lane);
+  }
+
+  async #runLane(quotaId: string): Promise<void> {
+    await this.#turn();
+    try {
+      for (;;) {
+        const request = this.#next(quotaId);
+        if (request === undefined || this.#stop.signal.aborted) return;
+        await this.#bring(request);
+        this.#done.add(request.uuid);
+      }
+    } finally {
+      this.#running -= 1;
+      this.#waiting.shift()?.();
+    }
+  }
+
+  async #turn(): Promise<void> {
+    while (this.#running >= AT_ONCE && !this.#stop.signal.aborted) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+    this.#running += 1;
+  }
+
+  /** The newest request of a quota that is to be applied. */
+  #next(quotaId: string): ScaleRequest | undefined {
+    const newest = this.#deps.scale.open(quotaId).at(-1);
+    const isDue = newest?.state === "pending" || newest?.state === "dispatched";
+    return isDue && !this.#done.has(newest.uuid) ? newest : undefined;
+  }
+
+  /** Applies a request until there is something to confirm, it is superseded, or it is given up. */
+  async #bring({ uuid, quotaId }: ScaleRequest): Promise<void> {
+    const { scaling, clock, orgId } = this.#deps;
+    const giveUpAtMs = clock.nowMs() + GIVE_UP_MS;
+    for (let attempt = 0; ; attempt += 1) {
+      const request = await scaling.dispatch(uuid);
+      if (request === undefined) return;
+      const applied = await this.#try(request, clock.nowMs() >= giveUpAtMs);
+      if (applied === "again") {
+        await sleep(backoffMs(attempt + 1, BACKOFF), this.#stop.signal);
+        this.#stop.signal.throwIfAborted();
+        if (this.#next(quotaId)?.uuid !== uuid) return;
+        continue;
+      }
+      if (applied === undefined) return;
+      const message = confirmationMessage(orgId, uuid, applied.response);
+      await scaling.confirm(request, message, applied.places);
+      return;
+    }
+  }
+
+  async #try(request: ScaleRequest, isLast: boolean): Promise<Applied | "again" | undefined> {
+    const { scaling, scale, applierOf, logger } = this.#deps;
+    const { uuid, quotaId } = request;
+    try {
+      return await applierOf(request).apply(request, {
+        signal: this.#stop.signal,
+        places: scale.quota(quotaId).places ?? [],
+        keep: (order) => scaling.dispatch(uuid, order),
+      });
+    } catch (thrown) {
+      if (this.#stop.signal.aborted) throw thrown;
+      const { reason, message } = toBerthError(thrown);
+      if (!isBerthError(thrown)) logger.error("a request was not applied", { uuid, err: thrown });
+      if (PASSING.includes(reason) && !isLast) return "again";
+      return { response: failedResponse(message) };
+    }
+  }
+}
+
+/** A quota whose replicas are a number alone: there is nothing to apply. */
+export const plainApplier: Applier = {
+  apply: async ({ replicas }) => ({ response: { status: "allocated", replicas } }),
+};
+
+/** What does not apply requests of this kind at all. */
+export function refusingApplier(why: string): Applier {
+  return {
+    apply: async () => {
+      throw new BerthError("PRECONDITION_FAILED", why);
+    },
+  };
+}

@@ -1,0 +1,266 @@
+import http from "node:http";
+import type { AddressInfo } from "node:net";
+import {
+  type Bus,
+  type DocumentStore,
+  openBus,
+  openSqliteDocumentStore,
+  silentLogger,
+  systemClock,
+} from "@berth/service-kit";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import {
+  openScaling,
+  type ScalingOptions,
+  type TestScaling,
+} from "../../testing/scaling-fixture.ts";
+
+let store: DocumentStore;
+let bus: Bus;
+let scaling: TestScaling;
+/** What others hear. */
+let heard: { readonly subject: string; readonly body: Record<string, unknown> }[];
+const ends: (() => Promise<void>)[] = [];
+
+beforeEach(async () => {
+  store = openSqliteDocumentStore(":memory:", systemClock);
+  bus = openBus({ orgId: "default_org", logger: silentLogger, clock: systemClock });
+  heard = [];
+  await bus.subscribe({
+    subject: ">",
+    handler: ({ subject, text }) => void heard.push({ subject, body: JSON.parse(text) }),
+  });
+});
+afterEach(async () => {
+  for (const end of ends.splice(0)) await end();
+  await bus.close();
+  await store.close();
+});
+
+async function open(options: Partial<ScalingOptions> = {}): Promise<TestScaling> {
+  scaling = await openScaling({ store, bus, ...options });
+  ends.unshift(() => scaling.stop());
+  return scaling;
+}
+
+const quota = (quotaId: string) => scaling.books.quotas.get(quotaId).quota;
+const confirm = (uuid: string, response: object, id = `test/${Math.random()}`) =>
+  bus.publish({
+    subject: "default_org__alloc_response",
+    text: JSON.stringify({ uuid, response }),
+    id,
+  });
+/** An allocator of the org's own that accepts everything and confirms nothing by itself. */
+async function externalAllocator(
+  answer: (body: unknown) => readonly [status: number, body: object],
+) {
+  const asked: unknown[] = [];
+  const server = http.createServer(async (request, response) => {
+    const body = JSON.parse(Buffer.concat(await request.toArray()).toString());
+    asked.push(body);
+    const [status, reply] = request.url === "/api/allocate" ? answer(body) : [404, {}];
+    response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(reply));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  ends.push(async () => void server.close().closeAllConnections());
+  return { asked, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/api/` };
+}
+const accepts = () => externalAllocator(() => [200, { success: true, data: {} }]);
+
+describe("a request to scale", () => {
+  it("is confirmed on the seed's subject, and then the quota and its subject know", async () => {
+    await open();
+    await scaling.books.quotas.create({
+      subject_id: "subject-xyz",
+      quota_id: "q",
+      replica_count: 1,
+    });
+    const request = await scaling.scaled("subject-xyz", 3);
+    const response = { status: "allocated", replicas: 3 };
+    expect(request).toMatchObject({ state: "confirmed", generation: 1, before: 1, response });
+    expect(quota("q").replicas).toBe(3);
+    const { uuid } = request;
+    await vi.waitFor(() => expect(heard).toHaveLength(2));
+    expect(heard).toEqual([
+      { subject: "default_org__alloc_response", body: { uuid, response } },
+      {
+        subject: "berth.default_org.subject.subject-xyz.allocation",
+        body: expect.objectContaining({ uuid, state: "confirmed", subject_id: "subject-xyz" }),
+      },
+    ]);
+    expect(await scaling.scaled("subject-xyz", 0)).toMatchObject({ generation: 2, before: 3 });
+    expect(scaling.scale.all().map(({ generation }) => generation)).toEqual([2, 1]);
+  });
+
+  it("is refused by its field and its bounds, and writes nothing", async () => {
+    await open();
+    const create = (body: object) => scaling.books.quotas.create({ ...body });
+    await create({ subject_id: "s", quota_id: "q", min_replicas: 1, max_replicas: 4 });
+    await create({ subject_id: "two", quota_id: "a" });
+    await create({ subject_id: "two", quota_id: "b" });
+    const refused = async (asking: Promise<unknown>) =>
+      asking.then(
+        () => "taken",
+        (error) => `${error.reason} ${error.message}`,
+      );
+    expect(await refused(scaling.ask("nobody", 1))).toBe(
+      'NOT_FOUND subject_id: subject "nobody" has no quota',
+    );
+    expect(await refused(scaling.ask("two", 1))).toMatch(
+      /^INVALID_ARGUMENT quota_id: subject "two" has several quotas, expected one of a, b$/,
+    );
+    expect(await refused(scaling.ask("two", 1, { quotaId: "q" }))).toMatch(/no quota of subject/);
+    expect(await refused(scaling.ask("s", 5))).toBe(
+      'PRECONDITION_FAILED replica_count: quota "q" has from 1 to 4 replicas, 5 were asked for',
+    );
+    expect(await refused(scaling.ask("s", 0))).toMatch(/from 1 to 4 replicas, 0 were/);
+    expect(scaling.scale.all()).toEqual([]);
+    expect(await scaling.scaled("s", 4)).toMatchObject({ state: "confirmed" });
+  });
+
+  it("charges its quota before it is sent, and what was confirmed in the end", async () => {
+    const { url } = await accepts();
+    await open({ allocatorUrl: url });
+    const { quotas, charges } = scaling.books;
+    await quotas.create({ quota_id: "team", nominal: { H100: 8 } });
+    const allocation_info = { gpus_per_replica: { H100: 2 } };
+    await quotas.create({ quota_id: "q", subject_id: "s", parent_id: "team", allocation_info });
+    const request = await scaling.ask("s", 3);
+    expect(charges.usedBy("team")).toEqual({ H100: 6_000 });
+    const tooMuch = scaling.ask("s", 5);
+    await expect(tooMuch).rejects.toMatchObject({
+      reason: "QUOTA_EXCEEDED",
+      message:
+        'quota "team" has a nominal of 8 GPUs of H100, 0 GPUs are used and 10 GPUs more were asked for: 8 GPUs would fit',
+      details: { obstacle: { quota_id: "team", fits_gpus: 8 } },
+    });
+    await vi.waitFor(() => expect(scaling.scale.get(request.uuid)?.state).toBe("dispatched"));
+    await confirm(request.uuid, { status: "allocated", replicas: 2 });
+    await vi.waitFor(() => expect(scaling.scale.get(request.uuid)?.state).toBe("partial"));
+    expect(charges.usedBy("team")).toEqual({ H100: 4_000 });
+    expect(quota("q").replicas).toBe(2);
+    const down = await scaling.ask("s", 0);
+    expect(charges.usedBy("team")).toEqual({ H100: 4_000 });
+    await vi.waitFor(() => expect(scaling.scale.get(down.uuid)?.state).toBe("dispatched"));
+    await confirm(down.uuid, { status: "allocated", replicas: 0 });
+    await vi.waitFor(() => expect(charges.usedBy("team")).toEqual({}));
+    await quotas.remove("q");
+  });
+});
+
+describe("confirmations", () => {
+  it("count once, for what was sent, and in no other case", async () => {
+    const { url, asked } = await accepts();
+    await open({ allocatorUrl: url });
+    await scaling.books.quotas.create({ subject_id: "s", quota_id: "q", replica_count: 1 });
+    await confirm("nobody-knows-it", { status: "allocated", replicas: 9 });
+    await bus.publish({ subject: "default_org__alloc_response", text: "no json" });
+    const first = await scaling.ask("s", 3);
+    await vi.waitFor(() =>
+      expect(asked).toEqual([{ uuid: first.uuid, subject_id: "s", replicas: 3 }]),
+    );
+    const second = await scaling.ask("s", 5);
+    expect(scaling.scale.get(first.uuid)?.state).toBe("superseded");
+    await vi.waitFor(() => expect(scaling.scale.get(second.uuid)?.state).toBe("dispatched"));
+    await confirm(first.uuid, { status: "allocated", replicas: 3 });
+    await confirm(second.uuid, { status: "allocated", replicas: 5 });
+    await vi.waitFor(() => expect(scaling.scale.get(second.uuid)?.state).toBe("confirmed"));
+    await confirm(second.uuid, { status: "allocated", replicas: 8 });
+    await confirm(first.uuid, { status: "allocated", replicas: 3 });
+    // Behind them all, so that they were heard when this one is over.
+    const last = await scaling.ask("s", 6);
+    await vi.waitFor(() => expect(scaling.scale.get(last.uuid)?.state).toBe("dispatched"));
+    await confirm(last.uuid, { status: "error", message: "no room" });
+    await vi.waitFor(() => expect(scaling.scale.get(last.uuid)?.state).toBe("failed"));
+    expect(quota("q").replicas).toBe(5);
+    expect(scaling.scale.get(first.uuid)?.state).toBe("superseded");
+  });
+
+  it("of an allocator that refuses say so, and of one that is away come when it is back", async () => {
+    let answer: readonly [number, object] = [200, { success: false, error: "no room" }];
+    const { url, asked } = await externalAllocator(() => answer);
+    await open({ allocatorUrl: url });
+    await scaling.books.quotas.create({ subject_id: "s", quota_id: "q", replica_count: 2 });
+    expect(await scaling.scaled("s", 4)).toMatchObject({
+      state: "failed",
+      response: { status: "failed", message: "no room", replicas: 2 },
+    });
+    answer = [503, {}];
+    const request = await scaling.ask("s", 5);
+    await vi.waitFor(() => expect(asked.length).toBeGreaterThan(2), { timeout: 10_000 });
+    answer = [200, { success: true }];
+    const before = asked.length;
+    await vi.waitFor(() => expect(asked.length).toBeGreaterThan(before), { timeout: 10_000 });
+    await confirm(request.uuid, { status: "allocated", replicas: 5 });
+    await vi.waitFor(() => expect(quota("q").replicas).toBe(5));
+    expect(new Set(asked.slice(1).map((one) => (one as { uuid: string }).uuid)).size).toBe(1);
+  });
+});
+
+describe("a request that waits for a human", () => {
+  const waiting = { approvalWithinMs: 60_000 };
+
+  it("is told, charges nothing and is not sent until it is approved", async () => {
+    await open();
+    const allocation_info = { gpus_per_replica: { H100: 1 } };
+    await scaling.books.quotas.create({ subject_id: "s", quota_id: "q", allocation_info });
+    const request = await scaling.ask("s", 7, waiting);
+    expect(request).toMatchObject({ state: "awaiting_approval" });
+    await vi.waitFor(() => expect(heard).toHaveLength(1));
+    expect(heard[0]).toMatchObject({
+      subject: "berth.default_org.approvals",
+      body: { uuid: request.uuid, replicas: 7, approval_ends_at: expect.any(String) },
+    });
+    expect(scaling.books.charges.usedBy("q")).toEqual({});
+    await scaling.scaling.decide(request.uuid, true, "alice");
+    await vi.waitFor(() => expect(quota("q").replicas).toBe(7));
+    expect(scaling.scale.get(request.uuid)?.reason).toBe("test; approved by alice");
+    await expect(scaling.scaling.decide(request.uuid, false, "bob")).rejects.toMatchObject({
+      reason: "CONFLICT",
+    });
+  });
+
+  it("is rejected by a human, or by time", async () => {
+    await open();
+    await scaling.books.quotas.create({ subject_id: "s", quota_id: "q", replica_count: 1 });
+    const one = await scaling.ask("s", 7, waiting);
+    expect(await scaling.scaling.decide(one.uuid, false, "alice")).toMatchObject({
+      state: "rejected",
+    });
+    const two = await scaling.ask("s", 8, waiting);
+    await scaling.scaling.expireApprovals(Date.now() + 59_000);
+    expect(scaling.scale.get(two.uuid)?.state).toBe("awaiting_approval");
+    await scaling.scaling.expireApprovals(Date.now() + 61_000);
+    expect(scaling.scale.get(two.uuid)).toMatchObject({
+      ...{ state: "rejected", reason: "test; rejected by nobody in time" },
+    });
+    expect(quota("q").replicas).toBe(1);
+  });
+});
+
+describe("those who wait", () => {
+  const signal = new AbortController().signal;
+  const asked = { subjectId: "s", replicas: 2, origin: "adhoc", reason: "test" } as const;
+
+  it("are not waited for by anybody: a time-out or a client that left cancels nothing", async () => {
+    const { url } = await accepts();
+    await open({ allocatorUrl: url });
+    await scaling.books.quotas.create({ subject_id: "s", quota_id: "q" });
+    const end = await scaling.scaler.scaleAndWait(asked, { timeoutMs: 20, signal });
+    expect(end.kind).toBe("waiting");
+    const gone = AbortSignal.abort();
+    expect(
+      (await scaling.scaler.scaleAndWait(asked, { timeoutMs: 60_000, signal: gone })).kind,
+    ).toBe("waiting");
+    const newest = scaling.scale.all()[0];
+    const waits = scaling.scaler.wait(newest?.uuid ?? "", { timeoutMs: 60_000, signal });
+    await vi.waitFor(() => expect(scaling.scale.get(newest?.uuid ?? "")?.state).toBe("dispatched"));
+    await confirm(newest?.uuid ?? "", { status: "allocated", replicas: 2, by: "hand" });
+    expect(await waits).toMatchObject({
+      kind: "over",
+      request: { state: "confirmed" },
+      message: { uuid: newest?.uuid, response: { status: "allocated", replicas: 2, by: "hand" } },
+    });
+    expect(scaling.scaler.waiting).toBe(0);
+  });
+});

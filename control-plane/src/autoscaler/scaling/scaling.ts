@@ -1,0 +1,309 @@
+import { randomUUIDv7 } from "node:crypto";
+import { BerthError, type Clock } from "@berth/service-kit";
+import { times } from "../../org/charges/charge.ts";
+import { obstacleDocument, replicasCharge } from "../../org/charges/preview.ts";
+import type { OrgBooks } from "../../org/org-books.ts";
+import { profileOf } from "../../org/profiles/quota-owners.ts";
+import type { Quota } from "../../org/quotas/quota.ts";
+import { MAX_REPLICAS } from "../../org/quotas/replica-count.ts";
+import type { Plan } from "../../org/store/org-transactions.ts";
+import type { ScaleBook, ScaledQuota } from "./scale-book.ts";
+import {
+  allocationMessage,
+  approvalSubject,
+  type BusText,
+  type Confirmation,
+} from "./scale-messages.ts";
+import {
+  completionOf,
+  isOpen,
+  type ScaleOrigin,
+  type ScaleRequest,
+  scaleRequestDocument,
+} from "./scale-request.ts";
+
+/** What {@link Scaling} works with. */
+export interface ScalingDeps {
+  readonly orgId: string;
+  readonly books: OrgBooks;
+  readonly scale: ScaleBook;
+  readonly clock: Clock;
+}
+
+/** What somebody wants. */
+export interface AskedReplicas {
+  readonly subjectId: string;
+  /** Which of the subject's quotas, where it has several. */
+  readonly quotaId?: string | undefined;
+  readonly replicas: number;
+  readonly origin: ScaleOrigin;
+  /** For people. */
+  readonly reason: string;
+  readonly evaluationId?: string;
+  /** A human is to approve it within this time, ms. */
+  readonly approvalWithinMs?: number;
+}
+
+/** What came of a confirmation. */
+export type Completed =
+  | { readonly kind: "completed"; readonly request: ScaleRequest }
+  /** Nothing has changed. */
+  | { readonly kind: "ignored"; readonly why: "unknown" | "over" | "not dispatched" };
+
+/** Hears of requests that are to be applied, and of those that are over. Must not throw. */
+export interface ScalingListener {
+  readonly onPending?: (request: ScaleRequest) => void;
+  /** `message` is what confirmed it; undefined when nothing did. */
+  readonly onOver?: (request: ScaleRequest, message: Confirmation["message"] | undefined) => void;
+}
+
+/**
+ * Requests to scale the replicas of quotas: each is written down, with what it charges, before anything is sent, and only a
+ * confirmation completes one that was. A newer request of a quota supersedes those before it.
+ */
+export class Scaling {
+  readonly #deps: ScalingDeps;
+  readonly #listeners = new Set<ScalingListener>();
+
+  constructor(deps: ScalingDeps) {
+    this.#deps = deps;
+  }
+
+  /** Calls back; gives the function that ends that. */
+  listen(listener: ScalingListener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /**
+   * Takes a request; durable when it resolves. INVALID_ARGUMENT and NOT_FOUND name the field; PRECONDITION_FAILED names the bound
+   * of replicas that it breaks; QUOTA_EXCEEDED says which quota has no room, and what would fit.
+   */
+  async request(asked: AskedReplicas): Promise<ScaleRequest> {
+    const { transactions } = this.#deps.books;
+    const { request, superseded } = await transactions.run((plan) => this.#plan(plan, asked));
+    for (const older of superseded) this.#over(older, undefined);
+    if (request.state === "pending") this.#pending(request);
+    return request;
+  }
+
+  /** A human says whether a request may go on. NOT_FOUND; CONFLICT when nobody waits for that any more. */
+  async decide(uuid: string, isApproved: boolean, by: string): Promise<ScaleRequest> {
+    const { books, scale, clock } = this.#deps;
+    const request = await books.transactions.run((plan) => {
+      const before = scale.planned(uuid);
+      if (before === undefined) throw new BerthError("NOT_FOUND", `no request ${uuid}`);
+      if (before.state !== "awaiting_approval") {
+        throw new BerthError("CONFLICT", `request ${uuid} is ${before.state}: nobody waits for it`);
+      }
+      const word = isApproved ? "approved" : "rejected";
+      const { approvalEndsAtMs: _ended, ...rest } = before;
+      const after: ScaleRequest = {
+        ...rest,
+        state: isApproved ? "pending" : "rejected",
+        reason: `${before.reason}; ${word} by ${by}`,
+        updatedAt: clock.timestamp(),
+      };
+      if (isApproved) this.#charge(plan, after);
+      scale.put(plan, after);
+      if (!isApproved) scale.send(plan, allocationMessage(this.#deps.orgId, after));
+      return after;
+    });
+    if (isApproved) this.#pending(request);
+    else this.#over(request, undefined);
+    return request;
+  }
+
+  /** Rejects requests whose approval has not come in time; `nowMs` is the time of day. */
+  async expireApprovals(nowMs: number): Promise<void> {
+    for (const { uuid, approvalEndsAtMs } of this.#deps.scale.open()) {
+      if (approvalEndsAtMs === undefined || approvalEndsAtMs > nowMs) continue;
+      try {
+        await this.decide(uuid, false, "nobody in time");
+      } catch (thrown) {
+        // Somebody has decided in the meantime.
+        if (!(thrown instanceof BerthError && thrown.reason === "CONFLICT")) throw thrown;
+      }
+    }
+  }
+
+  /**
+   * A request is about to be sent; durable when it resolves, with the order that is sent. Undefined when it is not to be sent any
+   * more.
+   */
+  dispatch(uuid: string, order?: ScaleRequest["order"]): Promise<ScaleRequest | undefined> {
+    const { books, scale, clock } = this.#deps;
+    return books.transactions.run((plan) => {
+      const before = scale.planned(uuid);
+      if (before === undefined || (before.state !== "pending" && before.state !== "dispatched")) {
+        return undefined;
+      }
+      const known = before.order ?? order;
+      const isSame = before.state === "dispatched" && known === before.order;
+      if (isSame) return before;
+      const after: ScaleRequest = {
+        ...before,
+        state: "dispatched",
+        ...(known === undefined ? {} : { order: known }),
+        updatedAt: clock.timestamp(),
+      };
+      scale.put(plan, after);
+      return after;
+    });
+  }
+
+  /** Writes an applier's confirmation to the outbox, with the places of replicas without a block. */
+  confirm(
+    { uuid, quotaId }: ScaleRequest,
+    message: BusText,
+    places: ScaledQuota["places"],
+  ): Promise<void> {
+    const { books, scale } = this.#deps;
+    return books.transactions.run((plan) => {
+      if (scale.planned(uuid)?.state !== "dispatched") return;
+      if (places !== undefined) {
+        scale.putQuota(plan, quotaId, { ...scale.quota(quotaId), places });
+      }
+      scale.send(plan, message);
+    });
+  }
+
+  /**
+   * Completes a request as a confirmation says: its state, the replicas and the charge of its quota, and what its subject is told, all
+   * or none; durable when it resolves. Only the listener of the bus calls it.
+   */
+  async complete({ uuid, response, message }: Confirmation): Promise<Completed> {
+    const { orgId, books, scale, clock } = this.#deps;
+    const completed = await books.transactions.run((plan): Completed => {
+      const before = scale.planned(uuid);
+      if (before === undefined) return { kind: "ignored", why: "unknown" };
+      if (!isOpen(before)) return { kind: "ignored", why: "over" };
+      if (before.state !== "dispatched") return { kind: "ignored", why: "not dispatched" };
+      const { state, replicas } = completionOf(before, response);
+      const request = { ...before, state, response, updatedAt: clock.timestamp() };
+      this.#settle(plan, request, replicas);
+      scale.put(plan, request);
+      scale.send(plan, allocationMessage(orgId, request));
+      scale.prune(plan);
+      return { kind: "completed", request };
+    });
+    if (completed.kind === "completed") this.#over(completed.request, message);
+    return completed;
+  }
+
+  #plan(plan: Plan, asked: AskedReplicas) {
+    const { orgId, scale, clock } = this.#deps;
+    const quota = this.#quotaOf(asked);
+    checkReplicas(quota, asked.replicas);
+    const { quotaId, replicas: before } = quota;
+    const scaled = scale.quota(quotaId);
+    const now = clock.timestamp();
+    const { approvalWithinMs: withinMs } = asked;
+    const waits = withinMs !== undefined;
+    const request: ScaleRequest = {
+      ...{ uuid: randomUUIDv7(), subjectId: asked.subjectId, quotaId },
+      ...{ generation: scaled.generation + 1, replicas: asked.replicas, before },
+      ...{ origin: asked.origin, reason: asked.reason },
+      ...(asked.evaluationId === undefined ? {} : { evaluationId: asked.evaluationId }),
+      state: waits ? "awaiting_approval" : "pending",
+      ...(waits ? { approvalEndsAtMs: Date.parse(now) + withinMs } : {}),
+      ...{ createdAt: now, updatedAt: now },
+    };
+    const superseded = scale.open(quotaId).map((older): ScaleRequest => {
+      return { ...older, state: "superseded", updatedAt: now };
+    });
+    for (const older of superseded) {
+      scale.put(plan, older);
+      scale.send(plan, allocationMessage(orgId, older));
+    }
+    scale.putQuota(plan, quotaId, { ...scaled, generation: request.generation });
+    if (waits) scale.send(plan, approvalMessage(orgId, request));
+    else this.#charge(plan, request);
+    scale.put(plan, request);
+    return { request, superseded };
+  }
+
+  /** Charges what there may come to be; QUOTA_EXCEEDED when it does not fit. */
+  #charge(plan: Plan, { quotaId, replicas, uuid, createdAt }: ScaleRequest): void {
+    const { books, scale } = this.#deps;
+    const scaled = scale.quota(quotaId);
+    const charged = Math.max(scaled.charged, replicas);
+    const gpus = times(profileOf(books.quotas.planned(quotaId).quota).gpusPerReplica, charged);
+    const about = { quotaId, kind: "replicas" as const, operationId: uuid, createdAt };
+    const isNothing = Object.keys(gpus).length === 0;
+    const charge = isNothing
+      ? undefined
+      : books.charges.plan(plan, { chargeId: replicasCharge(quotaId), ...about, gpus });
+    if (charge?.kind === "refused") {
+      const { message, obstacle } = charge;
+      const details = { obstacle: obstacleDocument(obstacle) };
+      throw new BerthError("QUOTA_EXCEEDED", message, { details });
+    }
+    scale.putQuota(plan, quotaId, { ...scaled, charged });
+  }
+
+  /** The quota has the replicas that were confirmed, and is charged for them; of an unknown number what was charged stays. */
+  #settle(plan: Plan, request: ScaleRequest, replicas: number | undefined): void {
+    const { books, scale } = this.#deps;
+    const { quotaId, uuid, createdAt } = request;
+    // Nothing is charged of a quota that was removed in the meantime.
+    if (replicas === undefined || !books.quotas.tree.has(quotaId)) return;
+    const { quota } = books.quotas.planned(quotaId);
+    const { minReplicas = 0, maxReplicas = MAX_REPLICAS } = quota;
+    const desired = Math.min(Math.max(replicas, minReplicas), maxReplicas);
+    books.quotas.planChange(plan, quotaId, { replica_count: desired });
+    const gpus = times(profileOf(quota).gpusPerReplica, replicas);
+    const chargeId = replicasCharge(quotaId);
+    const about = { chargeId, quotaId, kind: "replicas" as const, operationId: uuid, createdAt };
+    if (Object.keys(gpus).length === 0) books.charges.planRemoval(plan, chargeId);
+    else books.charges.planAdoption(plan, { ...about, gpus });
+    const scaled = { ...scale.quota(quotaId), charged: replicas, confirmed: replicas };
+    scale.putQuota(plan, quotaId, scaled);
+  }
+
+  #quotaOf({ subjectId, quotaId }: AskedReplicas): Quota {
+    const { quotas } = this.#deps.books;
+    const shown = JSON.stringify(subjectId.slice(0, 100));
+    if (quotaId !== undefined) {
+      const { quota } = quotas.planned(quotaId);
+      if (quota.subjectId === subjectId) return quota;
+      throw new BerthError("INVALID_ARGUMENT", `quota_id: it is no quota of subject ${shown}`);
+    }
+    const found = quotas.ofSubject(subjectId);
+    const [only] = found;
+    if (only === undefined) {
+      throw new BerthError("NOT_FOUND", `subject_id: subject ${shown} has no quota`);
+    }
+    if (found.length === 1) return only.quota;
+    const ids = found.map(({ quota }) => quota.quotaId);
+    const message = `quota_id: subject ${shown} has several quotas, expected one of ${ids.slice(0, 10).join(", ")}`;
+    throw new BerthError("INVALID_ARGUMENT", message, { details: { quota_ids: ids } });
+  }
+
+  #pending(request: ScaleRequest): void {
+    for (const { onPending } of this.#listeners) onPending?.(request);
+  }
+
+  #over(request: ScaleRequest, message: Confirmation["message"] | undefined): void {
+    for (const { onOver } of this.#listeners) onOver?.(request, message);
+  }
+}
+
+/** The bounds of a quota and of its profile. */
+function checkReplicas(quota: Quota, replicas: number): void {
+  const profile = profileOf(quota);
+  const least = Math.max(quota.minReplicas ?? 0, profile.minReplicas ?? 0);
+  const most = Math.min(quota.maxReplicas ?? MAX_REPLICAS, profile.maxReplicas ?? MAX_REPLICAS);
+  if (replicas >= least && replicas <= most) return;
+  const name = JSON.stringify(quota.quotaId.slice(0, 100));
+  const message = `replica_count: quota ${name} has from ${least} to ${most} replicas, ${replicas} were asked for`;
+  throw new BerthError("PRECONDITION_FAILED", message);
+}
+
+function approvalMessage(orgId: string, request: ScaleRequest): BusText {
+  return {
+    subject: approvalSubject(orgId),
+    text: JSON.stringify(scaleRequestDocument(request)),
+    id: `approval/${request.uuid}`,
+  };
+}

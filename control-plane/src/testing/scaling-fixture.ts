@@ -1,0 +1,76 @@
+import {
+  type Bus,
+  type DocumentStore,
+  openBus,
+  silentLogger,
+  systemClock,
+} from "@berth/service-kit";
+import { type Autoscaler, openAutoscaler } from "../autoscaler/autoscaler.ts";
+import type { ScaleRequest } from "../autoscaler/scaling/scale-request.ts";
+import type { AskedReplicas } from "../autoscaler/scaling/scaling.ts";
+import { newest } from "../autoscaler/scaling/victims.ts";
+import { type OrgBooks, openOrgBooks } from "../org/org-books.ts";
+import type { BlockGateway } from "../placement/block-gateway.ts";
+
+/** What {@link openScaling} is told. */
+export interface ScalingOptions {
+  readonly store: DocumentStore;
+  readonly bus?: Bus;
+  readonly gateway?: Pick<BlockGateway, "find" | "ask" | "act">;
+  readonly allocatorUrl?: string;
+}
+
+/** An org that is scaled, over a store; what it is made of outlives its restarts. */
+export interface TestScaling extends Autoscaler {
+  readonly books: OrgBooks;
+  readonly bus: Bus;
+  ask(subjectId: string, replicas: number, more?: Partial<AskedReplicas>): Promise<ScaleRequest>;
+  /** Asks and waits for the end. */
+  scaled(subjectId: string, replicas: number): Promise<ScaleRequest>;
+  stop(): Promise<void>;
+}
+
+const NO_GATEWAY = {
+  find: () => {
+    throw new Error("no gateway here");
+  },
+  ask: () => Promise.reject(new Error("no gateway here")),
+  act: () => Promise.reject(new Error("no gateway here")),
+};
+
+/** Opens and starts it. */
+export async function openScaling(options: ScalingOptions): Promise<TestScaling> {
+  const { store, gateway = NO_GATEWAY, allocatorUrl = "" } = options;
+  const orgId = "default_org";
+  const clock = systemClock;
+  const logger = silentLogger;
+  const books = await openOrgBooks({ store, orgId, clock, logger });
+  const bus = options.bus ?? openBus({ orgId, logger, clock });
+  const victims = {
+    choose: async (replicas: Parameters<typeof newest>[0], { count }: { readonly count: number }) =>
+      newest(replicas, count),
+  };
+  const deps = { orgId, store, books, bus, gateway, victims, allocatorUrl, clock, logger };
+  const autoscaler = await openAutoscaler(deps);
+  for (const part of autoscaler.parts) await part.start();
+  const ask: TestScaling["ask"] = (subjectId, replicas, more = {}) =>
+    autoscaler.scaling.request({
+      ...{ subjectId, replicas, origin: "adhoc", reason: "test" },
+      ...more,
+    });
+  return {
+    ...autoscaler,
+    ...{ books, bus, ask },
+    async scaled(subjectId, replicas) {
+      const asked = { subjectId, replicas, origin: "adhoc", reason: "test" } as const;
+      const limits = { timeoutMs: 10_000, signal: new AbortController().signal };
+      const end = await autoscaler.scaler.scaleAndWait(asked, limits);
+      if (end.kind === "waiting") throw new Error(`still ${end.request.state}`);
+      return end.request;
+    },
+    async stop() {
+      for (const part of autoscaler.parts.toReversed()) await part.stop();
+      if (options.bus === undefined) await bus.close();
+    },
+  };
+}

@@ -1,0 +1,119 @@
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { silentLogger } from "../log.ts";
+import { busContract } from "../testing/bus-contract.ts";
+import { type ExternalServer, hasNats, startNatsServer } from "../testing/external-servers.ts";
+import { freePort } from "../testing/free-ports.ts";
+import { NatsBus } from "./nats-bus.ts";
+
+const retry = { firstMs: 5, capMs: 10, most: 3 };
+const stream = { name: "test", subjects: ["test.>"] };
+const PATIENCE = { timeout: 30_000, interval: 20 };
+
+describe.skipIf(!hasNats())("NatsBus", { timeout: 60_000 }, () => {
+  const ends: (() => Promise<void>)[] = [];
+  afterEach(async () => {
+    for (const end of ends.splice(0).reverse()) await end();
+  });
+  const serve = async (options: Parameters<typeof startNatsServer>[0]) => {
+    const server = await startNatsServer(options);
+    ends.push(server.stop);
+    return server;
+  };
+  const open = ({ url }: { url: string }, plan = stream) => {
+    const bus = new NatsBus({ url, name: "test", stream: plan, logger: silentLogger, retry });
+    ends.push(() => bus.close());
+    return bus;
+  };
+  const collect = async (bus: NatsBus, subject: string, name?: string) => {
+    const got: string[] = [];
+    const handler = ({ text }: { text: string }) => void got.push(text);
+    const subscription = await bus.subscribe({
+      subject,
+      handler,
+      ...(name === undefined ? {} : { name }),
+    });
+    return { got, stop: subscription.stop };
+  };
+  const again = async (bus: NatsBus, text: string) => {
+    for (;;) {
+      const sent = await bus.publish({ subject: "test.flow", text, id: text }).then(
+        () => true,
+        () => false,
+      );
+      if (sent) return;
+    }
+  };
+
+  busContract("NatsBus with JetStream", async () => open(await serve({ jetStream: true })));
+  busContract("NatsBus without JetStream", async () => open(await serve({})));
+
+  it("loses nothing and keeps the order when the server is killed", async () => {
+    const server: ExternalServer = await serve({ jetStream: true });
+    const bus = open(server);
+    const { got } = await collect(bus, "test.flow");
+    const wanted = Array.from({ length: 300 }, (_, at) => String(at));
+    for (const text of wanted) {
+      if (text === "150") void server.restart();
+      await again(bus, text);
+    }
+    await vi.waitFor(() => expect(got).toEqual(wanted), PATIENCE);
+  });
+
+  it("gives a durable subscription what came while it was away", async () => {
+    const bus = open(await serve({ jetStream: true }));
+    const first = await collect(bus, "test.away", "reader");
+    await bus.publish({ subject: "test.away", text: "1" });
+    await vi.waitFor(() => expect(first.got).toEqual(["1"]), PATIENCE);
+    await first.stop();
+    await bus.publish({ subject: "test.away", text: "2" });
+    const second = await collect(bus, "test.away", "reader");
+    await vi.waitFor(() => expect(second.got).toEqual(["2"]), PATIENCE);
+  });
+
+  it("waits for a server that is absent at start", async () => {
+    const port = await freePort();
+    const bus = open({ url: `nats://127.0.0.1:${port}` });
+    expect(bus.status.isConnected).toBe(false);
+    const listening = collect(bus, "test.flow");
+    const early = bus.publish({ subject: "test.flow", text: "early" });
+    await expect(early).rejects.toMatchObject({ reason: "UNAVAILABLE" });
+    const { got } = await listening;
+    await serve({ jetStream: true, port });
+    await vi.waitFor(() => expect(bus.status.isConnected).toBe(true), PATIENCE);
+    await vi.waitFor(async () => {
+      await bus.publish({ subject: "test.flow", text: "late" });
+      expect(got).toContain("late");
+    }, PATIENCE);
+  });
+
+  it("brings a stream of an older configuration up to date, and gets messages of plain clients", async () => {
+    const server = await serve({ jetStream: true });
+    const older = open(server, { name: "test", subjects: ["old.>"] });
+    await older.publish({ subject: "old.a", text: "" });
+    const bus = open(server);
+    const { got } = await collect(bus, "test.plain", "plain");
+    expect(bus.status).toEqual({ driver: "nats", isConnected: true });
+    const { connect } = await import("nats");
+    const client = await connect({ servers: `127.0.0.1:${server.port}` });
+    client.publish("test.plain", "from outside");
+    await client.drain();
+    await vi.waitFor(() => expect(got).toEqual(["from outside"]), PATIENCE);
+  });
+
+  it("says that credentials are wrong, without them", async () => {
+    const server = await serve({ password: "right" });
+    const bus = open({ url: server.url.replace("right", "WRONGSECRET") });
+    await vi.waitFor(() => expect(bus.status.why).toMatch(/authorization/i), PATIENCE);
+    expect(JSON.stringify(bus.status)).not.toContain("WRONGSECRET");
+    await vi.waitFor(() => expect(open(server).status.isConnected).toBe(false));
+  });
+
+  it("carries 10,000 messages", async () => {
+    const bus = open(await serve({ jetStream: true }));
+    const { got } = await collect(bus, "test.many");
+    const wanted = Array.from({ length: 10_000 }, (_, at) => String(at));
+    await Promise.all(wanted.map((text) => bus.publish({ subject: "test.many", text })));
+    await vi.waitFor(() => expect(got.length).toBe(wanted.length), PATIENCE);
+    expect(got).toEqual(wanted);
+  });
+});

@@ -1,0 +1,40 @@
+/** One small JSON document. */
+export interface MirrorEntry {
+  /** 1-500 visible ASCII characters. */
+  readonly key: string;
+  /** Rises with each change of the key; a safe integer of 0 or more. */
+  readonly revision: number;
+  /** JSON; undefined: removed. */
+  readonly body: unknown;
+}
+
+/** For readiness and doctor. */
+export interface MirrorStatus {
+  /** "none" when there is no Redis, only a file of this machine. */
+  readonly driver: "none" | "redis";
+  readonly isConnected: boolean;
+  /** How many keys are not there yet. */
+  readonly pending: number;
+  /** What is missing, without secrets. */
+  readonly why?: string;
+}
+
+/** A written-through copy of small JSON documents, never the truth. */
+export interface Mirror {
+  /**
+   * Notes what shall be there; returns at once. The newest revision of a key wins, older ones are dropped,
+   * also when they come from another process. Written in the background, retried until it is there.
+   * Throws INVALID_ARGUMENT for a wrong key, revision or body, and OVERLOADED beyond 10,000 keys or 64 MiB.
+   */
+  put(entry: MirrorEntry): void;
+  /**
+   * What the mirror has of the keys that begin with `prefix`, sorted by key; removed ones stay for a day,
+   * without a body. Rejects UNAVAILABLE when it cannot be had within 2 s.
+   */
+  read(prefix: string): Promise<readonly MirrorEntry[]>;
+  readonly status: MirrorStatus;
+  /** Resolves when all that was put so far is there, or the signal is aborted. */
+  settled(signal: AbortSignal): Promise<void>;
+  /** Ends it; what is not there by then is given up after 2 s. May be called again. */
+  close(): Promise<void>;
+}
