@@ -6,6 +6,7 @@ import { getBlocksCommands } from "./blocks.ts";
 import { type ClientOptions, type CommandParts, serverOf, withServer } from "./command-parts.ts";
 import { getEventsCommand } from "./events.ts";
 import { getDecisionsCommand } from "./explain.ts";
+import { getOrgCommands } from "./org.ts";
 import { rowColumns } from "./row-columns.ts";
 import { intervalMs, type RowOptions, rowFilter, withRowFilter } from "./row-options.ts";
 import { watchAndPrint } from "./watch-rows.ts";
@@ -26,7 +27,7 @@ const WATCH_HELP = `
 --watch goes on until Ctrl-C: rows that change are printed again, with -o json one line each. It outlives
 lost connections; standard error tells of them. A row that is gone has the status "removed".`;
 
-/** Adds `berth get clusters|nodes|gpus|blocks|allocations|leases|decisions|events`. */
+/** Adds `berth get clusters|nodes|gpus|blocks|allocations|leases|quotas|subjects|scale-requests|decisions|events`. */
 export function getCommand(program: Command, parts: CommandParts): void {
   const get = program.command("get").description("show what the fleet has");
   for (const resource of FLEET_RESOURCES) {
@@ -39,6 +40,7 @@ export function getCommand(program: Command, parts: CommandParts): void {
       .action((options: GetOptions) => getRows(resource, options, parts));
   }
   getBlocksCommands(get, parts);
+  getOrgCommands(get, parts);
   getDecisionsCommand(get, parts);
   getEventsCommand(get, parts);
 }

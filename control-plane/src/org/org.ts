@@ -41,7 +41,7 @@ export async function openOrg(deps: OrgDeps): Promise<Org> {
   const { quotas, subjects, charges, transactions } = await openOrgBooks(deps);
   const reported = new UsageBook();
   const usage = new SubjectUsage({ ...deps, book: reported, quotas });
-  const report = new MetricsReport({ ...deps, quotas, subjects, usage });
+  const report = new MetricsReport({ ...deps, quotas, charges, subjects, usage });
   const feed = new ReportFeed({ report: () => report.text(), logger });
   quotas.onChange(() => feed.changed());
   const aggregator = usageAggregator({ ...deps, usage, quotas });

@@ -42,13 +42,14 @@ export type QuotaOrg = OrgBooks & Pick<Org, "id" | "usage">;
  * MongoDB-style filter. Replies carry the revision as ETag; `If-Match` makes PUT and DELETE wait for nobody else's change.
  */
 export function quotaRoutes(server: FastifyInstance, org: QuotaOrg): void {
-  const { id: orgId, quotas, usage } = org;
+  const { id: orgId, quotas, charges, usage } = org;
   const tags = ["quotas"];
   const documents = async () => {
     const view = await usage.view();
     return (kept: KeptQuota) => {
       const { quota, revision } = kept;
-      return quotaDocument(quota, { orgId, revision, observed: view.observed(kept) });
+      const used = charges.usedBy(quota.quotaId);
+      return quotaDocument(quota, { orgId, revision, observed: view.observed(kept), used });
     };
   };
   const answer = async (reply: FastifyReply, kept: KeptQuota, message: string) => {

@@ -11,7 +11,7 @@ import {
 import { type Applied, type Applier, failedResponse } from "./applier.ts";
 import type { ScaleBook } from "./scale-book.ts";
 import { confirmationMessage } from "./scale-messages.ts";
-import type { ScaleRequest } from "./scale-request.ts";
+import { isOpen, type ScaleRequest } from "./scale-request.ts";
 import type { Scaling } from "./scaling.ts";
 
 /** What {@link Dispatcher} works with. */
@@ -88,7 +88,8 @@ export class Dispatcher implements Part {
         const request = this.#next(quotaId);
         if (request === undefined || this.#stop.signal.aborted) return;
         await this.#bring(request);
-        this.#done.add(request.uuid);
+        const left = this.#deps.scale.planned(request.uuid);
+        if (left !== undefined && isOpen(left)) this.#done.add(request.uuid);
       }
     } finally {
       this.#running -= 1;

@@ -68,6 +68,7 @@ export class Scaler {
       this.#making -= 1;
     }
     const early = this.#early.get(request.uuid);
+    this.#early.delete(request.uuid);
     if (this.#making === 0) this.#early.clear();
     return early ?? this.#wait(request, limits);
   }
@@ -111,7 +112,11 @@ export class Scaler {
 
   #over(end: ScaleEnd): void {
     const { uuid } = end.request;
-    for (const { done } of [...(this.#waiting.get(uuid) ?? [])]) done(end);
-    if (this.#making > 0) this.#early.set(uuid, end);
+    const waiting = [...(this.#waiting.get(uuid) ?? [])];
+    for (const { done } of waiting) done(end);
+    if (this.#making === 0 || waiting.length > 0) return;
+    this.#early.set(uuid, end);
+    const [oldest] = this.#early.keys();
+    if (this.#early.size > MAX_WAITING && oldest !== undefined) this.#early.delete(oldest);
   }
 }

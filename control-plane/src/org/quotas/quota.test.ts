@@ -5,7 +5,7 @@ const NOW = "2026-11-23T00:00:00.000Z";
 const LATER = "2026-11-24T00:00:00.000Z";
 const make = (body: object) => newQuota({ ...body }, { mintId: () => "minted", now: NOW });
 const shown = (body: object) =>
-  quotaDocument(make(body), { orgId: "o", revision: 1, observed: undefined });
+  quotaDocument(make(body), { orgId: "o", revision: 1, observed: undefined, used: {} });
 
 describe("a new quota", () => {
   it("is the seed's, its replicas as text", () => {
@@ -21,7 +21,14 @@ describe("a new quota", () => {
     expect(shown({ colour: "red" })).toEqual({
       ...{ subject_id: "", quota_id: "minted", allocation_info: "", replica_count: "0" },
       ...{ observed_replicas: null, observed_age_seconds: null, org_id: "o", parent_id: null },
-      ...{ min_replicas: null, max_replicas: null, nominal: null, limit: null, revision: 1 },
+      ...{
+        min_replicas: null,
+        max_replicas: null,
+        nominal: null,
+        limit: null,
+        used: {},
+        revision: 1,
+      },
       ...{ created_at: NOW, updated_at: NOW },
     });
     expect(shown({ min_replicas: 2 })).toMatchObject({ replica_count: "2" });

@@ -113,10 +113,13 @@ export function quotaDocument(
     orgId,
     revision,
     observed,
+    used,
   }: {
     readonly orgId: string;
     readonly revision: number;
     readonly observed: ObservedReplicas | undefined;
+    /** What it uses with all below it. */
+    readonly used: GpuAmounts;
   },
 ): Record<string, unknown> {
   const { nominal, limit } = quota;
@@ -129,6 +132,7 @@ export function quotaDocument(
     ...{ min_replicas: quota.minReplicas ?? null, max_replicas: quota.maxReplicas ?? null },
     nominal: nominal === undefined ? null : showGpuAmounts(nominal),
     limit: limit === undefined ? null : showGpuAmounts(limit),
+    used: showGpuAmounts(used),
     ...{ revision, created_at: quota.createdAt, updated_at: quota.updatedAt },
   };
 }

@@ -2,6 +2,7 @@ import { type Clock, type Logger, type Pacer, toBerthError } from "@berth/servic
 import type { GlobalMetrics } from "../../metrics/global-metrics.ts";
 import type { MetricsDocument } from "../../metrics/global-metrics-document.ts";
 import { MetricsSummer } from "../../metrics/global-metrics-sum.ts";
+import type { ChargeBook } from "../charges/charge-book.ts";
 import { ownersOf } from "../profiles/quota-owners.ts";
 import { type KeptQuota, quotaDocument } from "../quotas/quota.ts";
 import type { QuotaBook } from "../quotas/quota-book.ts";
@@ -14,6 +15,7 @@ export interface MetricsReportDeps {
   readonly orgId: string;
   readonly metrics: Pick<GlobalMetrics, "query">;
   readonly quotas: Pick<QuotaBook, "all">;
+  readonly charges: Pick<ChargeBook, "usedBy">;
   readonly subjects: Pick<SubjectBook, "all" | "find">;
   readonly usage: Pick<SubjectUsage, "view">;
   readonly clock: Pick<Clock, "timestamp">;
@@ -119,11 +121,13 @@ export class MetricsReport {
   }
 
   *#quotas(view: UsageView | undefined): Writing {
-    const { orgId, quotas } = this.#deps;
+    const { orgId, quotas, charges } = this.#deps;
     const members = new Map<string, string>();
     const document = (kept: KeptQuota) => {
       const { quota, revision } = kept;
-      return quotaDocument(quota, { orgId, revision, observed: view?.observed(kept) });
+      const observed = view?.observed(kept);
+      const used = charges.usedBy(quota.quotaId);
+      return quotaDocument(quota, { orgId, revision, observed, used });
     };
     for (const [id, own] of ownersOf(quotas.all()).bySubject) {
       members.set(id, JSON.stringify(own.map(document)));

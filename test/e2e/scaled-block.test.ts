@@ -1,0 +1,111 @@
+import path from "node:path";
+import process from "node:process";
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import { WebSocket } from "ws";
+import { type Fleet, freePorts, launchFleet, until } from "../support/fleet.ts";
+
+/** A subject whose replicas are the instances of a block of a simulated fleet, through the real programs. */
+const WAIT = { timeout: 30_000, interval: 100 };
+
+const SERVER = path.resolve(import.meta.dirname, "../../examples/blocks/echo/server.js");
+
+let fleet: Fleet;
+beforeAll(async () => {
+  const ports = await freePorts();
+  const args = ["--sim", "2x2x2", "--sim-port", String(ports.cluster), "--no-cluster-ports"];
+  fleet = await launchFleet({ ports, args });
+  await until(() => fleet.output().includes("Ctrl-C stops the fleet"), {
+    limitMs: 80_000,
+    what: () => `the simulated fleet to be ready; so far:\n${fleet.output()}`,
+  });
+});
+afterAll(async () => {
+  await call("DELETE", "/blocks/echo").catch(() => undefined);
+  await fleet.stop();
+});
+
+async function call(method: string, path: string, body?: object) {
+  const answer = await fetch(`http://127.0.0.1:${fleet.ports.http}${path}`, {
+    method,
+    ...(body === undefined
+      ? {}
+      : { headers: { "content-type": "application/json" }, body: JSON.stringify(body) }),
+  });
+  return { status: answer.status, body: JSON.parse(await answer.text()) };
+}
+
+const scale = async (replicas: number) => {
+  const asked = { subject_id: "echo-team", replica_count: replicas };
+  return (await call("POST", "/autoscale/requests", asked)).body;
+};
+const instances = async () => {
+  const { body } = await call("GET", "/blocks/echo");
+  return body.data.instances as readonly {
+    readonly instance_id: string;
+    readonly node_id: string;
+  }[];
+};
+
+it("has as many instances as are asked for, charged to its quota, and is seen in the report", async () => {
+  const component = { containerRegistryInfo: { command: [process.execPath, SERVER] } };
+  const block = { id: "echo", minInstances: 1, resources: { gpus: 1 }, component };
+  expect((await call("POST", "/blocks", block)).status).toBe(201);
+  const flavor = "NVIDIA H100 80GB HBM3";
+  await call("POST", "/quota", { quota_id: "team", nominal: { [flavor]: 3 } });
+  const allocation_info = { block_id: "echo", gpus_per_replica: { [flavor]: 1 } };
+  const quota = { quota_id: "q", subject_id: "echo-team", parent_id: "team", replica_count: "1" };
+  expect((await call("POST", "/quota", { ...quota, allocation_info })).status).toBe(201);
+
+  const up = await scale(3);
+  expect(up).toMatchObject({
+    data: { state: "confirmed", response: { replicas: 3 }, block_id: "echo" },
+  });
+  expect(await instances()).toHaveLength(3);
+  const over = await scale(4);
+  expect(over).toMatchObject({ success: false, reason: "QUOTA_EXCEEDED" });
+  expect(over.message).toMatch(
+    /^quota "team" has a nominal of 3 GPUs of NVIDIA H100 80GB HBM3, 0 GPUs/,
+  );
+  const preview = await call("POST", "/quota/q/preview", { replica_count: 4 });
+  expect(preview.body.data).toMatchObject({ allowed: false, fits_replicas: 3 });
+
+  const feed = new WebSocket(`ws://127.0.0.1:${fleet.ports.ws}/?interval=1`);
+  const frames: { readonly data: Record<string, never> }[] = [];
+  feed.on("message", (data) => frames.push(JSON.parse(data.toString())));
+  await vi.waitFor(() => {
+    const { subjects } = (frames.at(-1)?.data ?? {}) as Record<string, Record<string, never>>;
+    expect(subjects?.quotas?.["echo-team"]).toMatchObject([
+      { quota_id: "q", replica_count: "3", observed_replicas: 3 },
+    ]);
+    expect(subjects?.metrics?.["echo-team"]).toMatchObject({
+      ...{ replicas_reported: 3, source: "telemetry", gpu_usage: expect.any(Number) },
+    });
+  }, WAIT);
+  feed.terminate();
+
+  const before = (await instances()).map(({ instance_id: id }) => id);
+  expect(await scale(1)).toMatchObject({ data: { state: "confirmed", response: { replicas: 1 } } });
+  const after = (await instances()).map(({ instance_id: id }) => id);
+  expect(after).toHaveLength(1);
+  expect(before).toContain(after[0]);
+  const { body } = await call("GET", "/quota/q");
+  expect(body.data).toMatchObject({ replica_count: "1" });
+});
+
+it("says why when its block is gone or may not go below its bounds", async () => {
+  await call("POST", "/quota", {
+    quota_id: "n",
+    subject_id: "nobody",
+    allocation_info: { block_id: "none" },
+  });
+  const asked = { subject_id: "nobody", replica_count: 2 };
+  expect((await call("POST", "/autoscale/requests", asked)).body.data).toMatchObject({
+    state: "failed",
+    response: { status: "failed", message: 'block_id: no cluster has a block "none"' },
+  });
+  const none = await scale(0);
+  expect(none.data).toMatchObject({
+    state: "failed",
+    response: { replicas: 1, message: expect.stringMatching(/minInstances is 1/) },
+  });
+});
