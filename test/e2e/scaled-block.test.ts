@@ -64,7 +64,7 @@ it("has as many instances as are asked for, charged to its quota, and is seen in
   const over = await scale(4);
   expect(over).toMatchObject({ success: false, reason: "QUOTA_EXCEEDED" });
   expect(over.message).toMatch(
-    /^quota "team" has a nominal of 3 GPUs of NVIDIA H100 80GB HBM3, 0 GPUs/,
+    /^quota "team" has a nominal of 3 GPUs of NVIDIA H100 80GB HBM3, others use 0 GPUs/,
   );
   const preview = await call("POST", "/quota/q/preview", { replica_count: 4 });
   expect(preview.body.data).toMatchObject({ allowed: false, fits_replicas: 3 });

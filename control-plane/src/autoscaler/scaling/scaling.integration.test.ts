@@ -131,7 +131,7 @@ describe("a request to scale", () => {
     await expect(tooMuch).rejects.toMatchObject({
       reason: "QUOTA_EXCEEDED",
       message:
-        'quota "team" has a nominal of 8 GPUs of H100, 0 GPUs are used and 10 GPUs more were asked for: 8 GPUs would fit',
+        'quota "team" has a nominal of 8 GPUs of H100, others use 0 GPUs, and 10 GPUs were asked for: 8 GPUs would fit',
       details: { obstacle: { quota_id: "team", fits_gpus: 8 } },
     });
     await vi.waitFor(() => expect(scaling.scale.get(request.uuid)?.state).toBe("dispatched"));

@@ -41,7 +41,7 @@ describe("what is used of quotas", () => {
         ...{ usedMilli: 2_000, askedMilli: 1_500, fitsMilli: 1_000 },
       },
       message:
-        'quota "team" has a limit of 3 GPUs of F, 2 GPUs are used and 1.5 GPUs more were asked for: 1 GPU would fit',
+        'quota "team" has a limit of 3 GPUs of F, others use 2 GPUs, and 1.5 GPUs were asked for: 1 GPU would fit',
     });
     expect(await charge(books, "a", "team", 3_000)).toMatchObject({ chargeId: "a" });
     await expect(books.quotas.remove("team")).rejects.toMatchObject({ reason: "CONFLICT" });

@@ -28,7 +28,7 @@ export function chargeRefusal(obstacle: QuotaObstacle): ChargeRefusal {
   const { quotaId, flavor, bound, boundMilli, usedMilli, askedMilli, fitsMilli } = obstacle;
   const whose = `quota ${JSON.stringify(quotaId)} has a ${bound} of ${gpusText(boundMilli)} of ${flavor}`;
   const fits = fitsMilli === 0 ? "nothing" : gpusText(fitsMilli);
-  const message = `${whose}, ${gpusText(usedMilli)} are used and ${gpusText(askedMilli)} more were asked for: ${fits} would fit`;
+  const message = `${whose}, others use ${gpusText(usedMilli)}, and ${gpusText(askedMilli)} were asked for: ${fits} would fit`;
   return { kind: "refused", obstacle, message };
 }
 
