@@ -5,10 +5,11 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { cpus, hostname, tmpdir, totalmem } from "node:os";
 import path from "node:path";
+import { hasExternal } from "@berth/service-kit/testing/external";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse as parseYaml } from "yaml";
 import { answerOf, post } from "../support/client.ts";
-import { hasExternal, pythonWithWebsockets } from "../support/external.ts";
+import { pythonWithWebsockets } from "../support/external.ts";
 import { berth, type Fleet, run, startFleet } from "../support/fleet.ts";
 
 const POLICY = "least-loaded:1.0.0-stable";

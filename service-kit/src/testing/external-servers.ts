@@ -1,10 +1,12 @@
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { removeAtEnd, spawnBound } from "./bound-process.ts";
+import { hasExternal } from "./external.ts";
 import { freePort } from "./free-ports.ts";
 
 const START_MS = 15_000;
@@ -26,12 +28,12 @@ export interface ExternalServer {
 
 /** Whether `nats-server` is there, for `describe.skipIf`; always with BERTH_REQUIRE_EXTERNAL=1. */
 export function hasNats(): boolean {
-  return hasProgram("nats-server");
+  return hasExternal("nats-server", ["--version"]);
 }
 
 /** Whether `redis-server` is there, for `describe.skipIf`; always with BERTH_REQUIRE_EXTERNAL=1. */
 export function hasRedis(): boolean {
-  return hasProgram("redis-server");
+  return hasExternal("redis-server", ["--version"]);
 }
 
 /** How {@link startNatsServer} starts. */
@@ -105,7 +107,7 @@ async function startServer(plan: ServerPlan): Promise<ExternalServer> {
   };
   const restart = async (): Promise<void> => {
     await kill9();
-    child = spawnBound(plan.file, plan.args(directory));
+    child = spawnBound(plan.file, plan.args(directory), { output: "ignore" });
     await untilAnswers(plan, child);
   };
   const stop = async (): Promise<void> => {
@@ -150,29 +152,4 @@ async function answers(plan: ServerPlan): Promise<boolean> {
   } finally {
     socket.destroy();
   }
-}
-
-function hasProgram(file: string): boolean {
-  if (process.env.BERTH_REQUIRE_EXTERNAL === "1") return true;
-  return spawnSync(file, ["--version"], { stdio: "ignore", timeout: 20_000 }).status === 0;
-}
-
-/** The kernel kills the process when this one ends, however this one ends. */
-function spawnBound(file: string, args: readonly string[]): ChildProcess {
-  return spawn("setpriv", ["--pdeathsig", "KILL", "--", file, ...args], { stdio: "ignore" });
-}
-
-/** Removes a directory when this process ends without having done so. Gives what calls that off. */
-function removeAtEnd(directory: string): () => void {
-  // The pause leaves the kernel the time to kill the server that still writes there.
-  const script = 'cat >/dev/null; sleep 1; rm -rf "$1"';
-  const guard = spawn("sh", ["-c", script, "sh", directory], {
-    stdio: ["pipe", "ignore", "ignore"],
-    detached: true,
-  });
-  guard.stdin.on("error", () => undefined);
-  guard.unref();
-  return () => {
-    guard.kill("SIGKILL");
-  };
 }

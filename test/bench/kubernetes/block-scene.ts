@@ -3,10 +3,10 @@ import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { spawnBound } from "@berth/service-kit/testing/bound-process";
 import { freePorts } from "@berth/service-kit/testing/free-ports";
 import { until } from "../../support/fleet.ts";
 import { applyManifests } from "../../support/kubernetes/apply-manifests.ts";
-import { spawnBound } from "../../support/kubernetes/component.ts";
 import { serviceAccountAccess } from "../../support/kubernetes/service-account.ts";
 import { startSimulatedNodes } from "../../support/kubernetes/simulated-nodes.ts";
 import {

@@ -1,5 +1,6 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
+import { spawnBound } from "@berth/service-kit/testing/bound-process";
 
 const KEPT_OUTPUT = 64_000;
 
@@ -62,37 +63,4 @@ export class Component {
   resume(): void {
     this.#child?.kill("SIGCONT");
   }
-}
-
-/** How {@link spawnBound} starts a process. */
-export interface BoundOptions {
-  readonly cwd?: string;
-  readonly env?: NodeJS.ProcessEnv;
-}
-
-/** Starts a process that the kernel kills when this one ends, however this one ends. */
-export function spawnBound(
-  file: string,
-  args: readonly string[],
-  options: BoundOptions = {},
-): ChildProcess {
-  const bound = ["--pdeathsig", "KILL", "--", file, ...args];
-  return spawn("setpriv", bound, { ...options, stdio: ["ignore", "pipe", "pipe"] });
-}
-
-/**
- * Removes a directory when this process ends without having done so. Gives what calls that off.
- */
-export function removeAtEnd(directory: string): () => void {
-  // The pause leaves the kernel the time to kill those who still write there.
-  const script = 'cat >/dev/null; sleep 1; rm -rf "$1"';
-  const guard = spawn("sh", ["-c", script, "sh", directory], {
-    stdio: ["pipe", "ignore", "ignore"],
-    detached: true,
-  });
-  guard.stdin.on("error", () => undefined);
-  guard.unref();
-  return () => {
-    guard.kill("SIGKILL");
-  };
 }

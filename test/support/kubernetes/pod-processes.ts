@@ -1,7 +1,7 @@
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { setTimeout } from "node:timers/promises";
-import { spawnBound } from "./component.ts";
+import { spawnBound } from "@berth/service-kit/testing/bound-process";
 import type { ContainerSpec, ProbeSpec } from "./pod.ts";
 
 const KEPT_OUTPUT = 16_000;

@@ -2,10 +2,11 @@ import { generateKeyPairSync } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { removeAtEnd } from "@berth/service-kit/testing/bound-process";
 import { freePorts } from "@berth/service-kit/testing/free-ports";
 import { until } from "../fleet.ts";
 import { kubernetesFolder, missingPrograms } from "./binaries.ts";
-import { Component, removeAtEnd } from "./component.ts";
+import { Component } from "./component.ts";
 import {
   argumentsOf,
   COMPONENTS,
