@@ -1,5 +1,6 @@
 import type { Table } from "../client/table.ts";
 import { at, numberAt } from "../cluster-view.ts";
+import { ageOf } from "./block-views.ts";
 import { ageText, listText } from "./row-text.ts";
 import { cellText } from "./views.ts";
 
@@ -52,7 +53,7 @@ export function scaleRequestsView(data: unknown, nowMs: number): Table {
       cellText(at(one, "replicas")),
       cellText(at(one, "state")),
       cellText(at(one, "origin")),
-      ageSince(at(one, "created_at"), nowMs),
+      ageOf(one, "created_at", nowMs),
       cellText(at(at(one, "response"), "message") ?? at(one, "reason")),
     ]),
   };
@@ -81,9 +82,4 @@ function withUnit(value: unknown, unit: string): string {
 
 function secondsText(seconds: number | undefined): string {
   return seconds === undefined ? "-" : ageText(seconds * 1_000);
-}
-
-function ageSince(at: unknown, nowMs: number): string {
-  const atMs = typeof at === "string" ? Date.parse(at) : Number.NaN;
-  return Number.isNaN(atMs) ? "-" : ageText(Math.max(0, nowMs - atMs));
 }
