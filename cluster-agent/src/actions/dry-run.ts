@@ -1,4 +1,5 @@
 import { BerthError, isJsonObject, Pacer, toNumber, typeName } from "@berth/service-kit";
+import { unplaced } from "../allocator/allocator-answer.ts";
 import type { Placement } from "../allocator/best-fit.ts";
 import type { Placer } from "../allocator/placer.ts";
 import type { ResourceAllocator } from "../allocator/resource-allocator.ts";
@@ -51,13 +52,13 @@ export async function dryRun(
 ): Promise<unknown> {
   const block = askedBlock(fields);
   const refusal = deps.runtime.refusal(requestedProgram(block.entry));
-  if (refusal !== undefined) return nowhere([refusal]);
+  if (refusal !== undefined) return unplaced([refusal]);
   const policy = askedPolicy(fields) ?? requestedPolicy(block.entry, "resourceAllocator");
   if (policy !== undefined) return deps.allocator.dryRun(policy, block, signal);
   const { placer } = deps;
   const count = instanceCount(block);
   const placed = await new Pacer().run(placeAll(placer, block, count), signal);
-  if (placed.kind === "unschedulable") return nowhere(placed.reasons);
+  if (placed.kind === "unschedulable") return unplaced(placed.reasons);
   const placements = placed.claims.map((claim) => placementOf(placer, claim));
   const { score } = placer.score(block);
   const [first = {}] = placements;
@@ -123,10 +124,6 @@ function objectOf(fields: ActionFields, name: string): Readonly<Record<string, u
 
 function got(value: unknown): string {
   return toNumber(value) === undefined ? typeName(value) : "number";
-}
-
-function nowhere(reasons: readonly string[]): DryRunResult {
-  return { selection_score_data: { score: 0, node_info: {}, reasons } };
 }
 
 function invalid(message: string): BerthError {

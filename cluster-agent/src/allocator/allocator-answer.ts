@@ -59,6 +59,11 @@ export function readDryRunAnswer(uri: string, resultJson: string): DryRunAnswer 
   throw bad(uri, `selection_score_data.score: expected a number from 0 to 1, got ${got}`);
 }
 
+/** The result of a dry run that found no place, in the seed's shape. */
+export function unplaced(reasons: readonly string[]) {
+  return { selection_score_data: { score: 0, node_info: {}, reasons } } as const;
+}
+
 function nowhere(
   uri: string,
   reasons: unknown,

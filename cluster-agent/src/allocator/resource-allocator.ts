@@ -6,7 +6,12 @@ import type { Cluster } from "../cluster/cluster.ts";
 import type { Claim } from "../ledger/claim.ts";
 import { isOpenNode, type NodeView } from "../nodes/node-view.ts";
 import type { AgentPolicies } from "../policies/agent-policies.ts";
-import { type AllocatorAnswer, readAllocatorAnswer, readDryRunAnswer } from "./allocator-answer.ts";
+import {
+  type AllocatorAnswer,
+  readAllocatorAnswer,
+  readDryRunAnswer,
+  unplaced,
+} from "./allocator-answer.ts";
 import { type AllocatorAction, type AllocatorFacts, allocatorInput } from "./allocator-input.ts";
 import type { Placement } from "./best-fit.ts";
 import type { PlaceRequest, Placer } from "./placer.ts";
@@ -122,8 +127,4 @@ export class ResourceAllocator {
 
 function gpusOf({ devices }: Claim): readonly string[] {
   return devices.map(({ uuid }) => uuid);
-}
-
-function unplaced(reasons: readonly string[]): object {
-  return { selection_score_data: { score: 0, node_info: {}, reasons } };
 }
