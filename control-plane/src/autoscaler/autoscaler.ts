@@ -3,10 +3,10 @@ import type { OrgBooks } from "../org/org-books.ts";
 import { profileOf } from "../org/profiles/quota-owners.ts";
 import { KeptDocuments } from "../org/store/kept-documents.ts";
 import type { BlockGateway } from "../placement/block-gateway.ts";
-import type { Applier } from "./scaling/applier.ts";
+import { type Applier, plainApplier, refusingApplier } from "./scaling/applier.ts";
 import { blockApplier } from "./scaling/block-applier.ts";
 import { confirmationListener } from "./scaling/confirmations.ts";
-import { Dispatcher, plainApplier } from "./scaling/dispatcher.ts";
+import { Dispatcher } from "./scaling/dispatcher.ts";
 import { externalApplier } from "./scaling/external-applier.ts";
 import { Outbox } from "./scaling/outbox.ts";
 import { ScaleBook } from "./scaling/scale-book.ts";
@@ -71,8 +71,12 @@ function applierOf({ quotaId }: ScaleRequest, deps: AutoscalerDeps): Applier {
   const { allocatorUrl, books, gateway, victims } = deps;
   if (allocatorUrl !== "") return externalApplier(allocatorUrl);
   const profile = profileOf(books.quotas.planned(quotaId).quota);
-  return profile.blockId === undefined ? plainApplier : blockApplier(profile, { gateway, victims });
+  if (profile.blockId !== undefined) return blockApplier(profile, { gateway, victims });
+  return profile.policyRuleUri === undefined ? plainApplier : refusingApplier(NO_PLACING);
 }
+
+const NO_PLACING =
+  "policy_rule_uri: replicas without a block are not placed by this version of Berth; name a block_id";
 
 /** Rejects what no human has approved in time. */
 function approvals(scaling: Scaling, clock: Clock, logger: Logger): Part {

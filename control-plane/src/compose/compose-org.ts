@@ -1,5 +1,4 @@
 import {
-  type Bus,
   type Config,
   type DocumentStore,
   type Logger,
@@ -36,8 +35,6 @@ export interface OrgSources {
 export interface ComposedOrg {
   readonly org: Org;
   readonly autoscaler: Autoscaler;
-  /** What confirmations and notices go over. */
-  readonly bus: Bus;
   /** To be started in their order. */
   readonly parts: readonly Part[];
 }
@@ -61,5 +58,5 @@ export async function composeOrg(sources: OrgSources): Promise<ComposedOrg> {
   });
   const closing = { name: "bus", start: async () => {}, stop: () => bus.close() };
   const parts = [closing, ...autoscaler.parts, org.aggregator, org.feed];
-  return { org, autoscaler, bus, parts };
+  return { org, autoscaler, parts };
 }

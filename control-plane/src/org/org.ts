@@ -1,4 +1,4 @@
-import type { Clock, DocumentStore, Logger, Pacer } from "@berth/service-kit";
+import type { Clock, DocumentStore, Logger, Pacer, Part } from "@berth/service-kit";
 import type { FleetBlocks } from "../fleet/agent-api.ts";
 import type { ClusterRegistry } from "../fleet/cluster-registry.ts";
 import type { FleetEvents } from "../fleet/fleet-events.ts";
@@ -19,7 +19,7 @@ export interface Org extends OrgBooks {
   readonly report: MetricsReport;
   readonly feed: ReportFeed;
   /** Compares what is seen with what is desired. */
-  readonly aggregator: ReturnType<typeof usageAggregator>;
+  readonly aggregator: Part;
 }
 
 /** What {@link openOrg} needs. */

@@ -3,7 +3,6 @@ import type { FastifyInstance, FastifyReply } from "fastify";
 import { Type } from "typebox";
 import { previewDocument, previewQuota } from "../../org/charges/preview.ts";
 import type { Org } from "../../org/org.ts";
-import type { OrgBooks } from "../../org/org-books.ts";
 import { type KeptQuota, quotaDocument } from "../../org/quotas/quota.ts";
 import type { QuotaBook } from "../../org/quotas/quota-book.ts";
 import { filterOf } from "./filter-body.ts";
@@ -34,22 +33,19 @@ interface IdParams {
   readonly id: string;
 }
 
-/** What {@link quotaRoutes} serves of an org. */
-export type QuotaOrg = OrgBooks & Pick<Org, "id" | "usage">;
-
 /**
  * The quotas of an org: `/quota` in the shapes of the seed (org-resource-manager), and `/quotas`, which finds them by a
  * MongoDB-style filter. Replies carry the revision as ETag; `If-Match` makes PUT and DELETE wait for nobody else's change.
  */
-export function quotaRoutes(server: FastifyInstance, org: QuotaOrg): void {
+export function quotaRoutes(server: FastifyInstance, org: Org): void {
   const { id: orgId, quotas, charges, usage } = org;
   const tags = ["quotas"];
   const documents = async () => {
-    const view = await usage.view();
+    const observedOf = await usage.observer();
     return (kept: KeptQuota) => {
       const { quota, revision } = kept;
       const used = charges.usedBy(quota.quotaId);
-      return quotaDocument(quota, { orgId, revision, observed: view.observed(kept), used });
+      return quotaDocument(quota, { orgId, revision, observed: observedOf(kept), used });
     };
   };
   const answer = async (reply: FastifyReply, kept: KeptQuota, message: string) => {

@@ -1,4 +1,4 @@
-import { BerthError, bodyObject, parse } from "@berth/service-kit";
+import { bodyObject, parse } from "@berth/service-kit";
 import type { FastifyInstance } from "fastify";
 import { Type } from "typebox";
 import type { Autoscaler } from "../../autoscaler/autoscaler.ts";
@@ -7,6 +7,7 @@ import { readReplicas } from "../../org/quotas/replica-count.ts";
 import { readSubjectId } from "../../org/subjects/subject.ts";
 import { goneSignal } from "./agent-reply.ts";
 import { FleetLimitParameter, sendListed } from "./listed.ts";
+import { readWhole } from "./query-parameters.ts";
 
 const STATES = [
   ...(["awaiting_approval", "pending", "dispatched", "confirmed"] as const),
@@ -34,7 +35,13 @@ const AskedBody = Type.Object(
   { additionalProperties: false },
 );
 
+const OneParameters = Type.Object(
+  { timeout_ms: Type.Optional(Type.String({ description: "0 to 600000, 0 by default" })) },
+  { additionalProperties: false },
+);
+
 const DEFAULT_TIMEOUT_MS = 30_000;
+const WAIT_MS = { least: 0, most: 600_000, byDefault: 0 } as const;
 
 interface UuidParams {
   readonly uuid: string;
@@ -59,11 +66,19 @@ export function scaleRoutes(server: FastifyInstance, { scale, scaling, scaler }:
   );
   server.get<{ Params: UuidParams }>(
     "/autoscale/requests/:uuid",
-    { schema: { tags, summary: "One request to scale" } },
-    async ({ params }) => {
-      const found = scale.get(params.uuid);
-      if (found !== undefined) return { success: true, data: scaleRequestDocument(found) };
-      throw new BerthError("NOT_FOUND", `no request ${JSON.stringify(params.uuid.slice(0, 100))}`);
+    {
+      schema: {
+        tags,
+        querystring: OneParameters,
+        summary: "One request to scale; with timeout_ms when it is over, or after that time",
+      },
+    },
+    async (request, reply) => {
+      const { timeout_ms: text } = parse(OneParameters, request.query);
+      const timeoutMs = readWhole("timeout_ms", text, WAIT_MS);
+      const limits = { timeoutMs, signal: goneSignal(request, reply) };
+      const end = await scaler.wait(request.params.uuid, limits);
+      return { success: true, data: scaleRequestDocument(end.request) };
     },
   );
   server.post(

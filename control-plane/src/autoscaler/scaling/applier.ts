@@ -1,20 +1,17 @@
-import type { ReplicaPlace } from "./scale-book.ts";
 import type { BlockOrder, ScaleRequest, ScaleResponse } from "./scale-request.ts";
 
 /** What applying a request came to. */
 export interface Applied {
   /** What the confirmation says. */
   readonly response: ScaleResponse;
-  /** Where the replicas are, of those without a block. */
-  readonly places?: readonly ReplicaPlace[];
+  /** Nothing was sent: there are as many replicas as before. Absent when something may have been. */
+  readonly isUntouched?: boolean;
 }
 
 /** How a request is applied. */
 export interface ApplyContext {
   /** Aborted when the program stops. */
   readonly signal: AbortSignal;
-  /** Where the replicas are that were confirmed last. */
-  readonly places: readonly ReplicaPlace[];
   /** Keeps what is about to be sent; undefined when the request is not to be sent any more. */
   readonly keep: (order: BlockOrder) => Promise<ScaleRequest | undefined>;
 }
@@ -36,4 +33,14 @@ export function failedResponse(message: string, replicas?: number): ScaleRespons
 /** The end of a request of which all, or some, is there. */
 export function allocatedResponse(replicas: number, message?: string): ScaleResponse {
   return { status: "allocated", replicas, ...(message === undefined ? {} : { message }) };
+}
+
+/** Of a quota whose replicas are a number alone: there is nothing to apply. */
+export const plainApplier: Applier = {
+  apply: async ({ replicas }) => ({ response: allocatedResponse(replicas) }),
+};
+
+/** Applies nothing, for a profile that asks for what this version does not do; says why. */
+export function refusingApplier(why: string): Applier {
+  return { apply: async () => ({ response: failedResponse(why), isUntouched: true }) };
 }

@@ -1,5 +1,4 @@
 import {
-  BerthError,
   backoffMs,
   type Clock,
   isBerthError,
@@ -127,18 +126,17 @@ export class Dispatcher implements Part {
       }
       if (applied === undefined) return;
       const message = confirmationMessage(orgId, uuid, applied.response);
-      await scaling.confirm(request, message, applied.places);
+      await scaling.confirm(uuid, message, applied.isUntouched);
       return;
     }
   }
 
   async #try(request: ScaleRequest, isLast: boolean): Promise<Applied | "again" | undefined> {
     const { scaling, scale, applierOf, logger } = this.#deps;
-    const { uuid, quotaId } = request;
+    const { uuid } = request;
     try {
       return await applierOf(request).apply(request, {
         signal: this.#stop.signal,
-        places: scale.quota(quotaId).places ?? [],
         keep: (order) => scaling.dispatch(uuid, order),
       });
     } catch (thrown) {
@@ -146,21 +144,10 @@ export class Dispatcher implements Part {
       const { reason, message } = toBerthError(thrown);
       if (!isBerthError(thrown)) logger.error("a request was not applied", { uuid, err: thrown });
       if (PASSING.includes(reason) && !isLast) return "again";
-      return { response: failedResponse(message) };
+      // What was refused before anything was sent has changed nothing; of what may pass that is not known.
+      const isSent = scale.planned(uuid)?.order !== undefined;
+      const isUntouched = !isSent && !PASSING.includes(reason);
+      return { response: failedResponse(message), isUntouched };
     }
   }
-}
-
-/** A quota whose replicas are a number alone: there is nothing to apply. */
-export const plainApplier: Applier = {
-  apply: async ({ replicas }) => ({ response: { status: "allocated", replicas } }),
-};
-
-/** What does not apply requests of this kind at all. */
-export function refusingApplier(why: string): Applier {
-  return {
-    apply: async () => {
-      throw new BerthError("PRECONDITION_FAILED", why);
-    },
-  };
 }

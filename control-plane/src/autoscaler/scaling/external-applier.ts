@@ -19,7 +19,7 @@ export function externalApplier(url: string): Applier {
         signal,
       );
       if (answer.isAccepted) return undefined;
-      return { response: failedResponse(answer.message, before) };
+      return { response: failedResponse(answer.message, before), isUntouched: true };
     },
   };
 }

@@ -3,15 +3,6 @@ import type { Plan } from "../../org/store/org-transactions.ts";
 import type { BusText } from "./scale-messages.ts";
 import { isOpen, type ScaleRequest } from "./scale-request.ts";
 
-/** Where a replica without a block is. */
-export interface ReplicaPlace {
-  readonly clusterId: string;
-  readonly nodeId: string;
-  readonly gpus: readonly string[];
-  /** Holds the place for a while, so that whoever starts the replica can take it over; absent when it was not held. */
-  readonly leaseId?: string;
-}
-
 /** What is known of a quota that was scaled. JSON as stored. */
 export interface ScaledQuota {
   /** Generation of its newest request. */
@@ -20,8 +11,6 @@ export interface ScaledQuota {
   readonly charged: number;
   /** Replicas that were confirmed last; absent before the first. */
   readonly confirmed?: number;
-  /** Of replicas without a block. */
-  readonly places?: readonly ReplicaPlace[];
 }
 
 /** What {@link ScaleBook} is kept in. */

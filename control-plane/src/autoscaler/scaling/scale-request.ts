@@ -54,6 +54,10 @@ export interface ScaleRequest {
   /** Time of day at which an approval ends that nobody has given, ms since 1970. */
   readonly approvalEndsAtMs?: number;
   readonly order?: BlockOrder;
+  /** Replicas that its quota was charged for before; absent while it is not charged. */
+  readonly chargedBefore?: number;
+  /** It came to nothing before anything was sent: its charge is taken back. */
+  readonly isUntouched?: true;
   readonly response?: ScaleResponse;
   /** ISO 8601, for people. */
   readonly createdAt: string;

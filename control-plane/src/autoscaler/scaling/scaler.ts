@@ -80,7 +80,7 @@ export class Scaler {
   ): Promise<ScaleEnd> {
     const request = this.#scale.get(uuid);
     if (request === undefined)
-      throw new BerthError("NOT_FOUND", `no request ${uuid.slice(0, 100)}`);
+      throw new BerthError("NOT_FOUND", `no request ${JSON.stringify(uuid.slice(0, 100))}`);
     return isOpen(request)
       ? this.#wait(request, limits)
       : { kind: "over", request, message: undefined };

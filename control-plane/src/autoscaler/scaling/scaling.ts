@@ -1,13 +1,12 @@
 import { randomUUIDv7 } from "node:crypto";
 import { BerthError, type Clock } from "@berth/service-kit";
-import { times } from "../../org/charges/charge.ts";
-import { obstacleDocument, replicasCharge } from "../../org/charges/preview.ts";
 import type { OrgBooks } from "../../org/org-books.ts";
 import { profileOf } from "../../org/profiles/quota-owners.ts";
 import type { Quota } from "../../org/quotas/quota.ts";
 import { MAX_REPLICAS } from "../../org/quotas/replica-count.ts";
 import type { Plan } from "../../org/store/org-transactions.ts";
-import type { ScaleBook, ScaledQuota } from "./scale-book.ts";
+import { ReplicaCharges } from "./replica-charges.ts";
+import type { ScaleBook } from "./scale-book.ts";
 import {
   allocationMessage,
   approvalSubject,
@@ -63,10 +62,12 @@ export interface ScalingListener {
  */
 export class Scaling {
   readonly #deps: ScalingDeps;
+  readonly #charges: ReplicaCharges;
   readonly #listeners = new Set<ScalingListener>();
 
   constructor(deps: ScalingDeps) {
     this.#deps = deps;
+    this.#charges = new ReplicaCharges(deps);
   }
 
   /** Calls back; gives the function that ends that. */
@@ -104,10 +105,14 @@ export class Scaling {
         reason: `${before.reason}; ${word} by ${by}`,
         updatedAt: clock.timestamp(),
       };
-      if (isApproved) this.#charge(plan, after);
-      scale.put(plan, after);
-      if (!isApproved) scale.send(plan, allocationMessage(this.#deps.orgId, after));
-      return after;
+      if (!isApproved) {
+        scale.put(plan, after);
+        scale.send(plan, allocationMessage(this.#deps.orgId, after));
+        return after;
+      }
+      const charged = this.#charges.charge(plan, after, scale.quota(after.quotaId).charged);
+      scale.put(plan, charged);
+      return charged;
     });
     if (isApproved) this.#pending(request);
     else this.#over(request, undefined);
@@ -152,18 +157,13 @@ export class Scaling {
     });
   }
 
-  /** Writes an applier's confirmation to the outbox, with the places of replicas without a block. */
-  confirm(
-    { uuid, quotaId }: ScaleRequest,
-    message: BusText,
-    places: ScaledQuota["places"],
-  ): Promise<void> {
+  /** Writes an applier's confirmation to the outbox. `isUntouched`: nothing was sent, so that nothing has changed. */
+  confirm(uuid: string, message: BusText, isUntouched = false): Promise<void> {
     const { books, scale } = this.#deps;
     return books.transactions.run((plan) => {
-      if (scale.planned(uuid)?.state !== "dispatched") return;
-      if (places !== undefined) {
-        scale.putQuota(plan, quotaId, { ...scale.quota(quotaId), places });
-      }
+      const request = scale.planned(uuid);
+      if (request?.state !== "dispatched") return;
+      if (isUntouched) scale.put(plan, { ...request, isUntouched });
       scale.send(plan, message);
     });
   }
@@ -181,7 +181,7 @@ export class Scaling {
       if (before.state !== "dispatched") return { kind: "ignored", why: "not dispatched" };
       const { state, replicas } = completionOf(before, response);
       const request = { ...before, state, response, updatedAt: clock.timestamp() };
-      this.#settle(plan, request, replicas);
+      this.#charges.settle(plan, request, replicas);
       scale.put(plan, request);
       scale.send(plan, allocationMessage(orgId, request));
       scale.prune(plan);
@@ -209,7 +209,8 @@ export class Scaling {
       ...(waits ? { approvalEndsAtMs: Date.parse(now) + withinMs } : {}),
       ...{ createdAt: now, updatedAt: now },
     };
-    const superseded = scale.open(quotaId).map((older): ScaleRequest => {
+    const open = scale.open(quotaId);
+    const superseded = open.map((older): ScaleRequest => {
       return { ...older, state: "superseded", updatedAt: now };
     });
     for (const older of superseded) {
@@ -217,48 +218,16 @@ export class Scaling {
       scale.send(plan, allocationMessage(orgId, older));
     }
     scale.putQuota(plan, quotaId, { ...scaled, generation: request.generation });
-    if (waits) scale.send(plan, approvalMessage(orgId, request));
-    else this.#charge(plan, request);
-    scale.put(plan, request);
-    return { request, superseded };
-  }
-
-  /** Charges what there may come to be; QUOTA_EXCEEDED when it does not fit. */
-  #charge(plan: Plan, { quotaId, replicas, uuid, createdAt }: ScaleRequest): void {
-    const { books, scale } = this.#deps;
-    const scaled = scale.quota(quotaId);
-    const charged = Math.max(scaled.charged, replicas);
-    const gpus = times(profileOf(books.quotas.planned(quotaId).quota).gpusPerReplica, charged);
-    const about = { quotaId, kind: "replicas" as const, operationId: uuid, createdAt };
-    const isNothing = Object.keys(gpus).length === 0;
-    const charge = isNothing
-      ? undefined
-      : books.charges.plan(plan, { chargeId: replicasCharge(quotaId), ...about, gpus });
-    if (charge?.kind === "refused") {
-      const { message, obstacle } = charge;
-      const details = { obstacle: obstacleDocument(obstacle) };
-      throw new BerthError("QUOTA_EXCEEDED", message, { details });
+    if (waits) {
+      scale.put(plan, request);
+      scale.send(plan, approvalMessage(orgId, request));
+      return { request, superseded };
     }
-    scale.putQuota(plan, quotaId, { ...scaled, charged });
-  }
-
-  /** The quota has the replicas that were confirmed, and is charged for them; of an unknown number what was charged stays. */
-  #settle(plan: Plan, request: ScaleRequest, replicas: number | undefined): void {
-    const { books, scale } = this.#deps;
-    const { quotaId, uuid, createdAt } = request;
-    // Nothing is charged of a quota that was removed in the meantime.
-    if (replicas === undefined || !books.quotas.tree.has(quotaId)) return;
-    const { quota } = books.quotas.planned(quotaId);
-    const { minReplicas = 0, maxReplicas = MAX_REPLICAS } = quota;
-    const desired = Math.min(Math.max(replicas, minReplicas), maxReplicas);
-    books.quotas.planChange(plan, quotaId, { replica_count: desired });
-    const gpus = times(profileOf(quota).gpusPerReplica, replicas);
-    const chargeId = replicasCharge(quotaId);
-    const about = { chargeId, quotaId, kind: "replicas" as const, operationId: uuid, createdAt };
-    if (Object.keys(gpus).length === 0) books.charges.planRemoval(plan, chargeId);
-    else books.charges.planAdoption(plan, { ...about, gpus });
-    const scaled = { ...scale.quota(quotaId), charged: replicas, confirmed: replicas };
-    scale.putQuota(plan, quotaId, scaled);
+    // What was not sent yet is charged no more.
+    const unsent = superseded.find((_, place) => open[place]?.state === "pending");
+    const charged = this.#charges.charge(plan, request, unsent?.chargedBefore ?? scaled.charged);
+    scale.put(plan, charged);
+    return { request: charged, superseded };
   }
 
   #quotaOf({ subjectId, quotaId }: AskedReplicas): Quota {

@@ -55,6 +55,12 @@ export class SubjectUsage {
     this.#deps = deps;
   }
 
+  /** Tells of each quota how many of its replicas are seen now. */
+  async observer(): Promise<UsageView["observed"]> {
+    const { orgId, clusters } = this.#deps;
+    return this.#observer(await clusters.snapshot(orgId));
+  }
+
   /** How it stands now. */
   async view(): Promise<UsageView> {
     const { orgId, book, quotas, clusters, blocks, clock } = this.#deps;
@@ -69,13 +75,7 @@ export class SubjectUsage {
       scenes,
       (clusterId, blockId) => owners.quotaOfBlock(clusterId, blockId)?.quota.subjectId || undefined,
     );
-    const observed = (kept: KeptQuota) => {
-      const { subjectId } = kept.quota;
-      const isOnly = owners.bySubject.get(subjectId)?.length === 1;
-      const reported = isOnly ? book.of(subjectId, nowMs) : undefined;
-      const reportedAtMs = (clusterId: string) => reportedAt(snapshot, clusterId);
-      return observedReplicas(kept.quota, { blocks, reportedAtMs, reported, nowMs });
-    };
+    const observed = this.#observer(snapshot);
     const ids = new Set([...book.ids(nowMs), ...attributed.keys()]);
     const seenOf = (subjectId: string) => {
       const seen = (owners.bySubject.get(subjectId) ?? []).flatMap((kept) => observed(kept) ?? []);
@@ -86,6 +86,22 @@ export class SubjectUsage {
       return [id, subjectMetrics(id, { ...known, replicas: seenOf(id), nowMs })] as const;
     });
     return { subjects: new Map(metrics), observed };
+  }
+
+  #observer(snapshot: FleetSnapshot): UsageView["observed"] {
+    const { book, quotas, blocks, clock } = this.#deps;
+    const nowMs = clock.nowMs();
+    const reportedAtMs = (clusterId: string) => reportedAt(snapshot, clusterId);
+    // What a subject reports is of its quota where it has this one alone; most report no replicas at all.
+    const reportedOf = (subjectId: string) => {
+      const reported = book.of(subjectId, nowMs);
+      if (reported?.replicas === undefined) return undefined;
+      return ownersOf(quotas.all()).bySubject.get(subjectId)?.length === 1 ? reported : undefined;
+    };
+    return ({ quota }) => {
+      const reported = reportedOf(quota.subjectId);
+      return observedReplicas(quota, { blocks, reportedAtMs, reported, nowMs });
+    };
   }
 }
 

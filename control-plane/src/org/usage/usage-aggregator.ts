@@ -7,7 +7,7 @@ import type { SubjectUsage } from "./subject-usage.ts";
 /** What {@link usageAggregator} works with. */
 export interface UsageAggregatorDeps {
   readonly orgId: string;
-  readonly usage: Pick<SubjectUsage, "view">;
+  readonly usage: Pick<SubjectUsage, "observer">;
   readonly quotas: Pick<QuotaBook, "all">;
   readonly events: Pick<FleetEvents, "record">;
   readonly clock: Pick<Clock, "nowMs">;
@@ -29,8 +29,8 @@ export function usageAggregator(deps: UsageAggregatorDeps): Part {
   let timer: NodeJS.Timeout | undefined;
   let looking: Promise<void> | undefined;
   const look = async () => {
-    const view = await usage.view();
-    const all = quotas.all().map((kept) => ({ quota: kept.quota, observed: view.observed(kept) }));
+    const observedOf = await usage.observer();
+    const all = quotas.all().map((kept) => ({ quota: kept.quota, observed: observedOf(kept) }));
     for (const drift of watch.look(all, clock.nowMs())) {
       const { quotaId, subjectId, desired, observed, forSeconds } = drift;
       const facts = { quota_id: quotaId, subject_id: subjectId, desired, observed };
