@@ -87,12 +87,19 @@ describe("check", () => {
   test.each([
     ["missing_class", { "code/function.py": "class Other:\n    pass\n" }],
     ["missing_eval", { "code/function.py": "class AIOSv1PolicyRule:\n    def evil(self): pass\n" }],
+    ["missing_eval", { "code/function.py": "class AgentSpaceV1PolicyRule:\n    pass\n" }],
     ["missing_entry", { "code/main.py": SOURCE }],
   ])("%s is a problem", async (code, files) => {
     expect(await sandbox.check(pythonPolicy(files))).toMatchObject({
       kind: "refused",
       problems: [{ code }],
     });
+  });
+
+  test("the class of workflow modules is as good", async () => {
+    const source = "class AgentSpaceV1PolicyRule:\n    def eval(self, p, i, c=None): pass\n";
+    const code = pythonPolicy({ "code/function.py": source });
+    expect((await sandbox.check(code)).kind).toBe("ok");
   });
 
   test("checking does not run the code", async () => {

@@ -53,6 +53,38 @@ describe("the call", () => {
     expect(expectKind(outcome, "returned").resultJson).toBe('["", true, {"max": 8}]');
   });
 
+  test("the class of workflow modules gets the globals that settings and parameters hold", async () => {
+    const source = [
+      "class AgentSpaceV1PolicyRule:",
+      "    def __init__(self, id, sets, params, global_sets, global_params, global_state):",
+      "        self.given = [id, sets, params, global_sets, global_params, global_state]",
+      "        self.params = params",
+      "    def eval(self, params, packet, state):",
+      "        return [*self.given, params is self.params, packet, state]",
+    ].join("\n");
+    const settingsJson = '{"s":1,"globalSettings":{"zone":"UTC"}}';
+    const parametersJson = '{"p":2,"globalParameters":{"max":8.0}}';
+    const inputJson = '{"in":3}';
+    const request = requestFor(source, { settingsJson, parametersJson, inputJson });
+    const given = expectKind(await sandbox.evaluate(request), "returned").resultJson;
+    expect(given).toBe(
+      '["", {"s": 1, "globalSettings": {"zone": "UTC"}}, {"p": 2, "globalParameters": {"max": 8.0}}, {"zone": "UTC"}, {"max": 8.0}, {}, true, {"in": 3}, {}]',
+    );
+    const bare = requestFor(source, { parametersJson: "[]" });
+    const none = expectKind(await sandbox.evaluate(bare), "returned").resultJson;
+    expect(none).toBe('["", {}, [], {}, {}, {}, true, {}, {}]');
+  });
+
+  test("an ordinary policy's class goes before that of workflow modules", async () => {
+    const source = `${policyWithBody("return 'ordinary'")}\nclass AgentSpaceV1PolicyRule:\n    pass\n`;
+    const outcome = await sandbox.evaluate(requestFor(source));
+    expect(expectKind(outcome, "returned").resultJson).toBe('"ordinary"');
+    const neither = await sandbox.evaluate(requestFor("x = 1"));
+    expect(expectKind(neither, "raised").error.message).toBe(
+      "function.py does not define the class AIOSv1PolicyRule or AgentSpaceV1PolicyRule",
+    );
+  });
+
   test("instance and module globals live between calls while nothing changes", async () => {
     const source = `calls = []\n${policyWithBody("calls.append(1)\nself.n = getattr(self, 'n', 0) + 1\nreturn [len(calls), self.n]")}`;
     const first = expectKind(await sandbox.evaluate(requestFor(source)), "returned");

@@ -77,19 +77,26 @@ def _problem(code, message, file="function.py"):
 
 def _check_entry(tree, problems):
     """A class made some other way than by `class` (imported, assigned) is left to the load itself."""
-    rule = None
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef) and node.name == loader.CLASS:
-            rule = node
-    if rule is None:
-        if not _binds(tree, loader.CLASS):
-            problems.append(_problem("missing_class", "the class %s is not defined" % loader.CLASS))
+    rules = [_rule(tree, name) for name in loader.CLASSES if _binds(tree, name)]
+    if not rules:
+        problems.append(_problem("missing_class", "the class %s or %s is not defined" % loader.CLASSES))
         return
-    if rule.bases or any(_binds_in(node, "eval") for node in rule.body):
+    # Of both classes the first one is what is loaded.
+    rule = rules[0]
+    if rule is None or rule.bases or any(_binds_in(node, "eval") for node in rule.body):
         return
-    problem = _problem("missing_eval", "the class %s has no method eval" % loader.CLASS)
+    problem = _problem("missing_eval", "the class %s has no method eval" % rule.name)
     problem["line"] = rule.lineno
     problems.append(problem)
+
+
+def _rule(tree, name):
+    """The last class of this name; None when it is made some other way."""
+    rule = None
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            rule = node
+    return rule
 
 
 def _binds(tree, name):

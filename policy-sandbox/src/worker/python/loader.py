@@ -14,6 +14,9 @@ from . import capabilities
 
 ENTRY = "function"
 CLASS = "AIOSv1PolicyRule"
+# Modules of workflows were written with this one.
+WORKFLOW_CLASS = "AgentSpaceV1PolicyRule"
+CLASSES = (CLASS, WORKFLOW_CLASS)
 CODE_ROOT = "code/"
 _CODE_FOLDER = "/code"
 MAX_INSTANCES = 8
@@ -75,7 +78,7 @@ class BundleFinder:
 
 
 class Instance:
-    """One `AIOSv1PolicyRule` and everything that lives as long as it does."""
+    """One policy object and everything that lives as long as it does."""
 
     def __init__(self, files, environment):
         self.files = policy_files(files)
@@ -129,10 +132,7 @@ class Loader:
         for name, description in source["clients"].items():
             settings[name] = capabilities.make(name, description)
         instance.parameters = source["parameters"]
-        rule = getattr(importlib.import_module(ENTRY), CLASS, None)
-        if rule is None:
-            raise AttributeError("function.py does not define the class %s" % CLASS)
-        instance.policy = rule("", settings, instance.parameters)
+        instance.policy = _construct(importlib.import_module(ENTRY), settings, instance.parameters)
         self._instances[key] = instance
         while len(self._instances) > MAX_INSTANCES:
             self._instances.popitem(last=False)
@@ -198,6 +198,22 @@ class Loader:
         logging.root.setLevel(instance.log_level)
         os.environ.clear()
         os.environ.update(instance.environment)
+
+
+def _construct(module, settings, parameters):
+    """The policy object. A module that defines both classes is an ordinary policy.
+
+    A workflow's class also gets `settings["globalSettings"]`, `parameters["globalParameters"]` and a dict of its own.
+    """
+    rule = getattr(module, CLASS, None)
+    if rule is not None:
+        return rule("", settings, parameters)
+    rule = getattr(module, WORKFLOW_CLASS, None)
+    if rule is None:
+        raise AttributeError("function.py does not define the class %s or %s" % CLASSES)
+    global_settings = settings.get("globalSettings", {})
+    global_parameters = parameters.get("globalParameters", {}) if isinstance(parameters, dict) else {}
+    return rule("", settings, parameters, global_settings, global_parameters, {})
 
 
 def _take_modules(instance):
