@@ -74,7 +74,7 @@ export async function composeControlPlane(
   const edge = openEdge(config);
   const { org, autoscaler, parts } = await composeOrg({
     ...{ config, store, clusters, fleet, metrics, gateway: deciding.gateway, logger },
-    running: { policies, contexts, sandbox },
+    ...{ decisionStore: decisions.store, running: { policies, contexts, sandbox } },
   });
   const ready = readyCheck({ store, decisions: decisions.log, health, sandbox });
   const rest = createRestServer({
@@ -157,7 +157,7 @@ function openDecisionLog(config: Config<typeof settings>, logger: Logger) {
     maxBytes: config.decisionMaxMiB * 1024 * 1024,
   };
   const log = new DecisionLog({ store, orgId: config.orgId, limits, logger });
-  return { log, close: () => store.close() };
+  return { log, store, close: () => store.close() };
 }
 
 /** Records decisions of the allocator, and counts them. */

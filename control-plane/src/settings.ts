@@ -57,6 +57,11 @@ export const settings = {
     doc: "alias port: metadata of subjects",
     fallback: 8892,
   }),
+  autoscaleAliasPort: portSetting({
+    env: "BERTH_AUTOSCALE_ALIAS_PORT",
+    doc: "alias port: configuration of the autoscaler",
+    fallback: 5000,
+  }),
   orgId: textSetting({
     env: "BERTH_ORG_ID",
     doc: "organization that records belong to",
@@ -75,6 +80,11 @@ export const settings = {
   subjectAllocatorUrl: textSetting({
     env: "BERTH_SUBJECT_ALLOCATOR_URL",
     doc: "URL of an allocator of the org's own, which is sent POST …/allocate and confirms on the bus; by default Berth applies requests to scale itself",
+    fallback: "",
+  }),
+  metricsUrl: textSetting({
+    env: "BERTH_METRICS_URL",
+    doc: "metrics feed that the autoscaler takes its reports from, ws://host:8765/?interval=10; GET /metrics/report of that host is asked while it is away. By default Berth's own reports",
     fallback: "",
   }),
   webhookSecrets: listSetting({

@@ -3,6 +3,11 @@ import type { OrgBooks } from "../org/org-books.ts";
 import { profileOf } from "../org/profiles/quota-owners.ts";
 import { KeptDocuments } from "../org/store/kept-documents.ts";
 import type { BlockGateway } from "../placement/block-gateway.ts";
+import { EvaluationLog } from "./evaluation/evaluation-log.ts";
+import { EvaluationTimer } from "./evaluation/evaluation-timer.ts";
+import { Evaluator } from "./evaluation/evaluator.ts";
+import { GuardHistories } from "./evaluation/guard-histories.ts";
+import type { ReportSource } from "./evaluation/taken-report.ts";
 import { type Applier, plainApplier, refusingApplier } from "./scaling/applier.ts";
 import { blockApplier } from "./scaling/block-applier.ts";
 import { confirmationListener } from "./scaling/confirmations.ts";
@@ -15,17 +20,29 @@ import type { ScaleRequest } from "./scaling/scale-request.ts";
 import { Scaler } from "./scaling/scaler.ts";
 import { Scaling } from "./scaling/scaling.ts";
 import type { Victims } from "./scaling/victims.ts";
+import { guardsOf } from "./settings/autoscale-rules.ts";
+import { type AutoscaleSettings, openAutoscaleSettings } from "./settings/autoscale-settings.ts";
+import type { SettingVersion } from "./settings/versioned-setting.ts";
+import type { RunModule } from "./workflows/module-attempts.ts";
+import { WorkflowBook } from "./workflows/workflow-book.ts";
+import { WorkflowRunner } from "./workflows/workflow-runner.ts";
 
 /** What {@link openAutoscaler} needs. */
 export interface AutoscalerDeps {
   readonly orgId: string;
   readonly store: DocumentStore;
+  /** Keeps what was decided, which may lose its newest in a power cut. */
+  readonly decisionStore: DocumentStore;
   readonly books: OrgBooks;
   readonly bus: Bus;
   readonly gateway: Pick<BlockGateway, "find" | "ask" | "act">;
   readonly victims: Victims;
   /** Of an allocator of the org's own; empty: Berth applies requests itself. */
   readonly allocatorUrl: string;
+  /** Runs the modules of workflows. */
+  readonly runModule: RunModule;
+  readonly reports: ReportSource;
+  readonly missingClusters: () => Promise<readonly string[]>;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -35,36 +52,75 @@ export interface Autoscaler {
   readonly scale: ScaleBook;
   readonly scaling: Scaling;
   readonly scaler: Scaler;
+  readonly settings: AutoscaleSettings;
+  readonly workflows: WorkflowBook;
+  readonly timer: EvaluationTimer;
+  readonly log: EvaluationLog;
   /** To be started in this order: the listener hears before anything is sent. */
   readonly parts: readonly Part[];
 }
 
 const APPROVALS_EVERY_MS = 1_000;
 
-/** Opens what the store knows of requests to scale. */
+/** Opens what the store knows of workflows, settings and requests to scale. */
 export async function openAutoscaler(deps: AutoscalerDeps): Promise<Autoscaler> {
-  const { orgId, store, books, bus, clock, logger } = deps;
+  const { orgId, books, bus, clock, logger } = deps;
+  const { transactions } = books;
+  const { scale, settings, settingDocuments, workflows, histories } =
+    await openAutoscalerBooks(deps);
+  const scaling = new Scaling({
+    ...{ orgId, books, scale, clock },
+    onAccepted: (plan, request) => {
+      if (request.origin !== "autoscaler") return;
+      histories.note(plan, request, guardsOf(settings.rules.current.value, request.subjectId));
+    },
+  });
+  const scaler = new Scaler(scaling, scale);
+  const dispatcher = new Dispatcher({
+    ...{ orgId, scaling, scale, clock, logger },
+    applierOf: (request) => applierOf(request, deps),
+  });
+  const log = new EvaluationLog({ store: deps.decisionStore, orgId, clock, logger });
+  await log.load();
+  const runner = new WorkflowRunner({ runModule: deps.runModule, clock });
+  const evaluator = new Evaluator({
+    ...deps,
+    ...{ scale, scaling, settings, workflows, runner, histories, log },
+  });
+  const timer = new EvaluationTimer({
+    ...{ evaluator, clock },
+    intervalSeconds: () => settings.interval.current.value,
+    onChange: (listener) => settingDocuments.onChange(listener),
+  });
+  const parts = [
+    confirmationListener({ orgId, bus, scaling, logger }),
+    new Outbox({ scale, transactions, bus, logger }),
+    dispatcher,
+    approvals(scaling, clock, logger),
+    { name: "evaluation log", start: async () => {}, stop: () => log.settled() },
+    timer,
+  ];
+  return { scale, scaling, scaler, settings, workflows, timer, log, parts };
+}
+
+/** What is written down of the autoscaler, read, and written together with the books of the org. */
+async function openAutoscalerBooks({ store, orgId, books, clock }: AutoscalerDeps) {
+  const { transactions } = books;
   const documents = <T>(collection: string) => new KeptDocuments<T>({ store, orgId, collection });
   const scale = new ScaleBook({
     requests: documents<ScaleRequest>("scale_requests"),
     quotas: documents("scaled_quotas"),
     outbox: documents<BusText>("outbox"),
   });
-  books.transactions.add(scale);
-  await scale.reload();
-  const scaling = new Scaling({ orgId, books, scale, clock });
-  const scaler = new Scaler(scaling, scale);
-  const dispatcher = new Dispatcher({
-    ...{ orgId, scaling, scale, clock, logger },
-    applierOf: (request) => applierOf(request, deps),
-  });
-  const parts = [
-    confirmationListener({ orgId, bus, scaling, logger }),
-    new Outbox({ scale, transactions: books.transactions, bus, logger }),
-    dispatcher,
-    approvals(scaling, clock, logger),
-  ];
-  return { scale, scaling, scaler, parts };
+  const settingDocuments = documents<SettingVersion>("autoscale_settings");
+  const settings = openAutoscaleSettings({ documents: settingDocuments, transactions, clock });
+  const workflows = new WorkflowBook({ documents: documents("workflows"), transactions, clock });
+  const histories = new GuardHistories(documents("guard_histories"));
+  for (const book of [scale, settings, workflows, histories]) {
+    transactions.add(book);
+    await book.reload();
+  }
+  return { scale, settings, settingDocuments, workflows, histories };
 }
 
 function applierOf({ quotaId }: ScaleRequest, deps: AutoscalerDeps): Applier {

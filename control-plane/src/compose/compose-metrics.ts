@@ -119,6 +119,7 @@ export function openAliasPorts(
       paths: { "/subjects": "/subject-metrics" },
     },
     { name: "subjects", port: config.subjectsAliasPort, setting: "BERTH_SUBJECTS_ALIAS_PORT" },
+    { name: "autoscaler", port: config.autoscaleAliasPort, setting: "BERTH_AUTOSCALE_ALIAS_PORT" },
   ];
   const setting = "BERTH_ADHOC_ALIAS_PORT";
   const adhoc = sockets.part({ host, port: config.adhocAliasPort, setting }, () => "adhoc");

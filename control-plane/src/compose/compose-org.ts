@@ -8,8 +8,13 @@ import {
   systemClock,
 } from "@berth/service-kit";
 import { type Autoscaler, openAutoscaler } from "../autoscaler/autoscaler.ts";
+import { fleetWholeness } from "../autoscaler/evaluation/fleet-wholeness.ts";
+import { FeedReports, ownReports } from "../autoscaler/evaluation/report-sources.ts";
+import type { ReportSource } from "../autoscaler/evaluation/taken-report.ts";
 import { confirmationSubject, everySubject } from "../autoscaler/scaling/scale-messages.ts";
 import { openVictims, type VictimsDeps } from "../autoscaler/scaling/victims.ts";
+import { modulePolicies } from "../autoscaler/workflows/module-policies.ts";
+import { AgentBindings } from "../fleet/agent-bindings.ts";
 import type { ClusterRegistry } from "../fleet/cluster-registry.ts";
 import { type Org, openOrg } from "../org/org.ts";
 import type { BlockGateway } from "../placement/block-gateway.ts";
@@ -22,11 +27,13 @@ import { capsOf } from "./compose-placement.ts";
 export interface OrgSources {
   readonly config: Config<typeof settings>;
   readonly store: DocumentStore;
+  /** Of what was decided. */
+  readonly decisionStore: DocumentStore;
   readonly clusters: ClusterRegistry;
   readonly fleet: Pick<Fleet, "blocks" | "events">;
   readonly metrics: Pick<Metrics, "routes">;
   readonly gateway: BlockGateway;
-  /** How policies run that pick what goes. */
+  /** How policies run: those that pick what goes, and the modules of workflows. */
   readonly running: Omit<VictimsDeps, "orgId" | "caps">;
   readonly logger: Logger;
 }
@@ -41,7 +48,8 @@ export interface ComposedOrg {
 
 /** Opens the org over the clusters and blocks of the fleet, and what scales it over a bus of its own. */
 export async function composeOrg(sources: OrgSources): Promise<ComposedOrg> {
-  const { config, store, clusters, fleet, metrics, gateway, running, logger } = sources;
+  const { config, store, decisionStore, clusters, fleet, metrics, gateway, running, logger } =
+    sources;
   const { orgId, natsUrl: url, subjectAllocatorUrl: allocatorUrl } = config;
   const clock = systemClock;
   const org = await openOrg({
@@ -52,11 +60,37 @@ export async function composeOrg(sources: OrgSources): Promise<ComposedOrg> {
   const own = logger.child({ component: "autoscaler" });
   const subjects = [confirmationSubject(orgId), everySubject(orgId)];
   const bus = openBus({ url, orgId, subjects, logger: own, clock });
+  const caps = capsOf(config);
+  const reports = openReports(config, { org, logger: own });
   const autoscaler = await openAutoscaler({
-    ...{ orgId, store, books: org, bus, gateway, allocatorUrl, logger: own, clock },
-    victims: openVictims({ ...running, caps: capsOf(config), orgId }),
+    ...{ orgId, store, decisionStore, books: org, bus, gateway, allocatorUrl, logger: own, clock },
+    victims: openVictims({ ...running, caps, orgId }),
+    runModule: modulePolicies({ ...running, caps, orgId }),
+    reports: reports.source,
+    missingClusters: await missingClusters(sources),
   });
   const closing = { name: "bus", start: async () => {}, stop: () => bus.close() };
-  const parts = [closing, ...autoscaler.parts, org.aggregator, org.feed];
+  const parts = [closing, ...reports.parts, ...autoscaler.parts, org.aggregator, org.feed];
   return { org, autoscaler, parts };
+}
+
+/** Where the autoscaler's reports come from: this program, or a feed that the settings name. */
+function openReports(
+  { metricsUrl }: Config<typeof settings>,
+  { org, logger }: { readonly org: Org; readonly logger: Logger },
+): { readonly source: ReportSource; readonly parts: readonly Part[] } {
+  if (metricsUrl === "") return { source: ownReports(org.report), parts: [] };
+  const feed = new FeedReports({ url: metricsUrl, clock: systemClock, logger });
+  return { source: feed, parts: [feed] };
+}
+
+/** Tells which clusters have not come back since this start. */
+async function missingClusters({ config: { orgId }, store, clusters }: OrgSources) {
+  const holders = await new AgentBindings(store, orgId).holders();
+  const startedMs = systemClock.nowMs();
+  return fleetWholeness({
+    known: new Set(holders.keys()),
+    snapshot: () => clusters.snapshot(orgId),
+    sinceStartMs: () => systemClock.nowMs() - startedMs,
+  });
 }

@@ -1,14 +1,17 @@
 import {
   type Bus,
+  type Clock,
   type DocumentStore,
   openBus,
   silentLogger,
   systemClock,
 } from "@berth/service-kit";
 import { type Autoscaler, openAutoscaler } from "../autoscaler/autoscaler.ts";
+import type { TakenReport } from "../autoscaler/evaluation/taken-report.ts";
 import type { ScaleRequest } from "../autoscaler/scaling/scale-request.ts";
 import type { AskedReplicas } from "../autoscaler/scaling/scaling.ts";
 import { newest } from "../autoscaler/scaling/victims.ts";
+import type { RunModule } from "../autoscaler/workflows/module-attempts.ts";
 import { type OrgBooks, openOrgBooks } from "../org/org-books.ts";
 import type { BlockGateway } from "../placement/block-gateway.ts";
 
@@ -18,6 +21,12 @@ export interface ScalingOptions {
   readonly bus?: Bus;
   readonly gateway?: Pick<BlockGateway, "find" | "ask" | "act">;
   readonly allocatorUrl?: string;
+  readonly clock?: Clock;
+  /** Runs the modules of workflows. */
+  readonly runModule?: RunModule;
+  /** Data of the newest report. */
+  readonly report?: () => TakenReport;
+  readonly missingClusters?: () => readonly string[];
 }
 
 /** An org that is scaled, over a store; what it is made of outlives its restarts. */
@@ -38,11 +47,14 @@ const NO_GATEWAY = {
   act: () => Promise.reject(new Error("no gateway here")),
 };
 
+const NO_REPORT = (): TakenReport => ({ dataJson: '{"subjects":{}}', ageMs: 0 });
+const NO_MODULES: RunModule = () => Promise.reject(new Error("no modules here"));
+
 /** Opens and starts it. */
 export async function openScaling(options: ScalingOptions): Promise<TestScaling> {
   const { store, gateway = NO_GATEWAY, allocatorUrl = "" } = options;
   const orgId = "default_org";
-  const clock = systemClock;
+  const { clock = systemClock, report = NO_REPORT, runModule = NO_MODULES } = options;
   const logger = silentLogger;
   const books = await openOrgBooks({ store, orgId, clock, logger });
   const bus = options.bus ?? openBus({ orgId, logger, clock });
@@ -50,8 +62,11 @@ export async function openScaling(options: ScalingOptions): Promise<TestScaling>
     choose: async (replicas: Parameters<typeof newest>[0], { count }: { readonly count: number }) =>
       newest(replicas, count),
   };
-  const deps = { orgId, store, books, bus, gateway, victims, allocatorUrl, clock, logger };
-  const autoscaler = await openAutoscaler(deps);
+  const autoscaler = await openAutoscaler({
+    ...{ orgId, store, books, bus, gateway, victims, allocatorUrl, clock, logger },
+    ...{ decisionStore: store, runModule, reports: { take: async () => report() } },
+    missingClusters: async () => options.missingClusters?.() ?? [],
+  });
   for (const part of autoscaler.parts) await part.start();
   const ask: TestScaling["ask"] = (subjectId, replicas, more = {}) =>
     autoscaler.scaling.request({

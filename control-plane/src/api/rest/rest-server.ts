@@ -25,12 +25,14 @@ import type { BlockModeAnswers } from "../../placement/block-mode.ts";
 import type { Placements } from "../../placement/placements.ts";
 import type { PolicyRegistry } from "../../policies/policy-registry.ts";
 import { allocateRoutes } from "./allocate-routes.ts";
+import { autoscaleRoutes } from "./autoscale-routes.ts";
 import { blockRoutes } from "./block-routes.ts";
 import { clusterCallRoutes } from "./cluster-call-routes.ts";
 import { clusterRoutes } from "./cluster-routes.ts";
 import { commandRoutes } from "./command-routes.ts";
 import { decisionRoutes } from "./decision-routes.ts";
 import { duplicateRoutes } from "./duplicate-routes.ts";
+import { evaluationRoutes } from "./evaluation-routes.ts";
 import { eventRoutes } from "./event-routes.ts";
 import { fleetRoutes } from "./fleet-routes.ts";
 import { type FleetViewDeps, fleetViewRoutes } from "./fleet-view-routes.ts";
@@ -46,6 +48,7 @@ import { scaleRoutes } from "./scale-routes.ts";
 import { scrapeRoute } from "./scrape-routes.ts";
 import { subjectRoutes } from "./subject-routes.ts";
 import { usageRoutes } from "./usage-routes.ts";
+import { workflowRoutes } from "./workflow-routes.ts";
 
 /** What the REST API needs. */
 export interface RestDeps {
@@ -110,6 +113,9 @@ export function createRestServer(deps: RestDeps): FastifyInstance {
     });
     reportRoutes(routes, deps.org.report);
     scaleRoutes(routes, deps.autoscaler);
+    autoscaleRoutes(routes, deps.autoscaler);
+    evaluationRoutes(routes, deps.autoscaler);
+    workflowRoutes(routes, { workflows: deps.autoscaler.workflows, orgId: deps.org.id });
     commandRoutes(routes, deps.commands);
     eventRoutes(routes, deps.events);
     fleetRoutes(routes, deps.adoption);

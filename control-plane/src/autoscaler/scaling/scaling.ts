@@ -1,9 +1,8 @@
 import { randomUUIDv7 } from "node:crypto";
 import { BerthError, type Clock } from "@berth/service-kit";
 import type { OrgBooks } from "../../org/org-books.ts";
-import { profileOf } from "../../org/profiles/quota-owners.ts";
+import { replicaBounds } from "../../org/profiles/replica-bounds.ts";
 import type { Quota } from "../../org/quotas/quota.ts";
-import { MAX_REPLICAS } from "../../org/quotas/replica-count.ts";
 import type { Plan } from "../../org/store/org-transactions.ts";
 import { ReplicaCharges } from "./replica-charges.ts";
 import type { ScaleBook } from "./scale-book.ts";
@@ -27,6 +26,8 @@ export interface ScalingDeps {
   readonly books: OrgBooks;
   readonly scale: ScaleBook;
   readonly clock: Clock;
+  /** Writes down what goes with a request that nobody has to approve any more, in its transaction. */
+  readonly onAccepted?: (plan: Plan, request: ScaleRequest) => void;
 }
 
 /** What somebody wants. */
@@ -110,9 +111,7 @@ export class Scaling {
         scale.send(plan, allocationMessage(this.#deps.orgId, after));
         return after;
       }
-      const charged = this.#charges.charge(plan, after, scale.quota(after.quotaId).charged);
-      scale.put(plan, charged);
-      return charged;
+      return this.#accept(plan, after, scale.quota(after.quotaId).charged);
     });
     if (isApproved) this.#pending(request);
     else this.#over(request, undefined);
@@ -225,9 +224,17 @@ export class Scaling {
     }
     // What was not sent yet is charged no more.
     const unsent = superseded.find((_, place) => open[place]?.state === "pending");
-    const charged = this.#charges.charge(plan, request, unsent?.chargedBefore ?? scaled.charged);
+    const chargedBefore = unsent?.chargedBefore ?? scaled.charged;
+    return { request: this.#accept(plan, request, chargedBefore), superseded };
+  }
+
+  /** QUOTA_EXCEEDED when there is no room for it. */
+  #accept(plan: Plan, request: ScaleRequest, chargedBefore: number): ScaleRequest {
+    const { scale, onAccepted } = this.#deps;
+    const charged = this.#charges.charge(plan, request, chargedBefore);
     scale.put(plan, charged);
-    return { request: charged, superseded };
+    onAccepted?.(plan, charged);
+    return charged;
   }
 
   #quotaOf({ subjectId, quotaId }: AskedReplicas): Quota {
@@ -260,12 +267,10 @@ export class Scaling {
 
 /** The bounds of a quota and of its profile. */
 function checkReplicas(quota: Quota, replicas: number): void {
-  const profile = profileOf(quota);
-  const least = Math.max(quota.minReplicas ?? 0, profile.minReplicas ?? 0);
-  const most = Math.min(quota.maxReplicas ?? MAX_REPLICAS, profile.maxReplicas ?? MAX_REPLICAS);
-  if (replicas >= least && replicas <= most) return;
+  const { min, max } = replicaBounds(quota);
+  if (replicas >= min && replicas <= max) return;
   const name = JSON.stringify(quota.quotaId.slice(0, 100));
-  const message = `replica_count: quota ${name} has from ${least} to ${most} replicas, ${replicas} were asked for`;
+  const message = `replica_count: quota ${name} has from ${min} to ${max} replicas, ${replicas} were asked for`;
   throw new BerthError("PRECONDITION_FAILED", message);
 }
 

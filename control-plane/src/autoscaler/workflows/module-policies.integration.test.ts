@@ -64,7 +64,10 @@ const inline = (lines: string) => {
 `;
 };
 const run = (body: object, input: object = {}, config = {}) =>
-  runner.run(readWorkflow(body), { ...input }, { signal: never, globalParameters: config });
+  runner.run(readWorkflow(body), JSON.stringify(input), {
+    signal: never,
+    globalParameters: config,
+  });
 const single = (fields: object) =>
   run({ workflow_id: "w", modules: { m: fields }, graph: { m: [] } });
 
@@ -134,7 +137,7 @@ describe("modules in the sandbox", () => {
   it("end when the caller goes", async () => {
     const caller = new AbortController();
     const body = { modules: { m: { code: inline("while True: pass") } }, graph: { m: [] } };
-    const running = runner.run(readWorkflow(body), {}, { signal: caller.signal });
+    const running = runner.run(readWorkflow(body), "{}", { signal: caller.signal });
     caller.abort();
     expect(await running).toMatchObject({ kind: "failed", error: { reason: "CANCELED" } });
   });

@@ -26,7 +26,7 @@ function runnerOf(answers: Record<string, Answer>, deadline = () => never) {
   };
   const runner = new WorkflowRunner({ runModule, clock, deadline, pause });
   const run = (body: object, options: Partial<WorkflowRunOptions> = {}, input: object = {}) =>
-    runner.run(readWorkflow(body), { ...input }, { signal: never, ...options });
+    runner.run(readWorkflow(body), JSON.stringify(input), { signal: never, ...options });
   const names = () => calls.map(({ module }) => module);
   const inputOf = (module: string): unknown =>
     JSON.parse(calls.find((call) => call.module === module)?.inputJson ?? "null");

@@ -82,16 +82,16 @@ export class WorkflowRunner {
 
   /**
    * Runs the checker, where there is one, and the decision graph unless the checker says otherwise. Each module gets the
-   * input with `previous_outputs`: the outputs of the modules that are before it in its graph, and of the checker's.
+   * input, a JSON object as text, with `previous_outputs`: the outputs of the modules that are before it in its graph, and of the checker's.
    * (The reference gives those of all modules that happened to run earlier; here they do not depend on timing.) Outputs
-   * keep numbers as they were written. What goes wrong is an outcome; rejects only on an input that is no JSON.
+   * keep numbers as they were written. What goes wrong is an outcome.
    */
   async run(
     workflow: Workflow,
-    input: Body,
+    inputJson: string,
     options: WorkflowRunOptions,
   ): Promise<WorkflowOutcome> {
-    const run = new OneRun(workflow, { ...this.#deps, options, inputJson: JSON.stringify(input) });
+    const run = new OneRun(workflow, { ...this.#deps, options, inputJson });
     return run.result();
   }
 }

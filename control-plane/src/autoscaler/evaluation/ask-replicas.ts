@@ -1,0 +1,64 @@
+import { isBerthError } from "@berth/service-kit";
+import { previewQuota } from "../../org/charges/preview.ts";
+import type { OrgBooks } from "../../org/org-books.ts";
+import type { AskedReplicas, Scaling } from "../scaling/scaling.ts";
+import type { SubjectDecision } from "./evaluation-record.ts";
+import type { Judged } from "./judge-subjects.ts";
+
+/** What {@link askReplicas} works with. */
+export interface AskingDeps {
+  readonly books: OrgBooks;
+  readonly scaling: Pick<Scaling, "request">;
+}
+
+/**
+ * Makes the request that a decision asks for; gives the decision with its uuid, or refused with the reason. Where a quota has room for
+ * some of what is wanted, these are asked for.
+ */
+export async function askReplicas(
+  { decision, asked }: Judged,
+  deps: AskingDeps,
+): Promise<SubjectDecision> {
+  if (asked === undefined) return decision;
+  const first = await made(asked, deps);
+  if (first.kind === "made") return { ...decision, uuid: first.uuid };
+  const { current } = decision;
+  const refused: SubjectDecision = { ...decision, kind: "refused", replicas: current };
+  const fitting = first.isOver ? await fittingReplicas(asked, deps) : undefined;
+  if (fitting === undefined || current === null || fitting <= current) {
+    return { ...refused, why: first.why };
+  }
+  const reason = `${asked.reason}; ${first.why}`.slice(0, 1_000);
+  const second = await made({ ...asked, replicas: fitting, reason }, deps);
+  if (second.kind === "refused") return { ...refused, why: second.why };
+  return {
+    ...decision,
+    replicas: fitting,
+    why: `${decision.why}; ${first.why}`,
+    uuid: second.uuid,
+  };
+}
+
+type Made =
+  | { readonly kind: "made"; readonly uuid: string }
+  | { readonly kind: "refused"; readonly why: string; readonly isOver: boolean };
+
+async function made(asked: AskedReplicas, { scaling }: AskingDeps): Promise<Made> {
+  try {
+    const { uuid } = await scaling.request(asked);
+    return { kind: "made", uuid };
+  } catch (thrown) {
+    if (!isBerthError(thrown)) throw thrown;
+    const { reason, message } = thrown;
+    return { kind: "refused", why: message, isOver: reason === "QUOTA_EXCEEDED" };
+  }
+}
+
+async function fittingReplicas(
+  { quotaId = "", replicas }: AskedReplicas,
+  { books }: AskingDeps,
+): Promise<number | undefined> {
+  const preview = await previewQuota(books, quotaId, {});
+  if (preview.kind === "refused" || preview.fitsReplicas === undefined) return undefined;
+  return Math.min(preview.fitsReplicas, replicas);
+}

@@ -1,0 +1,219 @@
+import { randomUUIDv7 } from "node:crypto";
+import { type BerthError, type Clock, type Logger, Pacer, toBerthError } from "@berth/service-kit";
+import type { OrgBooks } from "../../org/org-books.ts";
+import { ownersOf } from "../../org/profiles/quota-owners.ts";
+import type { ScaleBook } from "../scaling/scale-book.ts";
+import type { Scaling } from "../scaling/scaling.ts";
+import { guardsOf } from "../settings/autoscale-rules.ts";
+import type { AutoscaleSettings } from "../settings/autoscale-settings.ts";
+import { readDecision } from "../workflows/decision.ts";
+import type { KeptWorkflow, WorkflowBook } from "../workflows/workflow-book.ts";
+import type { WorkflowOutcome, WorkflowRunner } from "../workflows/workflow-runner.ts";
+import { askReplicas } from "./ask-replicas.ts";
+import type { EvaluationLog } from "./evaluation-log.ts";
+import {
+  decisionCounts,
+  type Evaluation,
+  type EvaluationSummary,
+  type SubjectDecision,
+} from "./evaluation-record.ts";
+import type { GuardHistories } from "./guard-histories.ts";
+import { type Judged, type JudgingScene, judgeSubjects } from "./judge-subjects.ts";
+import { metricAges, type ReportSource, type TakenReport, workflowInput } from "./taken-report.ts";
+
+/** What an {@link Evaluator} works with. */
+export interface EvaluatorDeps {
+  readonly books: OrgBooks;
+  readonly scale: ScaleBook;
+  readonly scaling: Pick<Scaling, "request">;
+  readonly settings: AutoscaleSettings;
+  readonly workflows: WorkflowBook;
+  readonly runner: WorkflowRunner;
+  readonly histories: GuardHistories;
+  readonly reports: ReportSource;
+  /** Clusters that were not heard since the start and may have something; none: the view of the fleet is whole. */
+  readonly missingClusters: () => Promise<readonly string[]>;
+  readonly log: Pick<EvaluationLog, "add">;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** How an evaluation is asked for. */
+export interface EvaluationRequest {
+  readonly trigger: EvaluationSummary["trigger"];
+  /** Asks for nothing and remembers nothing. */
+  readonly isShadow: boolean;
+  readonly signal: AbortSignal;
+}
+
+/** How an evaluation went, without what is the same of all. */
+interface Course extends Pick<EvaluationSummary, "state" | "reason"> {
+  readonly decisions?: readonly SubjectDecision[];
+  readonly modules?: readonly unknown[];
+  readonly report?: TakenReport;
+}
+
+const DEADLINE_MS = 300_000;
+/** Requests that are made at a time: the store writes them together. */
+const AT_ONCE = 256;
+const MAX_NAMED = 10;
+
+/** Has the workflow decide, the guards judge, and asks for what is left of it. */
+export class Evaluator {
+  readonly #deps: EvaluatorDeps;
+  readonly #pacer = new Pacer();
+
+  constructor(deps: EvaluatorDeps) {
+    this.#deps = deps;
+  }
+
+  /** One evaluation. What goes wrong is told in it; it never rejects. */
+  async evaluate(request: EvaluationRequest): Promise<Evaluation> {
+    const { settings, workflows, clock, log, logger } = this.#deps;
+    const evaluationId = randomUUIDv7();
+    const startedAt = clock.timestamp();
+    const startedMs = clock.nowMs();
+    const { workflowId } = settings.rules.current.value;
+    const workflow = workflowId === undefined ? undefined : workflows.find(workflowId);
+    const course = await this.#course(evaluationId, request, workflow);
+    const { state, reason, decisions = [], modules = [], report } = course;
+    const summary: EvaluationSummary = {
+      ...{ evaluation_id: evaluationId, started_at: startedAt },
+      took_ms: Math.round(clock.nowMs() - startedMs),
+      ...{ trigger: request.trigger, shadow: request.isShadow, state, reason },
+      ...{ workflow_id: workflowId ?? null, workflow_revision: workflow?.revision ?? null },
+      config_version: settings.config.current.version,
+      rules_version: settings.rules.current.version,
+      report_age_ms: report === undefined ? null : Math.round(report.ageMs),
+      ...{ modules, decisions: decisionCounts(decisions) },
+    };
+    if (state === "failed") logger.warn("an evaluation failed", { evaluationId, reason });
+    log.add({ summary, decisions, reportJson: report?.dataJson });
+    return { summary, decisions };
+  }
+
+  async #course(
+    evaluationId: string,
+    request: EvaluationRequest,
+    workflow: KeptWorkflow | undefined,
+  ): Promise<Course> {
+    try {
+      const held = await this.#reasonToHold(workflow);
+      if (held !== undefined || workflow === undefined) {
+        return { state: "held", reason: held ?? "there is no workflow" };
+      }
+      const signal = AbortSignal.any([request.signal, AbortSignal.timeout(DEADLINE_MS)]);
+      const report = await this.#deps.reports.take(signal);
+      const outcome = await this.#run(workflow, report, signal);
+      const modules = "facts" in outcome ? outcome.facts : [];
+      const course = await this.#decided(outcome, { evaluationId, request, workflow, report });
+      return { ...course, modules, report };
+    } catch (thrown) {
+      return { state: "failed", reason: failureText(toBerthError(thrown)) };
+    }
+  }
+
+  async #reasonToHold(workflow: KeptWorkflow | undefined): Promise<string | undefined> {
+    const { settings, missingClusters } = this.#deps;
+    const { workflowId } = settings.rules.current.value;
+    if (workflowId === undefined) {
+      return 'no workflow is set: POST /autoscale/rules {"workflow_id": "…"}';
+    }
+    if (workflow === undefined) return `there is no workflow ${JSON.stringify(workflowId)}`;
+    const missing = await missingClusters();
+    if (missing.length === 0) return undefined;
+    const named = missing.slice(0, MAX_NAMED).join(", ");
+    const more = missing.length > MAX_NAMED ? ` and ${missing.length - MAX_NAMED} more` : "";
+    return `waits for clusters that were not heard since the control-plane was started: ${named}${more}`;
+  }
+
+  #run(kept: KeptWorkflow, report: TakenReport, signal: AbortSignal): Promise<WorkflowOutcome> {
+    const { books, settings, workflows, runner } = this.#deps;
+    const workflow = workflows.runnable(kept.id);
+    const input = workflowInput(report, ownersOf(books.quotas.all()).bySubject);
+    const globalParameters = settings.config.current.body;
+    return runner.run(workflow, input, { signal, globalParameters });
+  }
+
+  async #decided(
+    outcome: WorkflowOutcome,
+    about: {
+      readonly evaluationId: string;
+      readonly request: EvaluationRequest;
+      readonly workflow: KeptWorkflow;
+      readonly report: TakenReport;
+    },
+  ): Promise<Pick<Course, "state" | "reason" | "decisions">> {
+    if (outcome.kind === "skipped") return { state: "skipped", reason: outcome.reason };
+    if (outcome.kind === "failed") {
+      const where = outcome.module === undefined ? "" : `module ${outcome.module}: `;
+      return { state: "failed", reason: `${where}${failureText(outcome.error)}` };
+    }
+    const { read } = about.workflow;
+    const sink = read.kind === "valid" ? read.workflow.graph.sink : "";
+    const decision = readDecision(outcome.output, sink);
+    if (decision.kind === "unreadable") return { state: "failed", reason: decision.reason };
+    const { request } = about;
+    const scene = this.#scene(about);
+    const judged = await this.#pacer.run(judgeSubjects(decision, scene), request.signal);
+    for (const { remember } of judged) {
+      if (remember !== undefined) this.#deps.histories.keep(remember.quotaId, remember.history);
+    }
+    const decisions = await this.#ask(judged);
+    await this.#forget();
+    const { change, needs_approval: waiting } = decisionCounts(decisions);
+    const reason = `${decisions.length} subjects: ${change} to change, ${waiting} to be approved`;
+    return { state: "done", reason, decisions };
+  }
+
+  #scene({
+    evaluationId,
+    request,
+    report,
+  }: {
+    readonly evaluationId: string;
+    readonly request: EvaluationRequest;
+    readonly report: TakenReport;
+  }): JudgingScene {
+    const { books, scale, settings, histories, clock } = this.#deps;
+    const rules = settings.rules.current.value;
+    const nowMs = Date.parse(clock.timestamp());
+    const ages = metricAges(report);
+    const refusals = new Map<string, number | undefined>();
+    for (const { quotaId, state, replicas, updatedAt } of scale.all()) {
+      if (refusals.has(quotaId)) continue;
+      const isFresh = nowMs - Date.parse(updatedAt) < rules.approvalMs;
+      refusals.set(quotaId, state === "rejected" && isFresh ? replicas : undefined);
+    }
+    return {
+      ...{ evaluationId, rules, isShadow: request.isShadow, nowMs },
+      quotas: ownersOf(books.quotas.all()).bySubject,
+      ageMsOf: (subjectId) => Math.max(report.ageMs, ages.get(subjectId) ?? 0),
+      busy: new Set(scale.open().map(({ quotaId }) => quotaId)),
+      refusedOf: (quotaId) => refusals.get(quotaId),
+      historyOf: ({ quotaId, subjectId, replicas: current }) => {
+        return histories.of(quotaId, { current, rules: guardsOf(rules, subjectId), nowMs });
+      },
+    };
+  }
+
+  async #ask(judged: readonly Judged[]): Promise<readonly SubjectDecision[]> {
+    const decisions: SubjectDecision[] = [];
+    for (let from = 0; from < judged.length; from += AT_ONCE) {
+      const some = judged.slice(from, from + AT_ONCE);
+      decisions.push(...(await Promise.all(some.map((one) => askReplicas(one, this.#deps)))));
+    }
+    return decisions;
+  }
+
+  /** Of quotas that are gone nothing is to be remembered. */
+  #forget(): Promise<void> {
+    const { books, histories } = this.#deps;
+    const { quotas, transactions } = books;
+    return transactions.run((plan) => histories.forget(plan, (id) => quotas.tree.has(id)));
+  }
+}
+
+function failureText({ reason, message }: BerthError): string {
+  return reason === "INTERNAL" ? message : `${message} (${reason})`;
+}

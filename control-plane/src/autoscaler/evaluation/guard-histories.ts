@@ -1,0 +1,81 @@
+import type { KeptDocuments } from "../../org/store/kept-documents.ts";
+import type { Plan } from "../../org/store/org-transactions.ts";
+import type { GuardRules } from "../guards/guard-rules.ts";
+import { readHistory, showHistory } from "../guards/history-json.ts";
+import {
+  NO_HISTORY,
+  type SubjectHistory,
+  withChange,
+  withRecommendation,
+} from "../guards/subject-history.ts";
+import type { ScaleRequest } from "../scaling/scale-request.ts";
+
+/** The changes of a quota that were asked for, as the store has them. */
+export type StoredHistory = ReturnType<typeof showHistory>;
+
+/**
+ * What the guards remember of each quota. Changes are durable with the requests that make them, so that rates, cooldowns and flap
+ * budgets hold over restarts. What was wanted is in memory: after a restart what is desired then counts as wanted at that moment, as
+ * the Kubernetes HorizontalPodAutoscaler does it, so that nothing is scaled down before its window is over.
+ */
+export class GuardHistories {
+  readonly #documents: KeptDocuments<StoredHistory>;
+  readonly #known = new Map<string, SubjectHistory>();
+
+  constructor(documents: KeptDocuments<StoredHistory>) {
+    this.#documents = documents;
+  }
+
+  /** Takes what the store has. */
+  async reload(): Promise<void> {
+    await this.#documents.reload();
+    this.#known.clear();
+  }
+
+  /** The history of a quota of which `current` replicas are desired. `nowMs` is Unix time. */
+  of(
+    quotaId: string,
+    at: { readonly current: number; readonly rules: GuardRules; readonly nowMs: number },
+  ): SubjectHistory {
+    const known = this.#known.get(quotaId);
+    if (known !== undefined) return known;
+    const wanted = { atMs: at.nowMs, replicas: at.current };
+    const history = withRecommendation(this.#stored(quotaId), wanted, at.rules);
+    this.#known.set(quotaId, history);
+    return history;
+  }
+
+  /** Remembers what a verdict gave. */
+  keep(quotaId: string, history: SubjectHistory): void {
+    this.#known.set(quotaId, history);
+  }
+
+  /** A request of the autoscaler goes on: its change is remembered with it. */
+  note(
+    plan: Plan,
+    { quotaId, before, replicas, updatedAt }: ScaleRequest,
+    rules: GuardRules,
+  ): void {
+    const change = { atMs: Date.parse(updatedAt), from: before, to: replicas };
+    const former = this.#known.get(quotaId);
+    const history = withChange(former ?? this.#stored(quotaId), change, rules);
+    this.#documents.put(plan, quotaId, showHistory({ ...history, recommendations: [] }));
+    // Without a former one the next look reads the store.
+    if (former === undefined) return;
+    this.#known.set(quotaId, history);
+    plan.add({ undo: () => this.#known.set(quotaId, former) });
+  }
+
+  /** Forgets quotas that are gone; what the store has of them goes with the transaction. */
+  forget(plan: Plan, isThere: (quotaId: string) => boolean): void {
+    for (const quotaId of this.#known.keys()) if (!isThere(quotaId)) this.#known.delete(quotaId);
+    for (const [quotaId] of [...this.#documents.allPlanned()]) {
+      if (!isThere(quotaId)) this.#documents.remove(plan, quotaId);
+    }
+  }
+
+  #stored(quotaId: string): SubjectHistory {
+    const stored = this.#documents.planned(quotaId)?.body;
+    return stored === undefined ? NO_HISTORY : readHistory(stored);
+  }
+}

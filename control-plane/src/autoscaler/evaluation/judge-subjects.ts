@@ -1,0 +1,149 @@
+import { toBerthError } from "@berth/service-kit";
+import { replicaBounds } from "../../org/profiles/replica-bounds.ts";
+import type { KeptQuota, Quota } from "../../org/quotas/quota.ts";
+import { guard, type Verdict } from "../guards/guard.ts";
+import type { SubjectHistory } from "../guards/subject-history.ts";
+import type { AskedReplicas } from "../scaling/scaling.ts";
+import { type AutoscaleRules, guardsOf } from "../settings/autoscale-rules.ts";
+import type { Decision, ReplicaChange } from "../workflows/decision.ts";
+import type { SubjectDecision } from "./evaluation-record.ts";
+
+/** What is known while subjects are judged. */
+export interface JudgingScene {
+  readonly evaluationId: string;
+  /** Quotas of all subjects that have some. */
+  readonly quotas: ReadonlyMap<string, readonly KeptQuota[]>;
+  readonly rules: AutoscaleRules;
+  /** Nothing is asked for, whatever the rules say. */
+  readonly isShadow: boolean;
+  /** Age of what is known of a subject, ms. */
+  readonly ageMsOf: (subjectId: string) => number;
+  /** Quotas with a request that is under way. */
+  readonly busy: ReadonlySet<string>;
+  /** What a human has just refused of a quota, or did not approve in time. */
+  readonly refusedOf: (quotaId: string) => number | undefined;
+  readonly historyOf: (quota: Quota) => SubjectHistory;
+  /** Unix time, ms. */
+  readonly nowMs: number;
+}
+
+/** A decision, with what it asks for and what is to be remembered. */
+export interface Judged {
+  readonly decision: SubjectDecision;
+  readonly asked?: AskedReplicas;
+  readonly remember?: { readonly quotaId: string; readonly history: SubjectHistory };
+}
+
+/**
+ * Judges what a workflow wants, subject after subject, and then those that it did not name, so that every subject with a quota has its
+ * reason. Pure but for the scene; yields so that others may have their turn.
+ */
+export function* judgeSubjects(
+  { changes, refusals }: Extract<Decision, { kind: "read" }>,
+  scene: JudgingScene,
+): Generator<void, readonly Judged[]> {
+  const judged: Judged[] = [];
+  const named = new Set<string>();
+  for (const change of changes) {
+    named.add(change.subjectId);
+    judged.push(judgeChange(change, scene));
+    yield;
+  }
+  for (const { subjectId, reason } of refusals) {
+    named.add(subjectId);
+    judged.push({ decision: refused({ subjectId }, reason) });
+  }
+  for (const [subjectId, [first, ...others]] of scene.quotas) {
+    if (named.has(subjectId) || first === undefined) continue;
+    const { quotaId, replicas } = first.quota;
+    judged.push({
+      decision: {
+        ...{ subject_id: subjectId, quota_id: others.length === 0 ? quotaId : null, kind: "keep" },
+        ...{ current: replicas, wanted: null, replicas },
+        why: "the workflow did not name it",
+      },
+    });
+    yield;
+  }
+  return judged;
+}
+
+function judgeChange(change: ReplicaChange, scene: JudgingScene): Judged {
+  const { subjectId } = change;
+  const [kept, ...others] = scene.quotas.get(subjectId) ?? [];
+  if (kept === undefined) return { decision: refused(change, "it has no quota") };
+  if (others.length > 0) {
+    const why = `it has ${others.length + 1} quotas: which one is meant is not said`;
+    return { decision: refused(change, why) };
+  }
+  try {
+    return judgeQuota(change, kept.quota, scene);
+  } catch (thrown) {
+    return { decision: refused(change, toBerthError(thrown).message, kept.quota) };
+  }
+}
+
+function judgeQuota(change: ReplicaChange, quota: Quota, scene: JudgingScene): Judged {
+  const { subjectId, replicas: wanted } = change;
+  const { quotaId, replicas: current } = quota;
+  const own = guardsOf(scene.rules, subjectId);
+  const rules = scene.isShadow ? { ...own, isShadow: true } : own;
+  const verdict = guard({
+    ...{ subjectId, wanted, current, bounds: replicaBounds(quota), rules },
+    ...{ inputAgeMs: scene.ageMsOf(subjectId), isBusy: scene.busy.has(quotaId) },
+    ...{ history: scene.historyOf(quota), nowMs: scene.nowMs },
+  });
+  // A run in the shadow leaves no trace in what later ones look at.
+  const remember = scene.isShadow ? {} : { remember: { quotaId, history: verdict.history } };
+  const isRefused =
+    verdict.kind === "needs_approval" && scene.refusedOf(quotaId) === verdict.replicas;
+  if (isRefused) {
+    const why = `${verdict.replicas} replicas were not approved a moment ago`;
+    const decision = decisionOf(change, quota, {
+      ...verdict,
+      kind: "keep",
+      replicas: current,
+      why,
+    });
+    return { decision, ...remember };
+  }
+  const decision = decisionOf(change, quota, verdict);
+  if (verdict.kind !== "change" && verdict.kind !== "needs_approval")
+    return { decision, ...remember };
+  return { decision, ...remember, asked: askedFor(verdict, { change, quota, scene }) };
+}
+
+function askedFor(
+  verdict: Verdict,
+  { change, quota, scene }: { change: ReplicaChange; quota: Quota; scene: JudgingScene },
+): AskedReplicas {
+  const said = change.reason === "" ? "" : ` (${change.reason})`;
+  return {
+    ...{ subjectId: change.subjectId, quotaId: quota.quotaId, replicas: verdict.replicas },
+    ...{ origin: "autoscaler", reason: `${verdict.why}${said}`.slice(0, 1_000) },
+    evaluationId: scene.evaluationId,
+    ...(verdict.kind === "needs_approval" ? { approvalWithinMs: scene.rules.approvalMs } : {}),
+  };
+}
+
+function decisionOf(change: ReplicaChange, quota: Quota, verdict: Verdict): SubjectDecision {
+  return {
+    ...{ subject_id: change.subjectId, quota_id: quota.quotaId, kind: verdict.kind },
+    ...{ current: quota.replicas, wanted: verdict.wanted, replicas: verdict.replicas },
+    why: verdict.why,
+    ...(change.reason === "" ? {} : { workflow_reason: change.reason }),
+    ...(verdict.steps.length === 0 ? {} : { steps: verdict.steps }),
+  };
+}
+
+function refused(
+  { subjectId, replicas }: { readonly subjectId: string; readonly replicas?: number },
+  why: string,
+  quota?: Quota,
+): SubjectDecision {
+  return {
+    ...{ subject_id: subjectId, quota_id: quota?.quotaId ?? null, kind: "refused" },
+    ...{ current: quota?.replicas ?? null, wanted: replicas ?? null },
+    ...{ replicas: quota?.replicas ?? null, why },
+  };
+}
