@@ -274,6 +274,25 @@ it("keeps no file for a node", () => {
   expect(entries.filter((entry) => entry.includes("node-"))).toEqual([]);
 });
 
+it("changes its load while it runs, of one cluster or of all", async () => {
+  const change = (payload: object) =>
+    simulator.http.inject({ method: "POST", url: "/sim/load", headers: HOST, payload });
+  const utilization = async (cluster: string) => {
+    const { body } = await json(`${restUrl}/clusters/${cluster}`);
+    const gpus: { metrics: { cudaUtilization: number } }[] = body.nodes.nodeData[0].gpus.gpus;
+    return Math.min(...gpus.map(({ metrics }) => metrics.cudaUtilization));
+  };
+  const changed = await change({ load: "busy", cluster: "sim-0" });
+  expect(changed.json()).toEqual({ success: true, data: { load: "busy", clusters: ["sim-0"] } });
+  await vi.waitFor(async () => expect(await utilization("sim-0")).toBeGreaterThan(90), WAIT);
+  const { body } = simulatorStatus(await simulator.http.inject({ url: "/sim", headers: HOST }));
+  expect(body).toMatchObject({ cluster_list: [{ load: "busy" }, { load: "waves" }] });
+  await change({ load: "idle" });
+  await vi.waitFor(async () => expect(await utilization("sim-0")).toBeLessThan(20), WAIT);
+  expect((await change({ load: "busy", cluster: "sim-9" })).statusCode).toBe(404);
+  expect((await change({ load: "full" })).statusCode).toBe(400);
+});
+
 it("refuses faults that the fleet cannot have, foreign hosts and bodies", async () => {
   const bad = await order("gpu-fail sim-9");
   expect(bad.statusCode).toBe(400);

@@ -29,7 +29,8 @@ Examples:
   berth sim 2x4x4 --profile t4 --name edge    (clusters edge-0 and edge-1, beside those of another fleet)
   berth sim 100x100x8 --load busy --server http://127.0.0.1:8000
   berth sim fault gpu-fail sim-0/node-1/3
-  berth sim fault link-cut sim-2 20s`;
+  berth sim fault link-cut sim-2 20s
+  berth sim load busy`;
 
 interface RunOptions extends ClientOptions, SimOptions {
   readonly dataDir?: string;
@@ -71,6 +72,16 @@ export function simCommand(program: Command, parts: CommandParts): void {
       const server = simServer(options, parts);
       const data = await requestData(server, { method: "POST", path: "/sim/faults", body });
       printData(parts, data, { form: options.output, view: faultText });
+    });
+  withSimServer(sim.command("load"))
+    .description("change how the GPUs of a simulated fleet that runs are used")
+    .argument("<pattern>", "idle, steady, waves, busy")
+    .argument("[cluster]", "this cluster alone")
+    .action(async (load: string, cluster: string | undefined, options: SimServerOptions) => {
+      const body = { load, ...(cluster === undefined ? {} : { cluster }) };
+      const server = simServer(options, parts);
+      const data = await requestData(server, { method: "POST", path: "/sim/load", body });
+      printData(parts, data, { form: options.output, view: loadText });
     });
   withSimServer(sim.command("status"))
     .description("show a simulated fleet that runs, and its faults")
@@ -150,6 +161,11 @@ function faultText(data: unknown): string {
   const text = (key: string) => cellText(at(data, key));
   const line = `fault ${text("id")}: ${text("kind")} ${text("target")} ${text("state")}`;
   return `${printable(line)}\n`;
+}
+
+function loadText(data: unknown): string {
+  const clusters = listAt(data, "clusters").map((id) => cellText(id));
+  return `${printable(`load ${cellText(at(data, "load"))}: ${clusters.join(", ")}`)}\n`;
 }
 
 function statusView(data: unknown) {

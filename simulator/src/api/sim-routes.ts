@@ -4,6 +4,7 @@ import { parseFault } from "../faults/fault.ts";
 import type { FaultDirector } from "../faults/fault-director.ts";
 import { type FleetIntervals, type FleetSize, fleetText } from "../fleet/fleet-plan.ts";
 import type { SimCluster } from "../fleet/sim-cluster.ts";
+import { LOAD_PATTERNS } from "../sources/load-pattern.ts";
 
 type HttpServer = ReturnType<typeof createHttpServer>;
 
@@ -22,9 +23,18 @@ const FaultBody = Type.Object(
   { additionalProperties: false },
 );
 
+const LoadBody = Type.Object(
+  {
+    load: Type.Union(LOAD_PATTERNS.map((pattern) => Type.Literal(pattern))),
+    cluster: Type.Optional(Type.String({ description: "this one alone" })),
+  },
+  { additionalProperties: false },
+);
+
 /**
  * The simulator's own surface: `GET /sim` shows the fleet and the faults that stand, `POST /sim/faults` with
- * `{"fault": "gpu-fail sim-0/node-1/3"}` lets one strike.
+ * `{"fault": "gpu-fail sim-0/node-1/3"}` lets one strike, `POST /sim/load` with
+ * `{"load": "busy"}` changes how the GPUs are used.
  */
 export function addSimRoutes(server: HttpServer, options: SimRoutesOptions): void {
   const { faults } = options;
@@ -35,6 +45,15 @@ export function addSimRoutes(server: HttpServer, options: SimRoutesOptions): voi
     const ordered = faults.order(readFault(fault));
     reply.code(201);
     return { success: true, data: ordered };
+  });
+  server.post("/sim/load", async (request) => {
+    const { load, cluster } = parse(LoadBody, bodyObject(request));
+    const changed = options.clusters.filter(({ id }) => cluster === undefined || id === cluster);
+    if (changed.length === 0) {
+      throw new BerthError("NOT_FOUND", `cluster: there is no ${JSON.stringify(cluster)}`);
+    }
+    for (const one of changed) one.load = load;
+    return { success: true, data: { load, clusters: changed.map(({ id }) => id) } };
   });
 }
 
@@ -54,8 +73,8 @@ function overview({ name, size, intervals, clusters, faults }: SimRoutesOptions)
     gpu_interval_ms: intervals.gpuMs,
     host_interval_ms: intervals.hostMs,
     node_ttl_ms: intervals.ttlMs,
-    cluster_list: clusters.map(({ id, httpUrl, isLinked, nodes }, index) => ({
-      id,
+    cluster_list: clusters.map(({ id, httpUrl, isLinked, load, nodes }, index) => ({
+      ...{ id, load },
       http_url: httpUrl ?? null,
       linked: isLinked,
       nodes: nodes.length,

@@ -23,6 +23,7 @@ export interface SimClusterOptions {
   readonly nodes: number;
   readonly gpusPerNode: number;
   readonly machine: MachineProfile;
+  /** Load at first. */
   readonly pattern: LoadPattern;
   readonly seed: number;
   readonly intervals: FleetIntervals;
@@ -63,6 +64,8 @@ export class SimCluster implements Part {
   readonly id: string;
   readonly nodes: readonly SimNode[];
   readonly gate: LinkGate;
+  /** How its GPUs are used from now on. */
+  load: LoadPattern;
   readonly #options: SimClusterOptions;
   #agent: ClusterAgent | undefined;
   #started: Part[] = [];
@@ -72,6 +75,7 @@ export class SimCluster implements Part {
     this.id = clusterId;
     this.name = `cluster ${clusterId}`;
     this.#options = options;
+    this.load = options.pattern;
     this.gate = new LinkGate({ target: controlPlaneUrl, host });
     this.nodes = Array.from({ length: options.nodes }, (_none, node) => this.#node(node));
   }
@@ -183,7 +187,8 @@ export class SimCluster implements Part {
 
   #node(node: number): SimNode {
     const { clusterId, nodes, nodeToken, gpusPerNode, machine, intervals, phase } = this.#options;
-    const { pattern, seed, bornMs, clock, logger, wheel, fleetState } = this.#options;
+    const { seed, bornMs, clock, logger, wheel, fleetState } = this.#options;
+    const pattern = () => this.load;
     const nodeId = nodeIdOf(clusterId, node);
     const spreadMs = Math.min(SPREAD_MS, intervals.gpuMs);
     return new SimNode({

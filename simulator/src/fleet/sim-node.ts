@@ -29,7 +29,8 @@ export interface SimNodeOptions {
   readonly enrolmentToken: string;
   readonly machine: MachineProfile;
   readonly gpuCount: number;
-  readonly pattern: LoadPattern;
+  /** The load of the moment. */
+  readonly pattern: () => LoadPattern;
   /** Seed of the fleet. */
   readonly seed: number;
   readonly phaseMs: number;

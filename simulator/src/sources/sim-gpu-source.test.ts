@@ -25,7 +25,7 @@ async function source(seed: number, name: MachineName = "h100", count = 8) {
   const made = new SimGpuSource({
     recorded: machine.gpus,
     gpus: nodeGpus(machine.gpus, count, idSeedOf("1/n")),
-    pattern: "waves",
+    pattern: () => "waves",
     ...{ seed, clock, wheel, phaseMs: 0, bornMs: 0 },
   });
   await made.start();

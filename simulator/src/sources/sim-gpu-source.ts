@@ -19,7 +19,8 @@ import type { Wheel } from "./wheel.ts";
 export interface SimGpuOptions {
   readonly recorded: RecordedGpus;
   readonly gpus: readonly NodeGpu[];
-  readonly pattern: LoadPattern;
+  /** The load of the moment. */
+  readonly pattern: () => LoadPattern;
   /** Seed of the node; the same gives the same samples. */
   readonly seed: number;
   readonly clock: Clock;
@@ -156,7 +157,7 @@ export class SimGpuSource implements GpuSource {
     const { pattern, seed, bornMs } = this.#options;
     const atMs = this.#sampledAtMs - bornMs;
     const sample = gpuReading(recorded, {
-      pattern,
+      pattern: pattern(),
       seed: seed + info.driverIndex,
       atMs,
     });

@@ -10,7 +10,8 @@ import type { Wheel } from "./wheel.ts";
 export interface SimHostOptions {
   readonly hostname: string;
   readonly host: HostProfile;
-  readonly pattern: LoadPattern;
+  /** The load of the moment. */
+  readonly pattern: () => LoadPattern;
   readonly seed: number;
   readonly clock: Clock;
   readonly wheel: Wheel;
@@ -53,7 +54,7 @@ export class SimHostSource implements HostSource {
   sample(): HostSample {
     const { pattern, seed, host, clock, bornMs } = this.#options;
     const sinceMs = this.#sampledAtMs - bornMs;
-    const sample = hostReading(host, { pattern, seed, atMs: sinceMs });
+    const sample = hostReading(host, { pattern: pattern(), seed, atMs: sinceMs });
     sample.ageMs = Math.max(0, Math.round(clock.nowMs() - this.#sampledAtMs));
     return sample;
   }
