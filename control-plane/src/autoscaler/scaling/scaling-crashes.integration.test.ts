@@ -5,6 +5,7 @@ import {
   silentLogger,
   systemClock,
 } from "@berth/service-kit";
+import { seededRandom } from "@berth/service-kit/testing/seeded-random";
 import { withApply } from "@berth/service-kit/testing/with-apply";
 import { expect, it, vi } from "vitest";
 import { openScaling, type TestScaling } from "../../testing/scaling-fixture.ts";
@@ -15,17 +16,6 @@ const SEEDS = 170;
 const QUOTAS = 3;
 const LIVES = 3;
 const GPUS_PER_REPLICA = 2;
-
-/** Numbers from 0 to below `most`, the same for a seed (mulberry32). */
-function random(seed: number): (most: number) => number {
-  let state = seed;
-  return (most) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % most;
-  };
-}
 
 /** A store of a process that is killed at one of its writes: before or behind it; nothing works from then on. */
 function killedAt(store: DocumentStore, write: number, isBehind: boolean): DocumentStore {
@@ -75,7 +65,7 @@ async function askAll(
 }
 
 async function run(seed: number): Promise<void> {
-  const next = random(seed);
+  const next = seededRandom(seed);
   const store = openSqliteDocumentStore(":memory:", systemClock);
   const heard = new Map<string, string>();
   const first = await live(store, heard);
