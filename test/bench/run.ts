@@ -1,4 +1,5 @@
 import { allocationBench } from "./allocation.ts";
+import { autoscalerBench } from "./autoscaler.ts";
 import { clusterBlocksBench } from "./cluster-blocks.ts";
 import { clusterQueryBench } from "./cluster-query.ts";
 import { fleetDecisionsBench } from "./fleet-decisions.ts";
@@ -30,6 +31,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   links: linksBench,
   sockets: socketsBench,
   "simulated-fleet": simulatedFleetBench,
+  autoscaler: autoscalerBench,
 };
 
 const quick = process.argv.includes("--quick");
