@@ -88,7 +88,7 @@ export async function composeControlPlane(
     version: VERSION,
   });
   const sockets = new WsEndpoints({
-    ...{ ...deciding, ...edge, feed: org.feed, scaler: autoscaler.scaler },
+    ...{ ...deciding, ...edge, feed: org.feed, autoscaler },
     logger: logger.child({ component: "websocket" }),
   });
   sockets.attach(rest.server, WS_PATHS);

@@ -9,6 +9,7 @@ import { Evaluator } from "./evaluation/evaluator.ts";
 import { GuardHistories } from "./evaluation/guard-histories.ts";
 import type { ReportSource } from "./evaluation/taken-report.ts";
 import { type Applier, plainApplier, refusingApplier } from "./scaling/applier.ts";
+import { approvalListener } from "./scaling/approvals.ts";
 import { blockApplier } from "./scaling/block-applier.ts";
 import { confirmationListener } from "./scaling/confirmations.ts";
 import { Dispatcher } from "./scaling/dispatcher.ts";
@@ -60,8 +61,6 @@ export interface Autoscaler {
   readonly parts: readonly Part[];
 }
 
-const APPROVALS_EVERY_MS = 1_000;
-
 /** Opens what the store knows of workflows, settings and requests to scale. */
 export async function openAutoscaler(deps: AutoscalerDeps): Promise<Autoscaler> {
   const { orgId, books, bus, clock, logger } = deps;
@@ -96,7 +95,7 @@ export async function openAutoscaler(deps: AutoscalerDeps): Promise<Autoscaler> 
     confirmationListener({ orgId, bus, scaling, logger }),
     new Outbox({ scale, transactions, bus, logger }),
     dispatcher,
-    approvals(scaling, clock, logger),
+    approvalListener({ orgId, bus, scaling, clock, logger }),
     { name: "evaluation log", start: async () => {}, stop: () => log.settled() },
     timer,
   ];
@@ -133,20 +132,3 @@ function applierOf({ quotaId }: ScaleRequest, deps: AutoscalerDeps): Applier {
 
 const NO_PLACING =
   "policy_rule_uri: replicas without a block are not placed by this version of Berth; name a block_id";
-
-/** Rejects what no human has approved in time. */
-function approvals(scaling: Scaling, clock: Clock, logger: Logger): Part {
-  let timer: NodeJS.Timeout | undefined;
-  return {
-    name: "approvals",
-    async start() {
-      timer = setInterval(() => {
-        scaling
-          .expireApprovals(Date.parse(clock.timestamp()))
-          .catch((err: unknown) => logger.error("approvals could not be ended", { err }));
-      }, APPROVALS_EVERY_MS);
-      timer.unref();
-    },
-    stop: async () => clearInterval(timer),
-  };
-}

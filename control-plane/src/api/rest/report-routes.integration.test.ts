@@ -13,6 +13,7 @@ import type { FastifyInstance } from "fastify";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import type { Allocator } from "../../allocation/allocator.ts";
+import type { Autoscaler } from "../../autoscaler/autoscaler.ts";
 import type { Org } from "../../org/org.ts";
 import { signatureOf } from "../../org/usage/webhook-signature.ts";
 import { gpuMetrics, metricsView, nodeMetrics } from "../../testing/metrics-views.ts";
@@ -23,8 +24,6 @@ import { quotaRoutes } from "./quota-routes.ts";
 import { reportRoutes } from "./report-routes.ts";
 import { subjectRoutes } from "./subject-routes.ts";
 import { usageRoutes } from "./usage-routes.ts";
-
-const NO_SCALER = { scaleAndWait: () => Promise.reject(new Error("nobody scales here")) };
 
 let store: ReturnType<typeof openSqliteDocumentStore>;
 let org: Org;
@@ -52,7 +51,7 @@ beforeEach(async () => {
     ...edge,
     allocator: { allocate: async () => ({ text: "there" }) } as unknown as Allocator,
     blockMode: { answer: async () => ({}) },
-    ...{ traffic: new HttpTraffic(), feed: org.feed, scaler: NO_SCALER },
+    ...{ traffic: new HttpTraffic(), feed: org.feed, autoscaler: {} as Autoscaler },
   });
   sockets.attach(rest.server, new Map([["/ws/metrics", "feed"]]));
   const port = await freePort();

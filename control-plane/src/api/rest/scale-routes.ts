@@ -2,6 +2,7 @@ import { bodyObject, parse } from "@berth/service-kit";
 import type { FastifyInstance } from "fastify";
 import { Type } from "typebox";
 import type { Autoscaler } from "../../autoscaler/autoscaler.ts";
+import { readName } from "../../autoscaler/scaling/approvals.ts";
 import { type ScaleState, scaleRequestDocument } from "../../autoscaler/scaling/scale-request.ts";
 import { readReplicas } from "../../org/quotas/replica-count.ts";
 import { readSubjectId } from "../../org/subjects/subject.ts";
@@ -32,6 +33,11 @@ const AskedBody = Type.Object(
     wait: Type.Optional(Type.Boolean()),
     timeout_ms: Type.Optional(Type.Number({ minimum: 0, maximum: 600_000 })),
   },
+  { additionalProperties: false },
+);
+
+const SaidBody = Type.Object(
+  { by: Type.Optional(Type.String({ description: "who says so" })) },
   { additionalProperties: false },
 );
 
@@ -103,9 +109,11 @@ export function scaleRoutes(server: FastifyInstance, { scale, scaling, scaler }:
   for (const verb of ["approve", "reject"] as const) {
     server.post<{ Params: UuidParams }>(
       `/autoscale/requests/:uuid/${verb}`,
-      { schema: { tags, summary: `${verb} a request that waits for a human` } },
-      async ({ params }) => {
-        const decided = await scaling.decide(params.uuid, verb === "approve", "a client of REST");
+      { schema: { tags, body: SaidBody, summary: `${verb} a request that waits for a human` } },
+      async (request) => {
+        const said = request.body === undefined ? {} : parse(SaidBody, bodyObject(request));
+        const by = said.by === undefined ? "a client of REST" : readName("by", said.by);
+        const decided = await scaling.decide(request.params.uuid, verb === "approve", by);
         return { success: true, data: scaleRequestDocument(decided) };
       },
     );

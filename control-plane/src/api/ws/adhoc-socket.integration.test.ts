@@ -28,7 +28,7 @@ beforeEach(async () => {
     allocator: { allocate: () => Promise.reject(new Error("not here")) } as unknown as Allocator,
     blockMode: { answer: () => Promise.reject(new Error("not here")) },
     feed: { subscribe: () => () => undefined },
-    scaler: scaling.scaler,
+    autoscaler: scaling,
     authenticate: loopbackAuthenticator("default_org"),
     origins: { allowedHosts: [], allowedOrigins: [] },
     traffic: new HttpTraffic(),
@@ -131,4 +131,56 @@ it.each([
   await closed;
   expect(frames).toMatchObject([{ success: false, error: expect.stringMatching(error) }]);
   expect(scaling.scale.all()).toEqual([]);
+});
+
+it("tells who approves what waits for them, takes their word, and says how it ended", async () => {
+  const approvalWithinMs = 60_000;
+  const first = await scaling.ask("subject-xyz", 2, { approvalWithinMs });
+  const one = dial("?approvals=true");
+  const other = dial("?approvals=true");
+  const waiting = { type: "waiting", request: { uuid: first.uuid, state: "awaiting_approval" } };
+  await vi.waitFor(() => {
+    expect(one.frames).toMatchObject([waiting]);
+    expect(other.frames).toMatchObject([waiting]);
+  });
+  await one.send({ uuid: first.uuid, approve: true, by: "alice" });
+  const approved = { type: "decided", request: { uuid: first.uuid, state: "pending" } };
+  await vi.waitFor(() => {
+    expect(one.frames).toMatchObject([waiting, approved, { success: true }]);
+    expect(other.frames).toMatchObject([waiting, approved]);
+  });
+  expect(scaling.scale.get(first.uuid)?.reason).toMatch(/approved by alice$/);
+  const second = await scaling.ask("subject-xyz", 3, { approvalWithinMs });
+  await vi.waitFor(() => {
+    expect(other.frames[2]).toMatchObject({ type: "waiting", request: { uuid: second.uuid } });
+  });
+  await other.send({ uuid: second.uuid, approve: "yes" });
+  await other.send({ uuid: first.uuid, approve: true });
+  await other.send({ uuid: second.uuid, approve: false });
+  await vi.waitFor(() => {
+    expect(other.frames.slice(3)).toMatchObject([
+      { success: false, message: "approve: expected true or false" },
+      { success: false, reason: "CONFLICT" },
+      { type: "decided", request: { uuid: second.uuid, state: "rejected" } },
+      { success: true, data: { state: "rejected" } },
+    ]);
+  });
+});
+
+it("hears a human's word on the bus, too, and nothing else there", async () => {
+  const asked = await scaling.ask("subject-xyz", 2, { approvalWithinMs: 60_000 });
+  const subject = "berth.default_org.approvals.answers";
+  const say = (id: string, body: unknown) =>
+    scaling.bus.publish({
+      subject,
+      text: typeof body === "string" ? body : JSON.stringify(body),
+      id,
+    });
+  await say("1", "no JSON");
+  await say("2", { uuid: asked.uuid });
+  await say("3", { uuid: "unknown", approve: true });
+  expect(scaling.scale.get(asked.uuid)?.state).toBe("awaiting_approval");
+  await say("4", { uuid: asked.uuid, approve: true, by: "bob" });
+  await vi.waitFor(() => expect(scaling.scale.get(asked.uuid)?.state).toBe("confirmed"));
+  expect(scaling.scale.get(asked.uuid)?.reason).toMatch(/approved by bob$/);
 });

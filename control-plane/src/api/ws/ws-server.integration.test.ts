@@ -9,6 +9,7 @@ import {
 } from "@berth/service-kit";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import type { Allocator } from "../../allocation/allocator.ts";
+import type { Autoscaler } from "../../autoscaler/autoscaler.ts";
 import { WsEndpoints } from "./ws-server.ts";
 
 const MIB = 1024 * 1024;
@@ -35,7 +36,7 @@ beforeEach(async () => {
     origins: { allowedHosts: [], allowedOrigins: [] },
     traffic,
     feed: { subscribe: () => () => undefined },
-    scaler: { scaleAndWait: () => Promise.reject(new Error("nobody scales here")) },
+    autoscaler: {} as Autoscaler,
   });
   server = createBoundedServer((_request, response) => response.end());
   endpoints.attach(server, new Map([["/ws", "allocator"]]));

@@ -20,9 +20,11 @@ import {
   toErrorBody,
 } from "@berth/service-kit";
 import { WebSocketServer } from "ws";
+import type { Autoscaler } from "../../autoscaler/autoscaler.ts";
 import type { ReportFeed } from "../../org/report/report-feed.ts";
-import { type AdhocSocketDeps, serveAdhocSocket } from "./adhoc-socket.ts";
+import { serveAdhocSocket } from "./adhoc-socket.ts";
 import { type AllocatorSocketDeps, serveAllocatorSocket } from "./allocator-socket.ts";
+import { serveApprovalSocket } from "./approval-socket.ts";
 import { serveFeedSocket } from "./feed-socket.ts";
 import { SocketPulse } from "./socket-pulse.ts";
 import { UnfinishedMessages } from "./unfinished-messages.ts";
@@ -37,7 +39,8 @@ const UPGRADE_LIMIT_MS = 10_000;
 export type SocketUse = "allocator" | "feed" | "adhoc";
 
 /** What the WebSocket endpoints need. */
-export interface WsDeps extends AllocatorSocketDeps, AdhocSocketDeps {
+export interface WsDeps extends AllocatorSocketDeps {
+  readonly autoscaler: Pick<Autoscaler, "scaler" | "scale" | "scaling">;
   readonly feed: Pick<ReportFeed, "subscribe">;
   readonly authenticate: Authenticate;
   readonly origins: OriginRules;
@@ -136,11 +139,13 @@ export class WsEndpoints {
       const departure = departureOf(socket);
       this.#pulse.watch(webSocket, { stream: socket, departure });
       this.#unfinished.watch(webSocket, socket);
-      const { traffic, feed } = this.#deps;
+      const { traffic, feed, autoscaler, logger } = this.#deps;
       const taker = { socket: webSocket, departure, traffic };
       const { searchParams } = urlOf(request);
       if (use === "adhoc") {
-        serveAdhocSocket(taker, searchParams, this.#deps);
+        const own = { ...autoscaler, logger };
+        if (searchParams.get("approvals") === "true") serveApprovalSocket(taker, own);
+        else serveAdhocSocket(taker, searchParams, own);
         return;
       }
       const isServed = use === "allocator" || serveFeedSocket(taker, searchParams, feed);

@@ -30,6 +30,11 @@ export function approvalSubject(orgId: string): string {
   return `berth.${subjectToken(orgId)}.approvals`;
 }
 
+/** Where a human's answers to such requests are heard. */
+export function approvalAnswerSubject(orgId: string): string {
+  return `${approvalSubject(orgId)}.answers`;
+}
+
 /**
  * A text as one token of a subject: what may not stand in one is percent-encoded ("." as "%2E"); an empty text is "%00".
  */

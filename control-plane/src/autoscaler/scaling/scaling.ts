@@ -50,8 +50,10 @@ export type Completed =
   /** Nothing has changed. */
   | { readonly kind: "ignored"; readonly why: "unknown" | "over" | "not dispatched" };
 
-/** Hears of requests that are to be applied, and of those that are over. Must not throw. */
+/** Hears of requests that wait for a human, that are to be applied, and that are over. Must not throw. */
 export interface ScalingListener {
+  /** A human is to approve it. */
+  readonly onWaiting?: (request: ScaleRequest) => void;
   readonly onPending?: (request: ScaleRequest) => void;
   /** `message` is what confirmed it; undefined when nothing did. */
   readonly onOver?: (request: ScaleRequest, message: Confirmation["message"] | undefined) => void;
@@ -86,6 +88,7 @@ export class Scaling {
     const { request, superseded } = await transactions.run((plan) => this.#plan(plan, asked));
     for (const older of superseded) this.#over(older, undefined);
     if (request.state === "pending") this.#pending(request);
+    else for (const { onWaiting } of this.#listeners) onWaiting?.(request);
     return request;
   }
 

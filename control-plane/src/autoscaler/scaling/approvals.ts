@@ -1,0 +1,95 @@
+import {
+  BerthError,
+  type Bus,
+  type Clock,
+  isBerthError,
+  isJsonObject,
+  type Logger,
+  type Part,
+  typeName,
+} from "@berth/service-kit";
+import { approvalAnswerSubject } from "./scale-messages.ts";
+import type { Scaling } from "./scaling.ts";
+
+/** A human's word on a request that waits for it. */
+export interface ApprovalAnswer {
+  readonly uuid: string;
+  readonly isApproved: boolean;
+  /** Who says so. */
+  readonly by: string;
+}
+
+const EXPIRED_EVERY_MS = 1_000;
+const MAX_NAME_CHARACTERS = 253;
+
+/** Reads `{"uuid", "approve": true|false, "by"}`; `by` is who sent it where it does not say. INVALID_ARGUMENT names the field. */
+export function readApprovalAnswer(body: unknown, sender: string): ApprovalAnswer {
+  if (!isJsonObject(body)) throw invalid(`the answer: expected an object, got ${typeName(body)}`);
+  const { uuid, approve, by = sender } = body;
+  if (typeof uuid !== "string" || uuid === "") throw invalid("uuid: expected that of a request");
+  if (typeof approve !== "boolean") throw invalid("approve: expected true or false");
+  return { uuid, isApproved: approve, by: readName("by", by) };
+}
+
+/** Reads who says something. INVALID_ARGUMENT names the field. */
+export function readName(field: string, value: unknown): string {
+  const isName = typeof value === "string" && value !== "" && value.length <= MAX_NAME_CHARACTERS;
+  if (isName && !/[\r\n]/.test(value)) return value;
+  throw invalid(`${field}: expected a name of 1-${MAX_NAME_CHARACTERS} characters on one line`);
+}
+
+/** What {@link approvalListener} works with. */
+export interface ApprovalDeps {
+  readonly orgId: string;
+  readonly bus: Pick<Bus, "subscribe">;
+  readonly scaling: Pick<Scaling, "decide" | "expireApprovals">;
+  readonly clock: Pick<Clock, "timestamp">;
+  readonly logger: Logger;
+}
+
+/** Hears answers on the bus, and rejects what nobody has answered in time. An answer that changes nothing is told in the log. */
+export function approvalListener(deps: ApprovalDeps): Part {
+  const { orgId, bus, scaling, clock, logger } = deps;
+  let subscription: { stop(): Promise<void> } | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  let looking: Promise<void> | undefined;
+  const hear = async (text: string) => {
+    try {
+      const { uuid, isApproved, by } = readApprovalAnswer(JSON.parse(text), "the bus");
+      await scaling.decide(uuid, isApproved, by);
+    } catch (thrown) {
+      const isOurs = isBerthError(thrown) && thrown.reason !== "UNAVAILABLE";
+      // What the store does not take now comes again.
+      if (!isOurs && !(thrown instanceof SyntaxError)) throw thrown;
+      logger.warn("an answer to an approval changed nothing", { why: thrown.message });
+    }
+  };
+  const look = () => {
+    looking ??= scaling
+      .expireApprovals(Date.parse(clock.timestamp()))
+      .catch((err: unknown) => logger.error("approvals were not looked at", { err }))
+      .finally(() => {
+        looking = undefined;
+      });
+  };
+  return {
+    name: "approvals",
+    async start() {
+      subscription = await bus.subscribe({
+        subject: approvalAnswerSubject(orgId),
+        name: "berth-approvals",
+        handler: ({ text }) => hear(text),
+      });
+      timer = setInterval(look, EXPIRED_EVERY_MS);
+    },
+    async stop() {
+      clearInterval(timer);
+      await subscription?.stop();
+      await looking;
+    },
+  };
+}
+
+function invalid(message: string): BerthError {
+  return new BerthError("INVALID_ARGUMENT", message);
+}
