@@ -16,7 +16,7 @@ let plane: ControlPlaneProcess;
 let ports: Readonly<Record<string, number>>;
 
 beforeAll(async () => {
-  const [metrics = 0, usage = 0, subjects = 0, registry = 0] = await freePorts(4);
+  const [metrics = 0, usage = 0, subjects = 0, registry = 0, autoscaler = 0] = await freePorts(5);
   plane = await startControlPlane({
     env: {
       BERTH_ALIAS_PORTS: "on",
@@ -24,9 +24,11 @@ beforeAll(async () => {
       BERTH_SUBJECT_METRICS_ALIAS_PORT: String(usage),
       BERTH_SUBJECTS_ALIAS_PORT: String(subjects),
       BERTH_CLUSTERS_ALIAS_PORT: String(registry),
+      BERTH_AUTOSCALE_ALIAS_PORT: String(autoscaler),
     },
   });
   ports = {
+    5000: autoscaler,
     8000: plane.ports.http,
     8765: plane.ports.ws,
     8888: metrics,
@@ -114,3 +116,28 @@ it("reports as the seed's curl commands and JavaScript read it", async () => {
   expect(received).toMatchObject({ success: true, data: { subjects: told } });
   expect(received).toMatchObject({ data: { subjects: { metrics: { "subject-001": usage } } } });
 });
+
+it.each(["5000", "8000"])(
+  "takes configuration and interval on port %s as the seed prints them",
+  async (port) => {
+    const url = `http://127.0.0.1:${ports[Number(port)]}`;
+    const post = async (path: string, text: string) => {
+      const headers = { "content-type": "application/json" };
+      return (await fetch(`${url}${path}`, { method: "POST", headers, body: text })).json();
+    };
+    const get = async (path: string) => (await fetch(`${url}${path}`)).json();
+    expect(await post("/autoscale/config", '{"incr": 2, "threshold": 0.7}')).toMatchObject({
+      ...{ success: true, message: "Configuration updated" },
+    });
+    expect(await get("/autoscale/config")).toMatchObject({
+      ...{ success: true, data: { incr: 2, threshold: 0.7 } },
+    });
+    expect(await post("/autoscale/interval", '{"interval": 60}')).toMatchObject({
+      ...{ success: true, message: "Interval updated" },
+    });
+    expect(await get("/autoscale/interval")).toMatchObject({
+      success: true,
+      data: { interval: 60 },
+    });
+  },
+);
