@@ -73,7 +73,7 @@ export async function composeControlPlane(
   });
   const edge = openEdge(config);
   const { org, autoscaler, parts } = await composeOrg({
-    ...{ config, store, clusters, fleet, metrics, gateway: deciding.gateway, logger },
+    ...{ config, store, clusters, fleet, metrics, ...deciding, logger },
     ...{ decisionStore: decisions.store, running: { policies, contexts, sandbox } },
   });
   const ready = readyCheck({ store, decisions: decisions.log, health, sandbox });

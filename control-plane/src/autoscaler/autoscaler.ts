@@ -8,13 +8,17 @@ import { EvaluationTimer } from "./evaluation/evaluation-timer.ts";
 import { Evaluator } from "./evaluation/evaluator.ts";
 import { GuardHistories } from "./evaluation/guard-histories.ts";
 import type { ReportSource } from "./evaluation/taken-report.ts";
-import { type Applier, plainApplier, refusingApplier } from "./scaling/applier.ts";
+import { type Applier, plainApplier } from "./scaling/applier.ts";
 import { approvalListener } from "./scaling/approvals.ts";
 import { blockApplier } from "./scaling/block-applier.ts";
 import { confirmationListener } from "./scaling/confirmations.ts";
 import { Dispatcher } from "./scaling/dispatcher.ts";
 import { externalApplier } from "./scaling/external-applier.ts";
 import { Outbox } from "./scaling/outbox.ts";
+import { placeApplier } from "./scaling/place-applier.ts";
+import { PlaceKeeper } from "./scaling/place-keeper.ts";
+import type { Placer } from "./scaling/placer.ts";
+import { ReplicaPlaces } from "./scaling/replica-places.ts";
 import { ScaleBook } from "./scaling/scale-book.ts";
 import type { BusText } from "./scaling/scale-messages.ts";
 import type { ScaleRequest } from "./scaling/scale-request.ts";
@@ -38,6 +42,7 @@ export interface AutoscalerDeps {
   readonly bus: Bus;
   readonly gateway: Pick<BlockGateway, "find" | "ask" | "act">;
   readonly victims: Victims;
+  readonly placer: Placer;
   /** Of an allocator of the org's own; empty: Berth applies requests itself. */
   readonly allocatorUrl: string;
   /** Runs the modules of workflows. */
@@ -75,9 +80,10 @@ export async function openAutoscaler(deps: AutoscalerDeps): Promise<Autoscaler> 
     },
   });
   const scaler = new Scaler(scaling, scale);
+  const places = new ReplicaPlaces(transactions, scale);
   const dispatcher = new Dispatcher({
     ...{ orgId, scaling, scale, clock, logger },
-    applierOf: (request) => applierOf(request, deps),
+    applierOf: (request) => applierOf(request, places, deps),
   });
   const log = new EvaluationLog({ store: deps.decisionStore, orgId, clock, logger });
   await log.load();
@@ -95,6 +101,7 @@ export async function openAutoscaler(deps: AutoscalerDeps): Promise<Autoscaler> 
     confirmationListener({ orgId, bus, scaling, logger }),
     new Outbox({ scale, transactions, bus, logger }),
     dispatcher,
+    new PlaceKeeper({ scale, places, quotas: books.quotas, placer: deps.placer, logger }),
     approvalListener({ orgId, bus, scaling, clock, logger }),
     { name: "evaluation log", start: async () => {}, stop: () => log.settled() },
     timer,
@@ -122,13 +129,14 @@ async function openAutoscalerBooks({ store, orgId, books, clock }: AutoscalerDep
   return { scale, settings, settingDocuments, workflows, histories };
 }
 
-function applierOf({ quotaId }: ScaleRequest, deps: AutoscalerDeps): Applier {
-  const { allocatorUrl, books, gateway, victims } = deps;
+function applierOf(
+  { quotaId }: ScaleRequest,
+  places: ReplicaPlaces,
+  { allocatorUrl, books, gateway, victims, placer }: AutoscalerDeps,
+): Applier {
   if (allocatorUrl !== "") return externalApplier(allocatorUrl);
   const profile = profileOf(books.quotas.planned(quotaId).quota);
   if (profile.blockId !== undefined) return blockApplier(profile, { gateway, victims });
-  return profile.policyRuleUri === undefined ? plainApplier : refusingApplier(NO_PLACING);
+  if (profile.policyRuleUri === undefined) return plainApplier;
+  return placeApplier(profile, { placer, places, victims });
 }
-
-const NO_PLACING =
-  "policy_rule_uri: replicas without a block are not placed by this version of Berth; name a block_id";

@@ -11,6 +11,7 @@ import { type Autoscaler, openAutoscaler } from "../autoscaler/autoscaler.ts";
 import { fleetWholeness } from "../autoscaler/evaluation/fleet-wholeness.ts";
 import { FeedReports, ownReports } from "../autoscaler/evaluation/report-sources.ts";
 import type { ReportSource } from "../autoscaler/evaluation/taken-report.ts";
+import { openPlacer, type PlacerDeps } from "../autoscaler/scaling/placer.ts";
 import { confirmationSubject, everySubject } from "../autoscaler/scaling/scale-messages.ts";
 import { openVictims, type VictimsDeps } from "../autoscaler/scaling/victims.ts";
 import { modulePolicies } from "../autoscaler/workflows/module-policies.ts";
@@ -30,9 +31,10 @@ export interface OrgSources {
   /** Of what was decided. */
   readonly decisionStore: DocumentStore;
   readonly clusters: ClusterRegistry;
-  readonly fleet: Pick<Fleet, "blocks" | "events">;
+  readonly fleet: Pick<Fleet, "agentApi" | "blocks" | "events">;
   readonly metrics: Pick<Metrics, "routes">;
   readonly gateway: BlockGateway;
+  readonly allocator: PlacerDeps["allocator"];
   /** How policies run: those that pick what goes, and the modules of workflows. */
   readonly running: Omit<VictimsDeps, "orgId" | "caps">;
   readonly logger: Logger;
@@ -68,6 +70,10 @@ export async function composeOrg(sources: OrgSources): Promise<ComposedOrg> {
     runModule: modulePolicies({ ...running, caps, orgId }),
     reports: reports.source,
     missingClusters: await missingClusters(sources),
+    placer: openPlacer({
+      ...{ orgId, clusters, clock, allocator: sources.allocator },
+      ...{ agents: fleet.agentApi, blocks: fleet.blocks },
+    }),
   });
   const closing = { name: "bus", start: async () => {}, stop: () => bus.close() };
   const parts = [closing, ...reports.parts, ...autoscaler.parts, org.aggregator, org.feed];

@@ -67,6 +67,16 @@ export class AllocatorHarness {
     this.#allocator = this.#openAllocator();
   }
 
+  /** The one that runs now. */
+  get allocator(): Allocator {
+    return this.#allocator;
+  }
+
+  /** What other policies than its own are run with. */
+  get running() {
+    return { contexts: this.contexts, sandbox: this.#sandbox, caps: CAPS };
+  }
+
   /** Resolves when policies can run. */
   ready(): Promise<void> {
     return this.#sandbox.ready();

@@ -8,9 +8,10 @@ import {
 } from "@berth/service-kit";
 import { type Autoscaler, openAutoscaler } from "../autoscaler/autoscaler.ts";
 import type { TakenReport } from "../autoscaler/evaluation/taken-report.ts";
+import type { Placer } from "../autoscaler/scaling/placer.ts";
 import type { ScaleRequest } from "../autoscaler/scaling/scale-request.ts";
 import type { AskedReplicas } from "../autoscaler/scaling/scaling.ts";
-import { newest } from "../autoscaler/scaling/victims.ts";
+import { newest, type Victims } from "../autoscaler/scaling/victims.ts";
 import type { RunModule } from "../autoscaler/workflows/module-attempts.ts";
 import { type OrgBooks, openOrgBooks } from "../org/org-books.ts";
 import type { BlockGateway } from "../placement/block-gateway.ts";
@@ -27,6 +28,8 @@ export interface ScalingOptions {
   /** Data of the newest report. */
   readonly report?: () => TakenReport;
   readonly missingClusters?: () => readonly string[];
+  readonly placer?: Placer;
+  readonly victims?: Victims;
 }
 
 /** An org that is scaled, over a store; what it is made of outlives its restarts. */
@@ -49,6 +52,12 @@ const NO_GATEWAY = {
 
 const NO_REPORT = (): TakenReport => ({ dataJson: '{"subjects":{}}', ageMs: 0 });
 const NO_MODULES: RunModule = () => Promise.reject(new Error("no modules here"));
+const NO_PLACER: Placer = {
+  place: () => Promise.reject(new Error("no allocator here")),
+  release: () => Promise.reject(new Error("no allocator here")),
+  renew: async () => new Set(),
+};
+const NEWEST: Victims = { choose: async (replicas, { count }) => newest(replicas, count) };
 
 /** Opens and starts it. */
 export async function openScaling(options: ScalingOptions): Promise<TestScaling> {
@@ -58,12 +67,9 @@ export async function openScaling(options: ScalingOptions): Promise<TestScaling>
   const logger = silentLogger;
   const books = await openOrgBooks({ store, orgId, clock, logger });
   const bus = options.bus ?? openBus({ orgId, logger, clock });
-  const victims = {
-    choose: async (replicas: Parameters<typeof newest>[0], { count }: { readonly count: number }) =>
-      newest(replicas, count),
-  };
+  const { victims = NEWEST, placer = NO_PLACER } = options;
   const autoscaler = await openAutoscaler({
-    ...{ orgId, store, books, bus, gateway, victims, allocatorUrl, clock, logger },
+    ...{ orgId, store, books, bus, gateway, victims, placer, allocatorUrl, clock, logger },
     ...{ decisionStore: store, runModule, reports: { take: async () => report() } },
     missingClusters: async () => options.missingClusters?.() ?? [],
   });

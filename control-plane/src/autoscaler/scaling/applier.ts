@@ -1,3 +1,4 @@
+import type { Reason } from "@berth/service-kit";
 import type { BlockOrder, ScaleRequest, ScaleResponse } from "./scale-request.ts";
 
 /** What applying a request came to. */
@@ -6,12 +7,18 @@ export interface Applied {
   readonly response: ScaleResponse;
   /** Nothing was sent: there are as many replicas as before. Absent when something may have been. */
   readonly isUntouched?: boolean;
+  /** Ids of the places that go with the confirmation. Where it is given the response is kept and confirmed again after a restart. */
+  readonly gone?: readonly string[];
+  /** Done once the confirmation is written, and not when the request was superseded. Must not reject. */
+  readonly afterwards?: () => Promise<void>;
 }
 
 /** How a request is applied. */
 export interface ApplyContext {
   /** Aborted when the program stops. */
   readonly signal: AbortSignal;
+  /** It is not tried again: what may pass has failed, too. */
+  readonly isLast: boolean;
   /** Keeps what is about to be sent; undefined when the request is not to be sent any more. */
   readonly keep: (order: BlockOrder) => Promise<ScaleRequest | undefined>;
 }
@@ -23,6 +30,19 @@ export interface ApplyContext {
  */
 export interface Applier {
   apply(request: ScaleRequest, context: ApplyContext): Promise<Applied | undefined>;
+}
+
+const PASSING: readonly Reason[] = [
+  "UNAVAILABLE",
+  "DEADLINE_EXCEEDED",
+  "OVERLOADED",
+  "INTERNAL",
+  "CANCELED",
+];
+
+/** Whether a failure may pass, so that a request is applied once more. */
+export function isPassing(reason: Reason): boolean {
+  return PASSING.includes(reason);
 }
 
 /** The end of a request that came to nothing. `replicas` is what there is, when that is known. */
@@ -39,8 +59,3 @@ export function allocatedResponse(replicas: number, message?: string): ScaleResp
 export const plainApplier: Applier = {
   apply: async ({ replicas }) => ({ response: allocatedResponse(replicas) }),
 };
-
-/** Applies nothing, for a profile that asks for what this version does not do; says why. */
-export function refusingApplier(why: string): Applier {
-  return { apply: async () => ({ response: failedResponse(why), isUntouched: true }) };
-}

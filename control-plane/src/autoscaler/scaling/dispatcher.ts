@@ -7,7 +7,7 @@ import {
   sleep,
   toBerthError,
 } from "@berth/service-kit";
-import { type Applied, type Applier, failedResponse } from "./applier.ts";
+import { type Applied, type Applier, failedResponse, isPassing } from "./applier.ts";
 import type { ScaleBook } from "./scale-book.ts";
 import { confirmationMessage } from "./scale-messages.ts";
 import { isOpen, type ScaleRequest } from "./scale-request.ts";
@@ -29,7 +29,6 @@ const AT_ONCE = 32;
 /** A request that cannot be applied for so long has failed, ms. */
 const GIVE_UP_MS = 600_000;
 const BACKOFF = { firstMs: 250, capMs: 15_000 } as const;
-const PASSING = ["UNAVAILABLE", "DEADLINE_EXCEEDED", "OVERLOADED", "INTERNAL", "CANCELED"];
 
 /**
  * Applies requests: of each quota one after the other, the newest only, and many quotas side by side. What it came to is
@@ -117,7 +116,10 @@ export class Dispatcher implements Part {
     for (let attempt = 0; ; attempt += 1) {
       const request = await scaling.dispatch(uuid);
       if (request === undefined) return;
-      const applied = await this.#try(request, clock.nowMs() >= giveUpAtMs);
+      const applied =
+        request.answer === undefined
+          ? await this.#try(request, clock.nowMs() >= giveUpAtMs)
+          : { response: request.answer };
       if (applied === "again") {
         await sleep(backoffMs(attempt + 1, BACKOFF), this.#stop.signal);
         this.#stop.signal.throwIfAborted();
@@ -126,7 +128,7 @@ export class Dispatcher implements Part {
       }
       if (applied === undefined) return;
       const message = confirmationMessage(orgId, uuid, applied.response);
-      await scaling.confirm(uuid, message, applied.isUntouched);
+      if (await scaling.confirm(uuid, message, applied)) await applied.afterwards?.();
       return;
     }
   }
@@ -136,17 +138,17 @@ export class Dispatcher implements Part {
     const { uuid } = request;
     try {
       return await applierOf(request).apply(request, {
-        signal: this.#stop.signal,
+        ...{ signal: this.#stop.signal, isLast },
         keep: (order) => scaling.dispatch(uuid, order),
       });
     } catch (thrown) {
       if (this.#stop.signal.aborted) throw thrown;
       const { reason, message } = toBerthError(thrown);
       if (!isBerthError(thrown)) logger.error("a request was not applied", { uuid, err: thrown });
-      if (PASSING.includes(reason) && !isLast) return "again";
+      if (isPassing(reason) && !isLast) return "again";
       // What was refused before anything was sent has changed nothing; of what may pass that is not known.
       const isSent = scale.planned(uuid)?.order !== undefined;
-      const isUntouched = !isSent && !PASSING.includes(reason);
+      const isUntouched = !isSent && !isPassing(reason);
       return { response: failedResponse(message), isUntouched };
     }
   }

@@ -1,5 +1,6 @@
 import type { KeptDocuments } from "../../org/store/kept-documents.ts";
 import type { Plan } from "../../org/store/org-transactions.ts";
+import type { ReplicaPlace } from "./replica-place.ts";
 import type { BusText } from "./scale-messages.ts";
 import { isOpen, type ScaleRequest } from "./scale-request.ts";
 
@@ -11,6 +12,10 @@ export interface ScaledQuota {
   readonly charged: number;
   /** Replicas that were confirmed last; absent before the first. */
   readonly confirmed?: number;
+  /** Places of its replicas, the oldest first, where a policy places them. */
+  readonly places?: readonly ReplicaPlace[];
+  /** The request whose response tells of them. */
+  readonly toldIn?: string;
 }
 
 /** What {@link ScaleBook} is kept in. */
@@ -73,6 +78,14 @@ export class ScaleBook {
   /** What is known of a quota, as it will be when everything is written. */
   quota(quotaId: string): ScaledQuota {
     return this.#documents.quotas.planned(quotaId)?.body ?? { generation: 0, charged: 0 };
+  }
+
+  /** The quotas with places, as they will be when everything is written. */
+  placed(): readonly (readonly [quotaId: string, places: readonly ReplicaPlace[]])[] {
+    return [...this.#documents.quotas.allPlanned()].flatMap(([quotaId, { body }]) => {
+      const { places = [] } = body;
+      return places.length === 0 ? [] : [[quotaId, places] as const];
+    });
   }
 
   /** Messages that are to be sent, in their order. */

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import {
   type DocumentStore,
   openBus,
@@ -9,6 +10,7 @@ import { seededRandom } from "@berth/service-kit/testing/seeded-random";
 import { withApply } from "@berth/service-kit/testing/with-apply";
 import { expect, it, vi } from "vitest";
 import { openScaling, type TestScaling } from "../../testing/scaling-fixture.ts";
+import type { Placer } from "./placer.ts";
 import { isOpen, type ScaleRequest } from "./scale-request.ts";
 
 /** Each is killed three times: 510 points. */
@@ -17,16 +19,46 @@ const QUOTAS = 3;
 const LIVES = 3;
 const GPUS_PER_REPLICA = 2;
 
-/** A store of a process that is killed at one of its writes: before or behind it; nothing works from then on. */
-function killedAt(store: DocumentStore, write: number, isBehind: boolean): DocumentStore {
-  let count = 0;
-  return withApply(store, async (batch) => {
-    count += 1;
-    if (count > write) return new Promise(() => undefined);
-    if (count < write) return store.apply(batch);
-    if (isBehind) await store.apply(batch);
-    return new Promise(() => undefined);
+/**
+ * A store of a process that is killed at one of its writes, before or behind it, or by `kill`: nothing works from then on, and
+ * nothing is on its way any more when that resolves.
+ */
+function killedAt(store: DocumentStore, write: number, isBehind: boolean) {
+  let left = write;
+  let last: Promise<unknown> = Promise.resolve();
+  const killed = withApply(store, async (batch) => {
+    left -= 1;
+    if (left < 0 || (left === 0 && !isBehind)) return new Promise(() => undefined);
+    const applied = store.apply(batch);
+    last = applied;
+    return left === 0 ? new Promise(() => undefined) : applied;
   });
+  const kill = async () => {
+    left = 0;
+    await last;
+  };
+  return { store: killed, kill };
+}
+
+/** A ledger that outlives whoever asks, with room for everybody. */
+function modelLedger() {
+  const leases = new Set<string>();
+  const placer: Placer = {
+    async place(_asked, signal) {
+      await new Promise(setImmediate);
+      signal.throwIfAborted();
+      const leaseId = randomUUID();
+      leases.add(leaseId);
+      const place = { id: leaseId, clusterId: "c", nodeId: "n", gpus: [], leaseId, placedAt: "" };
+      return { kind: "placed", place, gpus: { F: GPUS_PER_REPLICA * 1_000 } };
+    },
+    async release(places) {
+      await new Promise(setImmediate);
+      for (const { id } of places) leases.delete(id);
+    },
+    renew: async () => new Set(),
+  };
+  return { leases, placer };
 }
 
 interface Life {
@@ -35,7 +67,11 @@ interface Life {
 }
 
 /** One life of the program; `heard` gets what is told on the bus. */
-async function live(store: DocumentStore, heard: Map<string, string>): Promise<Life> {
+async function live(
+  store: DocumentStore,
+  heard: Map<string, string>,
+  placer: Placer,
+): Promise<Life> {
   const bus = openBus({ orgId: "default_org", logger: silentLogger, clock: systemClock });
   await bus.subscribe({
     subject: "berth.default_org.subject.*.allocation",
@@ -45,7 +81,7 @@ async function live(store: DocumentStore, heard: Map<string, string>): Promise<L
       heard.set(uuid, state);
     },
   });
-  const scaling = await openScaling({ store, bus });
+  const scaling = await openScaling({ store, bus, placer });
   return { scaling, end: () => bus.close() };
 }
 
@@ -68,9 +104,11 @@ async function run(seed: number): Promise<void> {
   const next = seededRandom(seed);
   const store = openSqliteDocumentStore(":memory:", systemClock);
   const heard = new Map<string, string>();
-  const first = await live(store, heard);
+  const { leases, placer } = modelLedger();
+  const first = await live(store, heard, placer);
   for (let id = 0; id < QUOTAS; id += 1) {
-    const allocation_info = { gpus_per_replica: { F: GPUS_PER_REPLICA } };
+    const placing = id === 0 ? { policy_rule_uri: "p:1-t" } : {};
+    const allocation_info = { gpus_per_replica: { F: GPUS_PER_REPLICA }, ...placing };
     const limit = { F: 4 * GPUS_PER_REPLICA };
     const body = { quota_id: `q${id}`, subject_id: `s${id}`, allocation_info, limit };
     await first.scaling.books.quotas.create(body);
@@ -80,13 +118,15 @@ async function run(seed: number): Promise<void> {
 
   const acknowledged: ScaleRequest[] = [];
   for (let life = 0; life < LIVES; life += 1) {
-    const killed = await live(killedAt(store, 1 + next(12), next(2) === 0), heard);
+    const { store: itsStore, kill } = killedAt(store, 1 + next(12), next(2) === 0);
+    const killed = await live(itsStore, heard, placer);
     acknowledged.push(...(await askAll(killed, next)));
+    await kill();
     // Of what hangs in its store nothing comes any more; its timers end.
     void killed.scaling.stop();
     await killed.end();
   }
-  const last = await live(store, heard);
+  const last = await live(store, heard, placer);
   const { scale, books } = last.scaling;
   await vi.waitFor(() => {
     expect(scale.open()).toEqual([]);
@@ -106,6 +146,13 @@ async function run(seed: number): Promise<void> {
     expect(books.quotas.get(`q${id}`).quota.replicas).toBe(newest.replicas);
     const used = newest.replicas * GPUS_PER_REPLICA * 1_000;
     expect(books.charges.usedBy(`q${id}`)).toEqual(used === 0 ? {} : { F: used });
+    if (id !== 0) continue;
+    const { places = [] } = scale.quota("q0");
+    expect(places).toHaveLength(newest.replicas);
+    // A lease that is in no place ends by itself; a place has its lease, which no other place has.
+    const held = new Set(places.map(({ leaseId = "" }) => leaseId));
+    expect(held.size).toBe(places.length);
+    expect([...held].filter((leaseId) => !leases.has(leaseId))).toEqual([]);
   }
   // What the bus within the program had not handed over goes with the program; nothing else is ever told of a request.
   for (const { uuid, state } of scale.all()) {

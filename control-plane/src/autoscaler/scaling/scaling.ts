@@ -4,7 +4,9 @@ import type { OrgBooks } from "../../org/org-books.ts";
 import { replicaBounds } from "../../org/profiles/replica-bounds.ts";
 import type { Quota } from "../../org/quotas/quota.ts";
 import type { Plan } from "../../org/store/org-transactions.ts";
+import type { Applied } from "./applier.ts";
 import { ReplicaCharges } from "./replica-charges.ts";
+import { keepToldPlaces, removePlaces } from "./replica-places.ts";
 import type { ScaleBook } from "./scale-book.ts";
 import {
   allocationMessage,
@@ -159,14 +161,21 @@ export class Scaling {
     });
   }
 
-  /** Writes an applier's confirmation to the outbox. `isUntouched`: nothing was sent, so that nothing has changed. */
-  confirm(uuid: string, message: BusText, isUntouched = false): Promise<void> {
+  /** Writes an applier's confirmation to the outbox, and which places go with it; false when it is not wanted any more. */
+  confirm(uuid: string, message: BusText, applied: Applied): Promise<boolean> {
     const { books, scale } = this.#deps;
+    const { response, isUntouched, gone } = applied;
     return books.transactions.run((plan) => {
       const request = scale.planned(uuid);
-      if (request?.state !== "dispatched") return;
-      if (isUntouched) scale.put(plan, { ...request, isUntouched });
+      if (request?.state !== "dispatched") return false;
+      const more = {
+        ...(isUntouched ? { isUntouched } : {}),
+        ...(gone === undefined ? {} : { answer: response }),
+      };
+      if (Object.keys(more).length > 0) scale.put(plan, { ...request, ...more });
+      if (gone !== undefined) removePlaces(plan, scale, { quotaId: request.quotaId, ids: gone });
       scale.send(plan, message);
+      return true;
     });
   }
 
@@ -177,14 +186,16 @@ export class Scaling {
   async complete({ uuid, response, message }: Confirmation): Promise<Completed> {
     const { orgId, books, scale, clock } = this.#deps;
     const completed = await books.transactions.run((plan): Completed => {
-      const before = scale.planned(uuid);
-      if (before === undefined) return { kind: "ignored", why: "unknown" };
-      if (!isOpen(before)) return { kind: "ignored", why: "over" };
-      if (before.state !== "dispatched") return { kind: "ignored", why: "not dispatched" };
+      const found = scale.planned(uuid);
+      if (found === undefined) return { kind: "ignored", why: "unknown" };
+      if (!isOpen(found)) return { kind: "ignored", why: "over" };
+      if (found.state !== "dispatched") return { kind: "ignored", why: "not dispatched" };
+      const { answer, ...before } = found;
       const { state, replicas } = completionOf(before, response);
       const request = { ...before, state, response, updatedAt: clock.timestamp() };
       this.#charges.settle(plan, request, replicas);
       scale.put(plan, request);
+      if (answer?.places !== undefined) keepToldPlaces(plan, scale, request);
       scale.send(plan, allocationMessage(orgId, request));
       scale.prune(plan);
       return { kind: "completed", request };
@@ -212,7 +223,7 @@ export class Scaling {
       ...{ createdAt: now, updatedAt: now },
     };
     const open = scale.open(quotaId);
-    const superseded = open.map((older): ScaleRequest => {
+    const superseded = open.map(({ answer: _untold, ...older }): ScaleRequest => {
       return { ...older, state: "superseded", updatedAt: now };
     });
     for (const older of superseded) {

@@ -6,6 +6,8 @@ import type { PolicyRegistry } from "../../policies/policy-registry.ts";
 export interface ReplicaToGo {
   readonly id: string;
   readonly nodeId: string;
+  /** Absent of the instances of a block, which are on one cluster. */
+  readonly clusterId?: string;
   /** ISO 8601. */
   readonly createdAt: string;
   readonly ready: boolean;
@@ -15,7 +17,7 @@ export interface ReplicaToGo {
 export interface Victims {
   /**
    * The ids of `count` replicas, which a policy picks where one is named: it gets `{"subject_id", "count", "replicas": [{"id",
-   * "node_id", "created_at", "ready"}]}` and returns ids, bare or as `{"victims": […]}`. POLICY_FAILED when it does not.
+   * "node_id", "created_at", "ready"}]}`, with the "cluster_id" of replicas without a block, and returns ids, bare or as `{"victims": […]}`. POLICY_FAILED when it does not.
    */
   choose(
     replicas: readonly ReplicaToGo[],
@@ -40,8 +42,9 @@ export function openVictims(deps: VictimsDeps): Victims {
     async choose(replicas, { subjectId, count, uri }, signal) {
       if (uri === undefined) return newest(replicas, count);
       const policy = await deps.policies.runnable(deps.orgId, uri);
-      const shown = replicas.map(({ id, nodeId, createdAt, ready }) => ({
+      const shown = replicas.map(({ id, nodeId, clusterId, createdAt, ready }) => ({
         ...{ id, node_id: nodeId, created_at: createdAt, ready },
+        ...(clusterId === undefined ? {} : { cluster_id: clusterId }),
       }));
       const inputJson = JSON.stringify({ subject_id: subjectId, count, replicas: shown });
       const request = { orgId: deps.orgId, policy, kind: "ranking" as const, signal, inputJson };
