@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { WebSocket } from "ws";
 import { type Fleet, freePorts, launchFleet, until } from "../support/fleet.ts";
 
-/** A subject whose replicas are the instances of a block of a simulated fleet, through the real programs. */
+/** Subjects whose replicas are the instances of a block, or places, of a simulated fleet, through the real programs. */
 const WAIT = { timeout: 30_000, interval: 100 };
 
 const SERVER = path.resolve(import.meta.dirname, "../../examples/blocks/echo/server.js");
@@ -34,8 +34,8 @@ async function call(method: string, path: string, body?: object) {
   return { status: answer.status, body: JSON.parse(await answer.text()) };
 }
 
-const scale = async (replicas: number) => {
-  const asked = { subject_id: "echo-team", replica_count: replicas };
+const scale = async (replicas: number, subject = "echo-team") => {
+  const asked = { subject_id: subject, replica_count: replicas };
   return (await call("POST", "/autoscale/requests", asked)).body;
 };
 const instances = async () => {
@@ -108,4 +108,53 @@ it("says why when its block is gone or may not go below its bounds", async () =>
     state: "failed",
     response: { replicas: 1, message: expect.stringMatching(/minInstances is 1/) },
   });
+});
+
+const FREE = `class AIOSv1PolicyRule:
+    def __init__(self, rule_id, settings, parameters):
+        pass
+    def eval(self, parameters, input_data, context):
+        for cluster_id, entry in input_data["cluster_data"].items():
+            for node in entry["data"]["nodes"]["nodeData"]:
+                for gpu in node["gpus"]["gpus"]:
+                    if gpu["state"] == "free":
+                        return {"cluster_id": cluster_id, "node_id": node["id"], "gpus": [gpu["id"]]}
+        return {"cluster_id": None, "reasons": ["no GPU is free"]}
+`;
+
+interface TestLease {
+  readonly lease_id: string;
+  readonly subject: string;
+}
+
+it("holds a place for each replica that a policy places, until it goes", async () => {
+  const policy = { name: "free", version: "1", release_tag: "t", code: FREE };
+  expect((await call("POST", "/policy", policy)).status).toBe(200);
+  const allocation_info = { policy_rule_uri: "free:1-t" };
+  const quota = { quota_id: "places", subject_id: "placed-team", allocation_info };
+  expect((await call("POST", "/quota", quota)).status).toBe(201);
+  const leases = async (): Promise<readonly string[]> => {
+    const { body } = await call("GET", "/leases?subject=default_org%2Freplica%2Fplaces");
+    return body.data.map(({ lease_id: id }: TestLease) => id);
+  };
+
+  const up = await scale(3, "placed-team");
+  expect(up).toMatchObject({ data: { state: "confirmed", response: { replicas: 3 } } });
+  const places: readonly TestLease[] = up.data.response.places;
+  const ids = places.map(({ lease_id: id }) => id);
+  expect((await leases()).toSorted()).toEqual(ids.toSorted());
+  expect((await call("GET", `/autoscale/requests/${up.data.uuid}`)).body.data).toEqual(up.data);
+
+  const down = await scale(1, "placed-team");
+  expect(down).toMatchObject({ data: { state: "confirmed", response: { places: [places[0]] } } });
+  await vi.waitFor(async () => expect(await leases()).toEqual([ids[0]]), WAIT);
+
+  const most = await scale(100, "placed-team");
+  expect(most.data).toMatchObject({
+    state: "partial",
+    response: { message: "no place for a replica: no GPU is free" },
+  });
+  expect(await leases()).toHaveLength(most.data.response.replicas);
+  expect(await scale(0, "placed-team")).toMatchObject({ data: { state: "confirmed" } });
+  await vi.waitFor(async () => expect(await leases()).toEqual([]), WAIT);
 });
