@@ -113,6 +113,10 @@ describe.skipIf(!hasNats())("the autoscaler", () => {
       }),
     );
 
+    const scraped = await (await fetch(`http://127.0.0.1:${fleet.ports.http}/metrics`)).text();
+    expect(scraped).toMatch(/^berth_autoscaler_evaluations_total\{state="done"\} [1-9]/m);
+    expect(scraped).toMatch(/^berth_bus_up 1$/m);
+
     await post(`${simUrl}/sim/load`, { load: "idle" });
     await vi.waitFor(async () => expect(await replicas()).toBe("1"), WAIT);
     await vi.waitFor(async () => expect(await instances()).toBe(1), WAIT);

@@ -8,6 +8,7 @@ import {
   systemClock,
 } from "@berth/service-kit";
 import { type Autoscaler, openAutoscaler } from "../autoscaler/autoscaler.ts";
+import { autoscalerFamilies } from "../autoscaler/autoscaler-families.ts";
 import { fleetWholeness } from "../autoscaler/evaluation/fleet-wholeness.ts";
 import { FeedReports, ownReports } from "../autoscaler/evaluation/report-sources.ts";
 import type { ReportSource } from "../autoscaler/evaluation/taken-report.ts";
@@ -32,7 +33,7 @@ export interface OrgSources {
   readonly decisionStore: DocumentStore;
   readonly clusters: ClusterRegistry;
   readonly fleet: Pick<Fleet, "agentApi" | "blocks" | "events">;
-  readonly metrics: Pick<Metrics, "routes">;
+  readonly metrics: Pick<Metrics, "routes" | "scrape">;
   readonly gateway: BlockGateway;
   readonly allocator: PlacerDeps["allocator"];
   /** How policies run: those that pick what goes, and the modules of workflows. */
@@ -75,6 +76,7 @@ export async function composeOrg(sources: OrgSources): Promise<ComposedOrg> {
       ...{ agents: fleet.agentApi, blocks: fleet.blocks },
     }),
   });
+  metrics.scrape.registry.add(...autoscalerFamilies(autoscaler, bus));
   const closing = { name: "bus", start: async () => {}, stop: () => bus.close() };
   const parts = [closing, ...reports.parts, ...autoscaler.parts, org.aggregator, org.feed];
   return { org, autoscaler, parts };

@@ -39,7 +39,7 @@ async function open(): Promise<void> {
   rest.setValidatorCompiler(() => () => true);
   autoscaleRoutes(rest, scaling);
   evaluationRoutes(rest, scaling);
-  workflowRoutes(rest, { workflows: scaling.workflows, orgId: "default_org" });
+  workflowRoutes(rest, scaling, "default_org");
 }
 
 async function close(): Promise<void> {
@@ -202,6 +202,19 @@ describe("/workflows", () => {
     expect((await ask("DELETE", "/workflows/w")).status).toBe(200);
     expect((await ask("GET", "/workflows/w")).status).toBe(404);
     expect((await ask("PUT", "/workflows/w", body)).status).toBe(404);
+  });
+
+  it("are not removed while the autoscaler runs them", async () => {
+    await ask("POST", "/workflows", body);
+    const unknown = await ask("POST", "/autoscale/rules", { workflow_id: "none" });
+    expect(unknown.body.warnings).toEqual(['there is no workflow "none" yet']);
+    const named = await ask("POST", "/autoscale/rules", { workflow_id: "w" });
+    expect(named.body).not.toHaveProperty("warnings");
+    expect(await ask("DELETE", "/workflows/w")).toMatchObject({
+      ...{ status: 409, body: { reason: "CONFLICT" } },
+    });
+    await ask("POST", "/autoscale/rules", { workflow_id: null });
+    expect((await ask("DELETE", "/workflows/w")).status).toBe(200);
   });
 
   it("may be YAML, and are checked when they are written", async () => {

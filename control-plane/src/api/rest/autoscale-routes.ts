@@ -23,7 +23,10 @@ const tags = ["autoscaler"];
  * What the autoscaler is told, in the shapes of the seed: `/autoscale/config` and `/autoscale/interval`; and beside them its rules, and
  * the versions of config and rules.
  */
-export function autoscaleRoutes(server: FastifyInstance, { settings, timer }: Autoscaler): void {
+export function autoscaleRoutes(
+  server: FastifyInstance,
+  { settings, timer, workflows }: Autoscaler,
+): void {
   settingRoutes(server, {
     ...{ path: "/autoscale/config", setting: settings.config },
     what: "Free keys that reach the modules of workflows; null takes a key away",
@@ -35,6 +38,10 @@ export function autoscaleRoutes(server: FastifyInstance, { settings, timer }: Au
     what: "The workflow that decides, and what bounds it; merged as by RFC 7396",
     message: "Rules updated",
     show: ({ value, body }) => showAutoscaleRules(value, body),
+    warningsOf: ({ value: { workflowId } }) => {
+      const isThere = workflowId === undefined || workflows.find(workflowId) !== undefined;
+      return isThere ? [] : [`there is no workflow ${JSON.stringify(workflowId)} yet`];
+    },
   });
   server.get(
     "/autoscale/interval",
@@ -65,16 +72,22 @@ function settingRoutes<T>(
     what,
     message,
     show,
+    warningsOf = () => [],
   }: {
     readonly path: string;
     readonly setting: VersionedSetting<T>;
     readonly what: string;
     readonly message: string;
     readonly show: (current: CurrentSetting<T>) => SettingBody;
+    readonly warningsOf?: (current: CurrentSetting<T>) => readonly string[];
   },
 ): void {
-  const changed = (current: CurrentSetting<T>) =>
-    JSON.stringify({ success: true, message, data: show(current), version: current.version });
+  const changed = (current: CurrentSetting<T>) => {
+    const warnings = warningsOf(current);
+    const more = warnings.length === 0 ? {} : { warnings };
+    const { version } = current;
+    return JSON.stringify({ success: true, message, data: show(current), version, ...more });
+  };
   server.get(path, { schema: { tags, summary: what } }, async (_, reply) => {
     const { current } = setting;
     const text = JSON.stringify({ success: true, data: show(current), version: current.version });

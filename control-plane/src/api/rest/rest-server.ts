@@ -115,7 +115,7 @@ export function createRestServer(deps: RestDeps): FastifyInstance {
     scaleRoutes(routes, deps.autoscaler);
     autoscaleRoutes(routes, deps.autoscaler);
     evaluationRoutes(routes, deps.autoscaler);
-    workflowRoutes(routes, { workflows: deps.autoscaler.workflows, orgId: deps.org.id });
+    workflowRoutes(routes, deps.autoscaler, deps.org.id);
     commandRoutes(routes, deps.commands);
     eventRoutes(routes, deps.events);
     fleetRoutes(routes, deps.adoption);

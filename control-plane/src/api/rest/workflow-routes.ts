@@ -1,11 +1,8 @@
 import { BerthError, losslessBody, parse } from "@berth/service-kit";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { Type } from "typebox";
-import {
-  type KeptWorkflow,
-  type WorkflowBook,
-  workflowDocument,
-} from "../../autoscaler/workflows/workflow-book.ts";
+import type { Autoscaler } from "../../autoscaler/autoscaler.ts";
+import { type KeptWorkflow, workflowDocument } from "../../autoscaler/workflows/workflow-book.ts";
 import { FleetLimitParameter, sendListed } from "./listed.ts";
 import { sendData } from "./query-parameters.ts";
 import { ifMatchOf, sendRevision } from "./revisions.ts";
@@ -22,7 +19,8 @@ interface IdParams {
  */
 export function workflowRoutes(
   server: FastifyInstance,
-  { workflows, orgId }: { readonly workflows: WorkflowBook; readonly orgId: string },
+  { workflows, settings }: Pick<Autoscaler, "workflows" | "settings">,
+  orgId: string,
 ): void {
   const tags = ["workflows"];
   const send = (reply: FastifyReply, kept: KeptWorkflow) => {
@@ -64,6 +62,10 @@ export function workflowRoutes(
     { schema: { tags, summary: "Remove a workflow" } },
     async (request) => {
       const { id } = request.params;
+      if (settings.rules.current.value.workflowId === id) {
+        const message = `the autoscaler runs workflow ${id}: name another one in /autoscale/rules, or none, before`;
+        throw new BerthError("CONFLICT", message);
+      }
       await workflows.remove(id, ifMatchOf(request));
       return { success: true, data: { message: `workflow ${id} removed` } };
     },

@@ -8,7 +8,12 @@ import {
   type Logger,
   type Write,
 } from "@berth/service-kit";
-import type { Evaluation, EvaluationSummary, SubjectDecision } from "./evaluation-record.ts";
+import type {
+  Evaluation,
+  EvaluationState,
+  EvaluationSummary,
+  SubjectDecision,
+} from "./evaluation-record.ts";
 
 /** What an {@link EvaluationLog} is kept with. */
 export interface EvaluationLogDeps {
@@ -42,6 +47,7 @@ interface Kept {
   readonly bytes: number;
 }
 
+const STATES = ["done", "skipped", "held", "failed"] as const satisfies readonly EvaluationState[];
 const SUMMARIES = "evaluations";
 const DECISIONS = "evaluation_decisions";
 const REPORTS = "evaluation_reports";
@@ -64,6 +70,7 @@ export class EvaluationLog {
   #kept: Kept[] = [];
   #bytes = 0;
   #latest: Evaluation | undefined;
+  readonly #counts = new Map<EvaluationState, number>(STATES.map((state) => [state, 0]));
   #writing: Promise<void> = Promise.resolve();
   #waiting = 0;
 
@@ -83,10 +90,16 @@ export class EvaluationLog {
     return this.#latest;
   }
 
+  /** Evaluations since the start by how they ended. */
+  get counts(): ReadonlyMap<EvaluationState, number> {
+    return this.#counts;
+  }
+
   /** Remembers an evaluation. One too many at a time is told in the log and not kept. */
   add(evaluation: LoggedEvaluation): void {
     const { summary, decisions } = evaluation;
     this.#latest = { summary, decisions };
+    this.#counts.set(summary.state, (this.#counts.get(summary.state) ?? 0) + 1);
     if (this.#waiting >= MAX_WAITING) {
       this.#deps.logger.warn("an evaluation is not remembered: the store is slow", { ...summary });
       return;
