@@ -19,7 +19,7 @@ import { placeApplier } from "./scaling/place-applier.ts";
 import { PlaceKeeper } from "./scaling/place-keeper.ts";
 import type { Placer } from "./scaling/placer.ts";
 import { ReplicaPlaces } from "./scaling/replica-places.ts";
-import { ScaleBook } from "./scaling/scale-book.ts";
+import { openQuotaOf, ScaleBook } from "./scaling/scale-book.ts";
 import type { BusText } from "./scaling/scale-messages.ts";
 import type { ScaleRequest } from "./scaling/scale-request.ts";
 import { Scaler } from "./scaling/scaler.ts";
@@ -114,7 +114,9 @@ async function openAutoscalerBooks({ store, orgId, books, clock }: AutoscalerDep
   const { transactions } = books;
   const documents = <T>(collection: string) => new KeptDocuments<T>({ store, orgId, collection });
   const scale = new ScaleBook({
-    requests: documents<ScaleRequest>("scale_requests"),
+    requests: new KeptDocuments<ScaleRequest>({
+      ...{ store, orgId, collection: "scale_requests", groupOf: openQuotaOf },
+    }),
     quotas: documents("scaled_quotas"),
     outbox: documents<BusText>("outbox"),
   });

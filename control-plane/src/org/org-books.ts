@@ -3,6 +3,7 @@ import type { Charge } from "./charges/charge.ts";
 import { ChargeBook } from "./charges/charge-book.ts";
 import type { Quota } from "./quotas/quota.ts";
 import { QuotaBook } from "./quotas/quota-book.ts";
+import type { GroupOf } from "./store/grouped-documents.ts";
 import { KeptDocuments } from "./store/kept-documents.ts";
 import { OrgTransactions } from "./store/org-transactions.ts";
 import type { Subject } from "./subjects/subject.ts";
@@ -25,9 +26,13 @@ export async function openOrgBooks(deps: {
   readonly logger: Logger;
 }): Promise<OrgBooks> {
   const { store, orgId, clock, logger } = deps;
-  const documents = <T>(collection: string) => new KeptDocuments<T>({ store, orgId, collection });
+  const documents = <T>(collection: string, groupOf?: GroupOf<T>) =>
+    new KeptDocuments<T>({ store, orgId, collection, ...(groupOf && { groupOf }) });
   const transactions = new OrgTransactions({ store, logger });
-  const quotas = new QuotaBook({ documents: documents<Quota>("quotas"), transactions, clock });
+  const bySubject = ({ subjectId }: Quota) => (subjectId === "" ? undefined : subjectId);
+  const quotas = new QuotaBook({
+    ...{ documents: documents("quotas", bySubject), transactions, clock },
+  });
   const charges = new ChargeBook({ documents: documents<Charge>("charges"), quotas, logger });
   const subjects = new SubjectBook({ documents: documents<Subject>("subjects"), transactions });
   // What is used is counted in the tree that the quotas make.

@@ -20,9 +20,15 @@ export interface ScaledQuota {
 
 /** What {@link ScaleBook} is kept in. */
 export interface ScaleDocuments {
+  /** In groups by {@link openQuotaOf}. */
   readonly requests: KeptDocuments<ScaleRequest>;
   readonly quotas: KeptDocuments<ScaledQuota>;
   readonly outbox: KeptDocuments<BusText>;
+}
+
+/** The quota of a request of which something is still to come: what {@link ScaleBook.open} finds requests by. */
+export function openQuotaOf(request: ScaleRequest): string | undefined {
+  return isOpen(request) ? request.quotaId : undefined;
 }
 
 /** Requests that are over and that are remembered; the oldest go first. */
@@ -68,10 +74,7 @@ export class ScaleBook {
 
   /** Requests of which something is still to come, the oldest first, as they will be when everything is written. */
   open(quotaId?: string): readonly ScaleRequest[] {
-    const found: ScaleRequest[] = [];
-    for (const [, { body }] of this.#documents.requests.allPlanned()) {
-      if (isOpen(body) && (quotaId === undefined || body.quotaId === quotaId)) found.push(body);
-    }
+    const found = this.#documents.requests.plannedOfGroup(quotaId).map(({ body }) => body);
     return found.sort((one, other) => one.generation - other.generation);
   }
 

@@ -1,6 +1,5 @@
 import { randomUUID } from "node:crypto";
 import { BerthError, type Clock } from "@berth/service-kit";
-import { ownersOf } from "../profiles/quota-owners.ts";
 import type { KeptDocuments } from "../store/kept-documents.ts";
 import type { OrgTransactions, Plan } from "../store/org-transactions.ts";
 import { changedQuota, isSameQuota, type KeptQuota, newQuota, type Quota } from "./quota.ts";
@@ -8,6 +7,7 @@ import { QuotaTree } from "./quota-tree.ts";
 
 /** What a {@link QuotaBook} is kept with. */
 export interface QuotaBookDeps {
+  /** In groups by their subjects. */
   readonly documents: KeptDocuments<Quota>;
   readonly transactions: OrgTransactions;
   readonly clock: Clock;
@@ -60,9 +60,11 @@ export class QuotaBook {
     return this.#current(quotaId, undefined);
   }
 
-  /** The quotas of a subject as the store has them. */
+  /** The quotas of a subject as the store has them, in the order of their ids. */
   ofSubject(subjectId: string): readonly KeptQuota[] {
-    return ownersOf(this.all()).bySubject.get(subjectId) ?? [];
+    return this.#deps.documents
+      .ofGroup(subjectId)
+      .map(({ body: quota, revision }) => ({ quota, revision }));
   }
 
   /** All, in the order of their ids; the same list until one changes. */

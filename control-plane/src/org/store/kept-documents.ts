@@ -1,18 +1,14 @@
 import { allPages, type DocumentStore } from "@berth/service-kit";
+import { GroupedDocuments, type GroupOf, type Kept } from "./grouped-documents.ts";
 import type { Plan } from "./org-transactions.ts";
 
-/** A document and its optimistic lock. */
-export interface Kept<T> {
-  readonly body: T;
-  /** 1 at first, one more with each change. */
-  readonly revision: number;
-}
-
 /** Where documents are kept. */
-export interface KeptDocumentsDeps {
+export interface KeptDocumentsDeps<T> {
   readonly store: DocumentStore;
   readonly orgId: string;
   readonly collection: string;
+  /** What {@link KeptDocuments.ofGroup} finds them by; in no group by default. */
+  readonly groupOf?: GroupOf<T>;
 }
 
 /**
@@ -20,16 +16,20 @@ export interface KeptDocumentsDeps {
  * their way: what is planned looks at these, what is read at the others.
  */
 export class KeptDocuments<T> {
-  readonly #deps: KeptDocumentsDeps;
+  readonly #deps: KeptDocumentsDeps<T>;
+  readonly #groupOf: GroupOf<T>;
   /** As the store has them. */
-  #durable = new Map<string, Kept<T>>();
+  #durable: GroupedDocuments<T>;
   /** With the writes that are on their way. */
-  #working = new Map<string, Kept<T>>();
+  #working: GroupedDocuments<T>;
   #sorted: readonly (readonly [string, Kept<T>])[] | undefined;
   readonly #listeners = new Set<() => void>();
 
-  constructor(deps: KeptDocumentsDeps) {
+  constructor(deps: KeptDocumentsDeps<T>) {
     this.#deps = deps;
+    this.#groupOf = deps.groupOf ?? (() => undefined);
+    this.#durable = new GroupedDocuments(this.#groupOf);
+    this.#working = new GroupedDocuments(this.#groupOf);
   }
 
   /** Number of documents, with what is being written. */
@@ -40,13 +40,13 @@ export class KeptDocuments<T> {
   /** Takes what the store has. When it cannot be read, what was durable is what is left; rejects then. */
   async reload(): Promise<void> {
     const { store, orgId, collection } = this.#deps;
-    this.#working = new Map(this.#durable);
-    const found = new Map<string, Kept<T>>();
+    this.#working = new GroupedDocuments(this.#groupOf, this.#durable);
+    const found = new GroupedDocuments(this.#groupOf);
     for await (const { id, revision, body } of allPages<T>(store, { orgId, collection })) {
       found.set(id, { body, revision });
     }
     this.#durable = found;
-    this.#working = new Map(found);
+    this.#working = new GroupedDocuments(this.#groupOf, found);
     this.#changed();
   }
 
@@ -61,6 +61,11 @@ export class KeptDocuments<T> {
     return this.#sorted;
   }
 
+  /** Those of a group as the store has them, in the order of their ids. */
+  ofGroup(group: string): readonly Kept<T>[] {
+    return this.#durable.ofGroup(group);
+  }
+
   /** As it will be when everything is written. */
   planned(id: string): Kept<T> | undefined {
     return this.#working.get(id);
@@ -69,6 +74,11 @@ export class KeptDocuments<T> {
   /** All as they will be when everything is written. */
   allPlanned(): Iterable<readonly [string, Kept<T>]> {
     return this.#working;
+  }
+
+  /** Those of a group, or of all groups, as they will be when everything is written. */
+  plannedOfGroup(group?: string): readonly Kept<T>[] {
+    return group === undefined ? this.#working.ofGroups() : this.#working.ofGroup(group);
   }
 
   /** Writes a document, new or in place of the one that is planned. */

@@ -1,5 +1,6 @@
 import { BerthError } from "@berth/service-kit";
-import type { Kept, KeptDocuments } from "../store/kept-documents.ts";
+import type { Kept } from "../store/grouped-documents.ts";
+import type { KeptDocuments } from "../store/kept-documents.ts";
 import type { OrgTransactions } from "../store/org-transactions.ts";
 import { changedSubject, readSubject, type Subject } from "./subject.ts";
 
