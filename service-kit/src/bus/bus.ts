@@ -26,6 +26,11 @@ export interface SubscribeOptions {
   /** Makes it durable where the driver is: what came while nobody listened comes later. */
   readonly name?: string;
   readonly handler: BusHandler;
+  /**
+   * Most messages that are handled side by side, 1 by default. More than that begin in order and may end in another; a NATS stream
+   * hands over one at a time all the same.
+   */
+  readonly atOnce?: number;
 }
 
 /** A subscription that listens. */
@@ -59,7 +64,7 @@ export interface Bus {
    */
   publish(message: OutgoingMessage, signal?: AbortSignal): Promise<void>;
   /**
-   * Hands messages over one after the other, in order. One whose handler rejects comes again after a
+   * Hands messages over one after the other, in order, unless `atOnce` allows more. One whose handler rejects comes again after a
    * backoff (250 ms doubling to 30 s), before later ones; after 10 times it is logged and dropped.
    * Resolves when listening; rejects INVALID_ARGUMENT for a wrong subject or name, and UNAVAILABLE
    * after {@link close}. When the server is away it resolves after 5 s at the latest and listens as soon as

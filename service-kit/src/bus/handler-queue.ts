@@ -20,6 +20,8 @@ export interface HandlerQueueOptions {
   readonly logger: Logger;
   readonly rules: RetryRules;
   readonly limits: QueueLimits;
+  /** Most messages that are handled side by side; 1 by default. */
+  readonly atOnce?: number | undefined;
 }
 
 interface Waiting {
@@ -27,24 +29,28 @@ interface Waiting {
   readonly bytes: number;
 }
 
-/** Messages that wait for one handler, which gets them one after the other. Bounded. */
+/** Messages that wait for one handler, which gets them in their order, one at a time unless it wants more. Bounded. */
 export class HandlerQueue implements BusSubscription {
   readonly #options: HandlerQueueOptions;
   readonly #stopped = new AbortController();
   #waiting: Waiting[] = [];
-  /** Position of the next one; those before it are gone. */
+  /** Position of the next one; those before it are under way or gone. */
   #next = 0;
+  #underWay = 0;
+  /** Of those that wait and those that are under way. */
   #bytes = 0;
-  #running: Promise<void> | undefined;
+  /** Lanes that will look for a message once more. */
+  #open = 0;
+  readonly #lanes = new Set<Promise<void>>();
 
   constructor(options: HandlerQueueOptions) {
     this.#options = options;
   }
 
-  /** Whether a text of so many bytes finds room. The message that is being handled counts. */
+  /** Whether a text of so many bytes finds room. The messages that are being handled count. */
   hasRoom(bytes: number): boolean {
     const { limits } = this.#options;
-    const messages = this.#waiting.length - this.#next;
+    const messages = this.#waiting.length - this.#next + this.#underWay;
     return messages < limits.messages && this.#bytes + bytes <= limits.bytes;
   }
 
@@ -53,12 +59,15 @@ export class HandlerQueue implements BusSubscription {
     if (this.#stopped.signal.aborted) return;
     this.#waiting.push({ message, bytes });
     this.#bytes += bytes;
-    this.#running ??= this.#run();
+    if (this.#open >= (this.#options.atOnce ?? 1)) return;
+    this.#open += 1;
+    const lane: Promise<void> = this.#run().finally(() => this.#lanes.delete(lane));
+    this.#lanes.add(lane);
   }
 
   async stop(): Promise<void> {
     this.#stopped.abort();
-    if (this.#running !== undefined) await atMost(STOP_MS, this.#running);
+    if (this.#lanes.size > 0) await atMost(STOP_MS, Promise.all(this.#lanes));
   }
 
   async #run(): Promise<void> {
@@ -66,23 +75,24 @@ export class HandlerQueue implements BusSubscription {
     const { signal } = this.#stopped;
     for (let first = this.#take(); first !== undefined; first = this.#take()) {
       await handOver({ ...this.#options, message: first.message, signal });
-      if (signal.aborted) break;
-      this.#drop(first);
+      this.#underWay -= 1;
+      this.#bytes -= first.bytes;
     }
+    this.#open -= 1;
     if (signal.aborted) this.#waiting = [];
-    this.#running = undefined;
   }
 
   #take(): Waiting | undefined {
-    return this.#stopped.signal.aborted ? undefined : this.#waiting[this.#next];
-  }
-
-  #drop(first: Waiting): void {
+    if (this.#stopped.signal.aborted) return undefined;
+    const first = this.#waiting[this.#next];
+    if (first === undefined) return undefined;
     this.#next += 1;
-    this.#bytes -= first.bytes;
+    this.#underWay += 1;
     // Cutting off only now and then keeps a long queue from being copied for each message.
-    if (this.#next < 1_000 && this.#next < this.#waiting.length) return;
-    this.#waiting = this.#waiting.slice(this.#next);
-    this.#next = 0;
+    if (this.#next >= 1_000 || this.#next >= this.#waiting.length) {
+      this.#waiting = this.#waiting.slice(this.#next);
+      this.#next = 0;
+    }
+    return first;
   }
 }

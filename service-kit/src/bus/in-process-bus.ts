@@ -55,7 +55,8 @@ export class InProcessBus implements Bus {
     checkSubscription(options);
     this.#checkOpen();
     const { logger, retry = RETRY_RULES, limits = QUEUE_LIMITS } = this.#options;
-    const queue = new HandlerQueue({ handler: options.handler, logger, rules: retry, limits });
+    const { handler, atOnce } = options;
+    const queue = new HandlerQueue({ handler, logger, rules: retry, limits, atOnce });
     this.#queues.set(queue, options.subject);
     return {
       stop: async () => {

@@ -139,6 +139,7 @@ export class NatsBus implements Bus {
       logger,
       rules,
       limits: QUEUE_LIMITS,
+      atOnce: options.atOnce,
     });
     const ended = Promise.withResolvers<void>();
     end.addEventListener("abort", () => ended.resolve(), { once: true });

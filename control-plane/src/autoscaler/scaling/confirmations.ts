@@ -11,6 +11,9 @@ export interface ConfirmationsDeps {
   readonly logger: Logger;
 }
 
+/** Completions that are written together at most: each waits until it is durable. */
+const AT_ONCE = 64;
+
 /**
  * Hears confirmations on the seed's subject and completes the requests that they are of: nothing else does. What is unreadable,
  * of a uuid that nobody knows, or of a request that is over already changes nothing and is told in the log.
@@ -38,6 +41,7 @@ export function confirmationListener(deps: ConfirmationsDeps): Part {
         subject: confirmationSubject(orgId),
         name: "berth-confirmations",
         handler: ({ text }) => hear(text),
+        atOnce: AT_ONCE,
       });
     },
     stop: async () => subscription?.stop(),
