@@ -8,6 +8,9 @@ import { headOfLineBench } from "./head-of-line.ts";
 import { kubernetesBlocksBench } from "./kubernetes-blocks.ts";
 import { ledgerBench } from "./ledger.ts";
 import { linksBench } from "./links.ts";
+import { orgFeedBench } from "./org-feed.ts";
+import { orgScalingBench } from "./org-scaling.ts";
+import { orgWritesBench } from "./org-writes.ts";
 import type { Bench } from "./report.ts";
 import { simulatedFleetBench } from "./simulated-fleet.ts";
 import { socketsBench } from "./sockets.ts";
@@ -32,6 +35,9 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   sockets: socketsBench,
   "simulated-fleet": simulatedFleetBench,
   autoscaler: autoscalerBench,
+  "org-scaling": orgScalingBench,
+  "org-feed": orgFeedBench,
+  "org-writes": orgWritesBench,
 };
 
 const quick = process.argv.includes("--quick");
