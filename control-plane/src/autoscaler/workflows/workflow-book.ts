@@ -6,7 +6,8 @@ import {
   isJsonObject,
   parseLossless,
 } from "@berth/service-kit";
-import type { Kept, KeptDocuments } from "../../org/store/kept-documents.ts";
+import type { Kept } from "../../org/store/grouped-documents.ts";
+import type { KeptDocuments } from "../../org/store/kept-documents.ts";
 import type { OrgTransactions } from "../../org/store/org-transactions.ts";
 import { readWorkflow, type Workflow } from "./workflow.ts";
 import { type Body, readBody } from "./workflow-body.ts";
