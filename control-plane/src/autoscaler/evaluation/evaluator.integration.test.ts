@@ -284,7 +284,7 @@ describe("an evaluation", () => {
     expect(scaling.scale.get(first?.uuid ?? "")?.state).toBe("awaiting_approval");
     expect((await evaluate(scaling)).decisions[0]).toMatchObject({
       kind: "keep",
-      why: expect.stringMatching(/under way/),
+      why: expect.stringMatching(/6 replicas wait for approval/),
     });
     await scaling.scaling.decide(first?.uuid ?? "", false, "ops");
     expect((await evaluate(scaling)).decisions[0]).toMatchObject({
@@ -302,6 +302,22 @@ describe("an evaluation", () => {
     await scaling.scaling.decide(second?.uuid ?? "", true, "ops");
     expect((await settled(scaling, second?.uuid)).state).toBe("confirmed");
     expect(replicasOf(scaling)).toBe(6);
+  });
+
+  it("gives up what waits for a human when the workflow wants what needs nobody", async () => {
+    let wanted = 6;
+    const guards = { approval: { replicas_above: 4 } };
+    const scaling = await ready(() => ({ a: wanted }), { guards });
+    const first = (await evaluate(scaling)).decisions[0];
+    wanted = 7;
+    expect((await evaluate(scaling)).decisions[0]).toMatchObject({
+      ...{ kind: "keep", wanted: 7, why: "6 replicas wait for approval" },
+    });
+    wanted = 2;
+    const second = (await evaluate(scaling)).decisions[0];
+    expect(second).toMatchObject({ kind: "change", replicas: 2 });
+    expect(scaling.scale.get(first?.uuid ?? "")?.state).toBe("superseded");
+    expect((await settled(scaling, second?.uuid)).state).toBe("confirmed");
   });
 
   it("holds subjects whose input is stale, and those only", async () => {

@@ -189,7 +189,7 @@ export class Evaluator {
       ...{ evaluationId, rules, isShadow: request.isShadow, nowMs },
       quotas: ownersOf(books.quotas.all()).bySubject,
       ageMsOf: (subjectId) => Math.max(report.ageMs, ages.get(subjectId) ?? 0),
-      busy: new Set(scale.open().map(({ quotaId }) => quotaId)),
+      ...openOf(scale),
       refusedOf: (quotaId) => refusals.get(quotaId),
       historyOf: ({ quotaId, subjectId, replicas: current }) => {
         return histories.of(quotaId, { current, rules: guardsOf(rules, subjectId), nowMs });
@@ -212,6 +212,18 @@ export class Evaluator {
     const { quotas, transactions } = books;
     return transactions.run((plan) => histories.forget(plan, (id) => quotas.tree.has(id)));
   }
+}
+
+/** What is under way, and what the autoscaler has asked a human for: that gives way to what needs nobody. */
+function openOf(scale: ScaleBook): Pick<JudgingScene, "busy" | "waiting"> {
+  const busy = new Set<string>();
+  const waiting = new Map<string, number>();
+  for (const { quotaId, origin, state, replicas } of scale.open()) {
+    const isOwn = origin === "autoscaler" && state === "awaiting_approval";
+    if (isOwn) waiting.set(quotaId, replicas);
+    else busy.add(quotaId);
+  }
+  return { busy, waiting };
 }
 
 function failureText({ reason, message }: BerthError): string {

@@ -18,8 +18,10 @@ export interface JudgingScene {
   readonly isShadow: boolean;
   /** Age of what is known of a subject, ms. */
   readonly ageMsOf: (subjectId: string) => number;
-  /** Quotas with a request that is under way. */
+  /** Quotas with a request that is under way; one of the autoscaler's own that waits for a human is none. */
   readonly busy: ReadonlySet<string>;
+  /** Replicas that the autoscaler has asked a human for, by quota. */
+  readonly waiting: ReadonlyMap<string, number>;
   /** What a human has just refused of a quota, or did not approve in time. */
   readonly refusedOf: (quotaId: string) => number | undefined;
   readonly historyOf: (quota: Quota) => SubjectHistory;
@@ -95,22 +97,27 @@ function judgeQuota(change: ReplicaChange, quota: Quota, scene: JudgingScene): J
   });
   // A run in the shadow leaves no trace in what later ones look at.
   const remember = scene.isShadow ? {} : { remember: { quotaId, history: verdict.history } };
-  const isRefused =
-    verdict.kind === "needs_approval" && scene.refusedOf(quotaId) === verdict.replicas;
-  if (isRefused) {
-    const why = `${verdict.replicas} replicas were not approved a moment ago`;
-    const decision = decisionOf(change, quota, {
-      ...verdict,
-      kind: "keep",
-      replicas: current,
-      why,
-    });
-    return { decision, ...remember };
+  const why = verdict.kind === "needs_approval" ? reasonToWait(verdict, quotaId, scene) : undefined;
+  if (why !== undefined) {
+    const kept: Verdict = { ...verdict, kind: "keep", replicas: current, why };
+    return { decision: decisionOf(change, quota, kept), ...remember };
   }
   const decision = decisionOf(change, quota, verdict);
   if (verdict.kind !== "change" && verdict.kind !== "needs_approval")
     return { decision, ...remember };
   return { decision, ...remember, asked: askedFor(verdict, { change, quota, scene }) };
+}
+
+/** Why a human is not asked now: somebody is already, or has just refused the same. */
+function reasonToWait(
+  { replicas }: Verdict,
+  quotaId: string,
+  { waiting, refusedOf }: JudgingScene,
+): string | undefined {
+  const asked = waiting.get(quotaId);
+  if (asked !== undefined) return `${asked} replicas wait for approval`;
+  if (refusedOf(quotaId) !== replicas) return undefined;
+  return `${replicas} replicas were not approved a moment ago`;
 }
 
 function askedFor(
