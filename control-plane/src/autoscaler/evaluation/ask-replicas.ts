@@ -43,8 +43,13 @@ type Made =
   | { readonly kind: "made"; readonly uuid: string }
   | { readonly kind: "refused"; readonly why: string; readonly isOver: boolean };
 
-async function made(asked: AskedReplicas, { scaling }: AskingDeps): Promise<Made> {
+async function made(asked: AskedReplicas, { scaling, books }: AskingDeps): Promise<Made> {
   try {
+    // What waits for a human is not charged yet: nobody is to be asked for what has no room.
+    if (asked.approvalWithinMs !== undefined) {
+      const why = await reasonWithoutRoom(asked, books);
+      if (why !== undefined) return { kind: "refused", why, isOver: true };
+    }
     const { uuid } = await scaling.request(asked);
     return { kind: "made", uuid };
   } catch (thrown) {
@@ -52,6 +57,14 @@ async function made(asked: AskedReplicas, { scaling }: AskingDeps): Promise<Made
     const { reason, message } = thrown;
     return { kind: "refused", why: message, isOver: reason === "QUOTA_EXCEEDED" };
   }
+}
+
+async function reasonWithoutRoom(
+  { quotaId = "", replicas }: AskedReplicas,
+  books: OrgBooks,
+): Promise<string | undefined> {
+  const preview = await previewQuota(books, quotaId, { replica_count: replicas });
+  return preview.kind === "over" ? preview.refusal?.message : undefined;
 }
 
 async function fittingReplicas(

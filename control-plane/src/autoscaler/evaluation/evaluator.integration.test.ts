@@ -304,6 +304,17 @@ describe("an evaluation", () => {
     expect(replicasOf(scaling)).toBe(6);
   });
 
+  it("asks no human for what a quota has no room for", async () => {
+    const guards = { approval: { replicas_above: 2 } };
+    const scaling = await ready(() => ({ a: 9 }), { subjects: [], guards });
+    const info = '{"gpus_per_replica": {"H100": 1}}';
+    const quota = { subject_id: "a", quota_id: "q-a", allocation_info: info };
+    await scaling.books.quotas.create({ ...quota, nominal: { H100: 5 }, limit: { H100: 5 } });
+    const { decisions } = await evaluate(scaling);
+    expect(decisions[0]).toMatchObject({ kind: "needs_approval", wanted: 9, replicas: 5 });
+    expect(scaling.scale.open()).toMatchObject([{ replicas: 5, state: "awaiting_approval" }]);
+  });
+
   it("gives up what waits for a human when the workflow wants what needs nobody", async () => {
     let wanted = 6;
     const guards = { approval: { replicas_above: 4 } };

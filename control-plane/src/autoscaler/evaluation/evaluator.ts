@@ -8,7 +8,7 @@ import { guardsOf } from "../settings/autoscale-rules.ts";
 import type { AutoscaleSettings } from "../settings/autoscale-settings.ts";
 import { readDecision } from "../workflows/decision.ts";
 import type { KeptWorkflow, WorkflowBook } from "../workflows/workflow-book.ts";
-import type { WorkflowOutcome, WorkflowRunner } from "../workflows/workflow-runner.ts";
+import type { ModuleFacts, WorkflowOutcome, WorkflowRunner } from "../workflows/workflow-runner.ts";
 import { askReplicas } from "./ask-replicas.ts";
 import type { EvaluationLog } from "./evaluation-log.ts";
 import {
@@ -105,7 +105,7 @@ export class Evaluator {
       const signal = AbortSignal.any([request.signal, AbortSignal.timeout(DEADLINE_MS)]);
       const report = await this.#deps.reports.take(signal);
       const outcome = await this.#run(workflow, report, signal);
-      const modules = "facts" in outcome ? outcome.facts : [];
+      const modules = outcome.facts.map(moduleDocument);
       const course = await this.#decided(outcome, { evaluationId, request, workflow, report });
       return { ...course, modules, report };
     } catch (thrown) {
@@ -162,7 +162,8 @@ export class Evaluator {
     const decisions = await this.#ask(judged);
     await this.#forget();
     const { change, needs_approval: waiting } = decisionCounts(decisions);
-    const reason = `${decisions.length} subjects: ${change} to change, ${waiting} to be approved`;
+    const subjects = `${decisions.length} ${decisions.length === 1 ? "subject" : "subjects"}`;
+    const reason = `${subjects}: ${change} to change, ${waiting} to be approved`;
     return { state: "done", reason, decisions };
   }
 
@@ -212,6 +213,11 @@ export class Evaluator {
     const { quotas, transactions } = books;
     return transactions.run((plan) => histories.forget(plan, (id) => quotas.tree.has(id)));
   }
+}
+
+function moduleDocument({ module, ms, attempts, skipped, fellBack }: ModuleFacts): object {
+  const why = skipped === undefined ? {} : { skipped };
+  return { module, took_ms: Math.round(ms), attempts, fell_back: fellBack, ...why };
 }
 
 /** What is under way, and what the autoscaler has asked a human for: that gives way to what needs nobody. */
