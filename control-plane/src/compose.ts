@@ -18,7 +18,7 @@ import { createRestServer } from "./api/rest/rest-server.ts";
 import { WsEndpoints } from "./api/ws/ws-server.ts";
 import { agentPort, fleetParts, openFleet } from "./compose/compose-fleet.ts";
 import { type Metrics, openAliasPorts, openMetrics } from "./compose/compose-metrics.ts";
-import { composeOrg } from "./compose/compose-org.ts";
+import { type ComposedOrg, composeOrg } from "./compose/compose-org.ts";
 import { openDeciding } from "./compose/compose-placement.ts";
 import { freeSpaceCheck } from "./compose/free-space.ts";
 import { readiness } from "./compose/readiness.ts";
@@ -72,11 +72,11 @@ export async function composeControlPlane(
     logger: logger.child({ component: "placement" }),
   });
   const edge = openEdge(config);
-  const { org, autoscaler, parts } = await composeOrg({
+  const { org, autoscaler, status, parts } = await composeOrg({
     ...{ config, store, clusters, fleet, metrics, ...deciding, logger },
     ...{ decisionStore: decisions.store, running: { policies, contexts, sandbox } },
   });
-  const ready = readyCheck({ store, decisions: decisions.log, health, sandbox });
+  const ready = readyCheck({ store, decisions: decisions.log, health, sandbox, status });
   const rest = createRestServer({
     ...{ ...deciding, decisions: decisions.log, clusters, agents, policies, org, autoscaler },
     webhookSecrets: config.webhookSecrets,
@@ -126,16 +126,18 @@ function readyCheck({
   decisions,
   health,
   sandbox,
+  status,
 }: {
   readonly store: DocumentStore;
   readonly decisions: DecisionLog;
   readonly health: SandboxHealth;
   readonly sandbox: Sandbox;
+  readonly status: ComposedOrg["status"];
 }) {
   return () =>
     readiness({
       ...{ store, decisions, version: VERSION },
-      sandbox: health.readiness(sandbox.stats()),
+      ...{ sandbox: health.readiness(sandbox.stats()), ...status() },
     });
 }
 

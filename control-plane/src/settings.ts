@@ -77,6 +77,11 @@ export const settings = {
     doc: "NATS servers, nats://host:4222 with commas between them, that confirmations and notices go over; by default they stay within the program",
     fallback: "",
   }),
+  redisUrl: textSetting({
+    env: "BERTH_REDIS_URL",
+    doc: "Redis, redis://host:6379, that quotas, workflows, settings of the autoscaler and what is under way are mirrored to; by default there is no mirror",
+    fallback: "",
+  }),
   subjectAllocatorUrl: textSetting({
     env: "BERTH_SUBJECT_ALLOCATOR_URL",
     doc: "URL of an allocator of the org's own, which is sent POST …/allocate and confirms on the bus; by default Berth applies requests to scale itself",

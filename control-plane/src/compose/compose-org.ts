@@ -3,6 +3,7 @@ import {
   type DocumentStore,
   type Logger,
   openBus,
+  openMirror,
   Pacer,
   type Part,
   systemClock,
@@ -13,17 +14,20 @@ import { fleetWholeness } from "../autoscaler/evaluation/fleet-wholeness.ts";
 import { FeedReports, ownReports } from "../autoscaler/evaluation/report-sources.ts";
 import type { ReportSource } from "../autoscaler/evaluation/taken-report.ts";
 import { openPlacer, type PlacerDeps } from "../autoscaler/scaling/placer.ts";
+import { MIRRORED_REQUESTS } from "../autoscaler/scaling/scale-book.ts";
 import { confirmationSubject, everySubject } from "../autoscaler/scaling/scale-messages.ts";
 import { openVictims, type VictimsDeps } from "../autoscaler/scaling/victims.ts";
 import { modulePolicies } from "../autoscaler/workflows/module-policies.ts";
 import { AgentBindings } from "../fleet/agent-bindings.ts";
 import type { ClusterRegistry } from "../fleet/cluster-registry.ts";
 import { type Org, openOrg } from "../org/org.ts";
+import { StateMirror } from "../org/store/state-mirror.ts";
 import type { BlockGateway } from "../placement/block-gateway.ts";
 import type { settings } from "../settings.ts";
 import type { Fleet } from "./compose-fleet.ts";
 import type { Metrics } from "./compose-metrics.ts";
 import { capsOf } from "./compose-placement.ts";
+import type { ReadinessParts } from "./readiness.ts";
 
 /** What {@link composeOrg} is made from. */
 export interface OrgSources {
@@ -45,6 +49,8 @@ export interface OrgSources {
 export interface ComposedOrg {
   readonly org: Org;
   readonly autoscaler: Autoscaler;
+  /** How bus and mirror stand. */
+  readonly status: () => Pick<ReadinessParts, "bus" | "mirror">;
   /** To be started in their order. */
   readonly parts: readonly Part[];
 }
@@ -55,8 +61,9 @@ export async function composeOrg(sources: OrgSources): Promise<ComposedOrg> {
     sources;
   const { orgId, natsUrl: url, subjectAllocatorUrl: allocatorUrl } = config;
   const clock = systemClock;
+  const mirror = await openStateMirror(sources);
   const org = await openOrg({
-    ...{ store, orgId, clusters, blocks: fleet.blocks, events: fleet.events },
+    ...{ store, orgId, clusters, mirror, blocks: fleet.blocks, events: fleet.events },
     ...{ metrics: metrics.routes.metrics, pace: new Pacer(), clock },
     logger: logger.child({ component: "org" }),
   });
@@ -78,8 +85,29 @@ export async function composeOrg(sources: OrgSources): Promise<ComposedOrg> {
   });
   metrics.scrape.registry.add(...autoscalerFamilies(autoscaler, bus));
   const closing = { name: "bus", start: async () => {}, stop: () => bus.close() };
-  const parts = [closing, ...reports.parts, ...autoscaler.parts, org.aggregator, org.feed];
-  return { org, autoscaler, parts };
+  const mirrored = mirror === undefined ? [] : [mirror];
+  const parts = [
+    ...mirrored,
+    closing,
+    ...reports.parts,
+    ...autoscaler.parts,
+    org.aggregator,
+    org.feed,
+  ];
+  const status = () => ({ bus: bus.status, mirror: mirror?.status });
+  return { org, autoscaler, status, parts };
+}
+
+/** Brings the store and its mirror together; undefined when there is to be none. */
+async function openStateMirror({ config, store, logger }: OrgSources) {
+  const { redisUrl, dataDir: directory, orgId } = config;
+  if (redisUrl === "") return undefined;
+  const own = logger.child({ component: "mirror" });
+  const mirror = openMirror({ redisUrl, directory, orgId, logger: own });
+  const grouped = [MIRRORED_REQUESTS];
+  const state = new StateMirror({ store, orgId, mirror, grouped, logger: own });
+  await state.open();
+  return state;
 }
 
 /** Where the autoscaler's reports come from: this program, or a feed that the settings name. */

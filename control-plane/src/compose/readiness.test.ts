@@ -1,12 +1,13 @@
 import { BerthError } from "@berth/service-kit";
 import { describe, expect, it } from "vitest";
-import { readiness } from "./readiness.ts";
+import { type ReadinessParts, readiness } from "./readiness.ts";
 
 const sandbox = { snapshot: "ready", workers: 1, running: 0, slow: 0, queued: 0 } as const;
-const well = {
+const well: ReadinessParts = {
   store: { storeId: async () => "id" },
   decisions: { failure: undefined },
-  ...{ sandbox, version: "1" },
+  ...{ sandbox, version: "1", mirror: undefined },
+  bus: { driver: "in_process", isConnected: true },
 };
 const damaged = {
   storeId: async () => Promise.reject(new BerthError("UNAVAILABLE", "it is damaged")),
@@ -14,7 +15,7 @@ const damaged = {
 
 describe("readiness", () => {
   it("is given when the store answers and policies can run", async () => {
-    const parts = { version: "1", store: "ready", sandbox };
+    const parts = { version: "1", store: "ready", sandbox, bus: "ready", mirror: "none" };
     expect(await readiness(well)).toEqual({ ready: true, parts });
     const building = { ...sandbox, snapshot: "building" } as const;
     expect(await readiness({ ...well, sandbox: building })).toMatchObject({ ready: false });
@@ -24,6 +25,15 @@ describe("readiness", () => {
     expect(await readiness({ ...well, store: damaged })).toMatchObject({
       ready: false,
       parts: { store: "it is damaged" },
+    });
+  });
+
+  it("is given while bus and mirror are away, and says what is wrong with them", async () => {
+    const bus = { driver: "nats", isConnected: false, why: "no connection yet" } as const;
+    const mirror = { driver: "redis", isConnected: true, pending: 3, why: "it is behind" } as const;
+    expect(await readiness({ ...well, bus, mirror })).toMatchObject({
+      ready: true,
+      parts: { bus: "no connection yet", mirror: "it is behind" },
     });
   });
 

@@ -1,4 +1,9 @@
-import { type DocumentStore, toBerthError } from "@berth/service-kit";
+import {
+  type BusStatus,
+  type DocumentStore,
+  type MirrorStatus,
+  toBerthError,
+} from "@berth/service-kit";
 import type { DecisionLog } from "../allocation/decisions/decision-log.ts";
 import type { SandboxReadiness } from "./sandbox-health.ts";
 
@@ -7,15 +12,19 @@ export interface ReadinessParts {
   readonly store: Pick<DocumentStore, "storeId">;
   readonly decisions: Pick<DecisionLog, "failure">;
   readonly sandbox: SandboxReadiness;
+  readonly bus: BusStatus;
+  /** Absent when there is none. */
+  readonly mirror: MirrorStatus | undefined;
   readonly version: string;
 }
 
 /**
  * What `/readyz` tells. `store` is "ready", or what is wrong with it. Decisions that cannot be written do not
- * keep the control-plane from deciding, so they show there and leave it ready; a store that does not answer, or
- * is known to be damaged, does not.
+ * keep the control-plane from deciding, so they show there and leave it ready, as a bus or a mirror that is away does; a store that
+ * does not answer, or is known to be damaged, does not.
  */
-export async function readiness({ store, decisions, sandbox, version }: ReadinessParts) {
+export async function readiness(parts: ReadinessParts) {
+  const { store, decisions, sandbox, bus, mirror, version } = parts;
   const broken = await store.storeId().then(
     () => undefined,
     (err: unknown) => toBerthError(err).message,
@@ -24,6 +33,14 @@ export async function readiness({ store, decisions, sandbox, version }: Readines
   const unwritten = failure === undefined ? "ready" : `decisions cannot be written: ${failure}`;
   return {
     ready: sandbox.snapshot === "ready" && broken === undefined,
-    parts: { version, store: broken ?? unwritten, sandbox },
+    parts: {
+      ...{ version, store: broken ?? unwritten, sandbox },
+      bus: connection(bus),
+      mirror: mirror === undefined ? "none" : connection(mirror),
+    },
   };
+}
+
+function connection({ isConnected, why }: BusStatus | MirrorStatus): string {
+  return isConnected && why === undefined ? "ready" : (why ?? "not connected");
 }

@@ -6,6 +6,7 @@ import { QuotaBook } from "./quotas/quota-book.ts";
 import type { GroupOf } from "./store/grouped-documents.ts";
 import { KeptDocuments } from "./store/kept-documents.ts";
 import { OrgTransactions } from "./store/org-transactions.ts";
+import type { StateMirror } from "./store/state-mirror.ts";
 import type { Subject } from "./subjects/subject.ts";
 import { SubjectBook } from "./subjects/subject-book.ts";
 
@@ -23,12 +24,14 @@ export async function openOrgBooks(deps: {
   readonly store: DocumentStore;
   readonly orgId: string;
   readonly clock: Clock;
+  /** Open already. */
+  readonly mirror?: StateMirror | undefined;
   readonly logger: Logger;
 }): Promise<OrgBooks> {
   const { store, orgId, clock, logger } = deps;
   const documents = <T>(collection: string, groupOf?: GroupOf<T>) =>
     new KeptDocuments<T>({ store, orgId, collection, ...(groupOf && { groupOf }) });
-  const transactions = new OrgTransactions({ store, logger });
+  const transactions = new OrgTransactions({ store, mirror: deps.mirror, logger });
   const bySubject = ({ subjectId }: Quota) => (subjectId === "" ? undefined : subjectId);
   const quotas = new QuotaBook({
     ...{ documents: documents("quotas", bySubject), transactions, clock },

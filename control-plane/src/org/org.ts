@@ -6,6 +6,7 @@ import type { GlobalMetrics } from "../metrics/global-metrics.ts";
 import { type OrgBooks, openOrgBooks } from "./org-books.ts";
 import { MetricsReport } from "./report/metrics-report.ts";
 import { ReportFeed } from "./report/report-feed.ts";
+import type { StateMirror } from "./store/state-mirror.ts";
 import { SubjectUsage } from "./usage/subject-usage.ts";
 import { usageAggregator } from "./usage/usage-aggregator.ts";
 import { UsageBook } from "./usage/usage-book.ts";
@@ -30,6 +31,7 @@ export interface OrgDeps {
   readonly blocks: FleetBlocks;
   readonly metrics: Pick<GlobalMetrics, "query">;
   readonly events: Pick<FleetEvents, "record">;
+  readonly mirror?: StateMirror | undefined;
   readonly pace: Pacer;
   readonly clock: Clock;
   readonly logger: Logger;

@@ -14,6 +14,7 @@ import type { AskedReplicas } from "../autoscaler/scaling/scaling.ts";
 import { newest, type Victims } from "../autoscaler/scaling/victims.ts";
 import type { RunModule } from "../autoscaler/workflows/module-attempts.ts";
 import { type OrgBooks, openOrgBooks } from "../org/org-books.ts";
+import type { StateMirror } from "../org/store/state-mirror.ts";
 import type { BlockGateway } from "../placement/block-gateway.ts";
 
 /** What {@link openScaling} is told. */
@@ -28,6 +29,8 @@ export interface ScalingOptions {
   /** Data of the newest report. */
   readonly report?: () => TakenReport;
   readonly missingClusters?: () => readonly string[];
+  /** Open already. */
+  readonly mirror?: StateMirror;
   readonly placer?: Placer;
   readonly victims?: Victims;
 }
@@ -65,7 +68,7 @@ export async function openScaling(options: ScalingOptions): Promise<TestScaling>
   const orgId = "default_org";
   const { clock = systemClock, report = NO_REPORT, runModule = NO_MODULES } = options;
   const logger = silentLogger;
-  const books = await openOrgBooks({ store, orgId, clock, logger });
+  const books = await openOrgBooks({ store, orgId, clock, mirror: options.mirror, logger });
   const bus = options.bus ?? openBus({ orgId, logger, clock });
   const { victims = NEWEST, placer = NO_PLACER } = options;
   const autoscaler = await openAutoscaler({

@@ -5,8 +5,8 @@ import type { MirrorEntry } from "./mirror.ts";
 /** How long a removed key is remembered, in ms: 1 day. */
 export const TOMBSTONE_MS = 24 * 3_600_000;
 
-const MOST_ENTRIES = 10_000;
-const MOST_BYTES = 64 * 1024 * 1024;
+const MOST_ENTRIES = 100_000;
+const MOST_BYTES = 128 * 1024 * 1024;
 
 /** An entry as it is kept: its body as JSON text. */
 export interface KeptEntry {

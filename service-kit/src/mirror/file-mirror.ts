@@ -10,6 +10,8 @@ import { EntryTable, entryOf, type KeptEntry, newestOf } from "./entry-table.ts"
 import type { Mirror, MirrorEntry, MirrorStatus } from "./mirror.ts";
 
 const COALESCE_MS = 20;
+/** Pause between two writes, in times of how long the last one took. */
+const PAUSES = 10;
 const CLOSE_MS = 2_000;
 const BACKOFF = { firstMs: 250, capMs: 10_000 };
 const ALL = 1_000_000;
@@ -32,6 +34,8 @@ export class FileMirror implements Mirror {
   readonly #loaded: Promise<void>;
   #writing: Promise<void> | undefined;
   #why: string | undefined;
+  /** How long the last write took: a large file is not to be written without a pause. */
+  #tookMs = 0;
 
   constructor(options: FileMirrorOptions) {
     this.#options = options;
@@ -77,12 +81,15 @@ export class FileMirror implements Mirror {
   async #write(): Promise<void> {
     await this.#loaded;
     for (let failures = 0; this.#table.pending > 0 && !this.#closed.signal.aborted; ) {
-      await sleep(failures === 0 ? COALESCE_MS : backoffMs(failures, BACKOFF), this.#closed.signal);
+      const pauseMs = Math.max(COALESCE_MS, this.#tookMs * PAUSES);
+      await sleep(failures === 0 ? pauseMs : backoffMs(failures, BACKOFF), this.#closed.signal);
+      const startedMs = this.#options.clock.nowMs();
       const waiting = this.#table.waiting(ALL);
       try {
         makeDirectory(this.#options.directory);
         await writeDurably(this.#file, JSON.stringify({ version: 1, entries: this.#table.all() }));
         this.#table.written(waiting);
+        this.#tookMs = this.#options.clock.nowMs() - startedMs;
         this.#why = undefined;
         failures = 0;
       } catch (thrown) {

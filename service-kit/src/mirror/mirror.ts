@@ -24,7 +24,7 @@ export interface Mirror {
   /**
    * Notes what shall be there; returns at once. The newest revision of a key wins, older ones are dropped,
    * also when they come from another process. Written in the background, retried until it is there.
-   * Throws INVALID_ARGUMENT for a wrong key, revision or body, and OVERLOADED beyond 10,000 keys or 64 MiB.
+   * Throws INVALID_ARGUMENT for a wrong key, revision or body, and OVERLOADED beyond 100,000 keys or 128 MiB.
    */
   put(entry: MirrorEntry): void;
   /**

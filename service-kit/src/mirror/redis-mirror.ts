@@ -9,6 +9,8 @@ import type { Mirror, MirrorEntry, MirrorStatus } from "./mirror.ts";
 
 const DEADLINE_MS = 2_000;
 const REWRITE_MS = 60_000;
+/** How often a reader looks whether the connection stands, ms. */
+const CONNECTING_MS = 10;
 const BATCH = 100;
 const BACKOFF = { firstMs: 200, capMs: 5_000 };
 
@@ -165,7 +167,9 @@ export class RedisMirror implements Mirror {
 
   async #readAll(prefix: string, signal: AbortSignal): Promise<MirrorEntry[]> {
     const redis = await this.#connected;
-    if (redis === undefined || !this.#isUp) throw new Error(this.#why ?? "no connection");
+    while (redis !== undefined && !this.#isUp && !signal.aborted)
+      await sleep(CONNECTING_MS, signal);
+    if (redis === undefined || signal.aborted) throw new Error(this.#why ?? "no connection");
     const match = `${globEscaped(this.#prefix + prefix)}*`;
     const found: MirrorEntry[] = [];
     let cursor = "0";

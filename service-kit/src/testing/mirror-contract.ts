@@ -71,7 +71,7 @@ export function mirrorContract(
         { key: "a", revision: 1, body: () => 1 },
       ];
       for (const entry of wrong) expect(() => mirror.put(entry)).toThrow(/must be/);
-      const big = "x".repeat(40 * 1024 * 1024);
+      const big = "x".repeat(70 * 1024 * 1024);
       mirror.put({ key: "big", revision: 1, body: big });
       expect(() => mirror.put({ key: "more", revision: 1, body: big })).toThrow(/at most/);
     });

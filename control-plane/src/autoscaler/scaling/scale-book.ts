@@ -1,4 +1,5 @@
 import type { KeptDocuments } from "../../org/store/kept-documents.ts";
+import type { GroupedCollection } from "../../org/store/mirrored-state.ts";
 import type { Plan } from "../../org/store/org-transactions.ts";
 import type { ReplicaPlace } from "./replica-place.ts";
 import type { BusText } from "./scale-messages.ts";
@@ -30,6 +31,15 @@ export interface ScaleDocuments {
 export function openQuotaOf(request: ScaleRequest): string | undefined {
   return isOpen(request) ? request.quotaId : undefined;
 }
+
+/** Of requests the open ones are mirrored, those of a quota together: one comes and goes in milliseconds. */
+export const MIRRORED_REQUESTS: GroupedCollection = {
+  collection: "scale_requests",
+  groupOf: (body) => {
+    const { quotaId, state } = body as ScaleRequest;
+    return { group: quotaId, isKept: isOpen({ state }) };
+  },
+};
 
 /** Requests that are over and that are remembered; the oldest go first. */
 const MAX_OVER = 10_000;

@@ -1,4 +1,5 @@
 import { BerthError, type DocumentStore, type Logger, type Write } from "@berth/service-kit";
+import type { StateMirror } from "./state-mirror.ts";
 
 /** One change of a transaction, made in memory already. */
 export interface Step {
@@ -24,6 +25,8 @@ export interface Reloading {
 /** What {@link OrgTransactions} writes with. */
 export interface OrgTransactionsDeps {
   readonly store: DocumentStore;
+  /** Hears of all that is written; absent: nobody does. */
+  readonly mirror?: Pick<StateMirror, "stamp" | "reload"> | undefined;
   readonly logger: Logger;
 }
 
@@ -91,12 +94,15 @@ export class OrgTransactions {
     this.#isWriting = true;
     while (this.#waiting.length > 0) {
       const batch = this.#waiting.splice(0, MAX_BATCH);
+      const writes = batch.flatMap(({ steps }) => steps.flatMap(({ write }) => write ?? []));
+      const stamp = this.#deps.mirror?.stamp();
       try {
-        await this.#apply(batch.flatMap(({ steps }) => steps.flatMap(({ write }) => write ?? [])));
+        await this.#apply(stamp === undefined ? writes : [...writes, stamp.write]);
       } catch (thrown) {
         await this.#giveUp(batch, thrown);
         continue;
       }
+      stamp?.written(writes);
       for (const { steps, written } of batch) {
         for (const { commit } of steps) commit?.();
         written();
@@ -123,7 +129,8 @@ export class OrgTransactions {
   }
 
   async #reload(): Promise<void> {
-    for (const state of this.#states) {
+    const { mirror } = this.#deps;
+    for (const state of mirror === undefined ? this.#states : [mirror, ...this.#states]) {
       try {
         await state.reload();
       } catch (err) {

@@ -1,0 +1,123 @@
+import { createHash } from "node:crypto";
+import { isJsonObject, type MirrorEntry, type Write } from "@berth/service-kit";
+
+/** A document of the store. */
+export interface StoredState {
+  readonly collection: string;
+  readonly id: string;
+  readonly body: unknown;
+}
+
+/** A collection of which only some documents are mirrored, those of a group under one key: they come and go often. */
+export interface GroupedCollection {
+  readonly collection: string;
+  /** The group of a document, and whether it is mirrored now. */
+  readonly groupOf: (body: unknown) => { readonly group: string; readonly isKept: boolean };
+}
+
+/** Collections whose documents are mirrored one by one. */
+const COLLECTIONS: readonly string[] = [
+  ...["quotas", "subjects", "charges", "scaled_quotas"],
+  ...["workflows", "autoscale_settings", "guard_histories"],
+];
+/** What a lease charges is known from its cluster, and gone in minutes. */
+const LEASE = "lease/";
+const MAX_KEY_PART = 400;
+
+/** Says where the mirror is, and whose it is. */
+export const STATE_KEY = "state";
+
+/** How far a state has come. JSON as stored and mirrored. */
+export interface StateMark {
+  /** Raised with each transaction. */
+  readonly seq: number;
+  /** Of the store that it began with: another one has nothing to do with it. */
+  readonly lineage: string;
+}
+
+/** Whether documents of a collection are mirrored, one by one or by groups. */
+export function isMirrored(
+  collection: string,
+  id: string,
+  grouped: readonly GroupedCollection[],
+): boolean {
+  if (collection === "charges" && id.startsWith(LEASE)) return false;
+  return COLLECTIONS.includes(collection) || grouped.some((one) => one.collection === collection);
+}
+
+/** Collections that are read when all is mirrored anew. */
+export function mirroredCollections(grouped: readonly GroupedCollection[]): readonly string[] {
+  return [...COLLECTIONS, ...grouped.map(({ collection }) => collection)];
+}
+
+/** The mirror's key of a document, or of a group; ids that are too long for one stand as their digest. */
+export function mirrorKey(collection: string, id: string): string {
+  const encoded = encodeURIComponent(id.toWellFormed());
+  const isFit = encoded !== "" && encoded.length <= MAX_KEY_PART;
+  const part = isFit ? encoded : `%%${createHash("sha256").update(id).digest("hex")}`;
+  return `${collection}/${part}`;
+}
+
+/** The documents of an entry; empty of one that was removed, or that is none. */
+export function documentsOf({ key, body }: MirrorEntry): readonly StoredState[] {
+  const collection = key.slice(0, key.indexOf("/"));
+  const told = Array.isArray(body) ? body : [body];
+  return told.flatMap((one: unknown) =>
+    isJsonObject(one) && typeof one.id === "string"
+      ? [{ collection, id: one.id, body: one.body }]
+      : [],
+  );
+}
+
+/** What a store and its mirror come to at a start. */
+export type Comparison =
+  /** The store counts. */
+  | { readonly kind: "store" }
+  /** Both have gone ways of their own: the store counts, and the mirror is written anew, above `seq`. */
+  | { readonly kind: "stranger"; readonly lineage: string; readonly seq: number }
+  /** The mirror is newer, or the store is empty: entries above `above` are to be taken. */
+  | { readonly kind: "mirror"; readonly mark: StateMark; readonly above: number };
+
+/** Compares the mark of a store, if it has one, with what its mirror has. Pure. */
+export function comparison(
+  mark: StateMark | undefined,
+  isEmpty: boolean,
+  entries: readonly MirrorEntry[],
+): Comparison {
+  if (entries.length === 0) return { kind: "store" };
+  const seq = entries.reduce((most, { revision }) => Math.max(most, revision), 0);
+  const state = entries.find(({ key }) => key === STATE_KEY)?.body;
+  const isMarked = isJsonObject(state) && typeof state.lineage === "string";
+  const lineage = isMarked ? String(state.lineage) : "unknown";
+  if (isMarked && mark === undefined && isEmpty) {
+    return { kind: "mirror", mark: { seq, lineage }, above: 0 };
+  }
+  if (mark?.lineage !== lineage) return { kind: "stranger", lineage, seq };
+  if (seq <= mark.seq) return { kind: "store" };
+  return { kind: "mirror", mark: { seq, lineage }, above: mark.seq };
+}
+
+/** The writes by which a store comes to what the entries say. `stored` is what it has, by the mirror's keys. Pure. */
+export function takingWrites(
+  entries: readonly MirrorEntry[],
+  stored: ReadonlyMap<string, readonly StoredState[]>,
+  orgId: string,
+): readonly Write[] {
+  return entries
+    .filter(({ key }) => key !== STATE_KEY)
+    .flatMap((entry) => {
+      const before = stored.get(entry.key) ?? [];
+      const after = documentsOf(entry);
+      const has = (all: readonly StoredState[], id: string) => all.some((one) => one.id === id);
+      const gone = before.filter(({ id }) => !has(after, id));
+      return [
+        ...gone.map(({ collection, id }): Write => {
+          return { kind: "delete", key: { orgId, collection, id } };
+        }),
+        ...after.map(({ collection, id, body }): Write => {
+          const kind = has(before, id) ? "replace" : "insert";
+          return { kind, key: { orgId, collection, id }, body };
+        }),
+      ];
+    });
+}
