@@ -18,10 +18,9 @@ import { createRestServer } from "./api/rest/rest-server.ts";
 import { WsEndpoints } from "./api/ws/ws-server.ts";
 import { agentPort, fleetParts, openFleet } from "./compose/compose-fleet.ts";
 import { type Metrics, openAliasPorts, openMetrics } from "./compose/compose-metrics.ts";
-import { type ComposedOrg, composeOrg } from "./compose/compose-org.ts";
-import { openDeciding } from "./compose/compose-placement.ts";
+import { composeWorkings } from "./compose/compose-workings.ts";
 import { freeSpaceCheck } from "./compose/free-space.ts";
-import { readiness } from "./compose/readiness.ts";
+import { type ReadinessParts, readiness } from "./compose/readiness.ts";
 import { SandboxHealth } from "./compose/sandbox-health.ts";
 import { ClusterRegistry } from "./fleet/cluster-registry.ts";
 import { PolicyRegistry } from "./policies/policy-registry.ts";
@@ -65,17 +64,12 @@ export async function composeControlPlane(
     program: { program: "control-plane", version: VERSION, usage },
     webSockets: () => sockets.connections,
   });
-  const deciding = await openDeciding({
-    ...{ config, store, fleet, decisions: decisions.log },
-    allocations: counted(metrics, decisions.log),
-    choosing: { clusters, assumptions, policies, contexts, sandbox },
-    logger: logger.child({ component: "placement" }),
+  const { org, deciding, autoscaler, status, parts } = await composeWorkings({
+    ...{ config, store, clusters, fleet, metrics, assumptions, logger },
+    ...{ decisionStore: decisions.store, decisions: decisions.log },
+    ...{ running: { policies, contexts, sandbox }, allocations: counted(metrics, decisions.log) },
   });
   const edge = openEdge(config);
-  const { org, autoscaler, status, parts } = await composeOrg({
-    ...{ config, store, clusters, fleet, metrics, ...deciding, logger },
-    ...{ decisionStore: decisions.store, running: { policies, contexts, sandbox } },
-  });
   const ready = readyCheck({ store, decisions: decisions.log, health, sandbox, status });
   const rest = createRestServer({
     ...{ ...deciding, decisions: decisions.log, clusters, agents, policies, org, autoscaler },
@@ -132,7 +126,7 @@ function readyCheck({
   readonly decisions: DecisionLog;
   readonly health: SandboxHealth;
   readonly sandbox: Sandbox;
-  readonly status: ComposedOrg["status"];
+  readonly status: () => Pick<ReadinessParts, "bus" | "mirror">;
 }) {
   return () =>
     readiness({

@@ -18,13 +18,19 @@ export interface AllocationReply {
   readonly ttl_ms?: number;
   /** Why it is not held, for people. */
   readonly hold_refused?: string;
+  /** For programs; present when a quota has no room for it. */
+  readonly hold_reason?: string;
   readonly warnings?: readonly string[];
 }
 
 /** What the answer to a request with a hold tells of it. */
 export function holdFields(outcome: HoldOutcome | undefined, data: unknown) {
   if (outcome === undefined) return { held: false };
-  if (outcome.kind !== "held") return { held: false, hold_refused: outcome.why };
+  if (outcome.kind !== "held") {
+    const reason = outcome.kind === "refused" ? outcome.reason : undefined;
+    const more = reason === undefined ? {} : { hold_reason: reason };
+    return { held: false, hold_refused: outcome.why, ...more };
+  }
   const { leaseIds, ttlMs } = outcome;
   const [leaseId = ""] = leaseIds;
   const ids = Array.isArray(data) ? { lease_ids: leaseIds } : { lease_id: leaseId };

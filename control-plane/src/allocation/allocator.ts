@@ -121,8 +121,10 @@ export class Allocator {
     const { principal, request, draft } = ask;
     const policy = await this.#deps.policies.runnable(principal.orgId, request.policyRuleUri);
     draft.policyDigest = policy.code.digest;
+    const { hold } = request;
+    const quotaId = hold === undefined ? undefined : this.#deps.holder.quotaOf(hold);
     const selection = await this.#ranked(ask);
-    const answer = await this.#held(ask, policy, selection);
+    const answer = await this.#held(ask, policy, { selection, quotaId });
     const { check, chosen, contested } = answer;
     const warnings = [...chosen.warnings, ...contested.map(contestedText)];
     if (check.kind === "placed") {
@@ -164,7 +166,7 @@ export class Allocator {
   async #held(
     ask: Ask,
     policy: RunnablePolicy,
-    selection: RankedSelection,
+    { selection, quotaId }: { selection: RankedSelection; quotaId: string | undefined },
   ): Promise<Answered & { readonly hold?: HoldOutcome }> {
     const { principal, request, signal, draft } = ask;
     const { hold } = request;
@@ -176,7 +178,7 @@ export class Allocator {
       if (hold === undefined || check.kind !== "placed") return answer;
       const views = new Map(chosen.candidates.map((view) => [view.id, view]));
       const viewOf = (clusterId: string) => views.get(clusterId);
-      const holding = { data: check.data, hold, subject: draft.id, viewOf };
+      const holding = { data: check.data, hold, subject: draft.id, quotaId, viewOf };
       const outcome = await holder.hold(holding, signal);
       const { orgId } = principal;
       if (outcome.kind === "held" && answer.decision !== undefined) {

@@ -10,22 +10,30 @@ export interface HoldRequest {
   readonly ttlMs: number;
   /** Who is to hold it; undefined when the client does not say. */
   readonly subject: string | undefined;
+  /** The quota that it is charged to, where the subject has several. */
+  readonly quotaId: string | undefined;
 }
 
-/** Reads `hold`: `true`, or `{"ttl_ms", "subject"}` and nothing else. INVALID_ARGUMENT names the field. */
+const FIELDS = ["ttl_ms", "subject", "quota_id"];
+
+/** Reads `hold`: `true`, or `{"ttl_ms", "subject", "quota_id"}` and nothing else. INVALID_ARGUMENT names the field. */
 export function holdOf(value: unknown): HoldRequest | undefined {
   if (value === undefined || value === null || value === "" || value === false) return undefined;
-  if (value === true) return { ttlMs: TTL_MS.byDefault, subject: undefined };
+  if (value === true) return { ttlMs: TTL_MS.byDefault, subject: undefined, quotaId: undefined };
   if (!isJsonObject(value)) {
     const message = `hold: expected {"ttl_ms": …} or a boolean, got ${valueName(value)}`;
     throw new BerthError("INVALID_ARGUMENT", message);
   }
-  const unknown = Object.keys(value).find((key) => key !== "ttl_ms" && key !== "subject");
+  const unknown = Object.keys(value).find((key) => !FIELDS.includes(key));
   if (unknown !== undefined) {
-    const message = `hold.${unknown.slice(0, 60)}: unknown field; expected ttl_ms or subject`;
+    const message = `hold.${unknown.slice(0, 60)}: unknown field; expected ${FIELDS.join(", ")}`;
     throw new BerthError("INVALID_ARGUMENT", message);
   }
-  return { ttlMs: ttlMsOf(value.ttl_ms, "hold.ttl_ms"), subject: subjectOf(value.subject) };
+  return {
+    ttlMs: ttlMsOf(value.ttl_ms, "hold.ttl_ms"),
+    subject: textOf(value.subject, "hold.subject"),
+    quotaId: textOf(value.quota_id, "hold.quota_id"),
+  };
 }
 
 /** Reads the time of a lease; a minute when it is absent. */
@@ -39,9 +47,9 @@ export function ttlMsOf(value: unknown, field: string): number {
   throw new BerthError("INVALID_ARGUMENT", `${field}: ${expected}`);
 }
 
-function subjectOf(value: unknown): string | undefined {
+function textOf(value: unknown, field: string): string | undefined {
   if (value === undefined || value === null || value === "") return undefined;
   if (typeof value === "string" && value.length <= MAX_SUBJECT_CHARACTERS) return value;
   const expected = `expected a text of at most ${MAX_SUBJECT_CHARACTERS} characters`;
-  throw new BerthError("INVALID_ARGUMENT", `hold.subject: ${expected}`);
+  throw new BerthError("INVALID_ARGUMENT", `${field}: ${expected}`);
 }

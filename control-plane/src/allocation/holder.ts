@@ -1,7 +1,9 @@
 import { isJsonObject } from "@berth/service-kit";
 import type { AgentApi } from "../fleet/agent-api.ts";
 import type { ClusterView } from "../fleet/cluster-view.ts";
+import type { HoldCharges } from "../org/charges/hold-charges.ts";
 import { askAgent, type Refusal } from "./agent-asking.ts";
+import { heldGpus } from "./held-gpus.ts";
 import type { HoldRequest } from "./hold-request.ts";
 import { newLeaseId } from "./lease-id.ts";
 import type { PlacedGpu } from "./placement.ts";
@@ -14,6 +16,8 @@ export interface Holding {
   readonly hold: HoldRequest;
   /** Who holds it where the client did not say. */
   readonly subject: string;
+  /** The quota that it is charged to; undefined: nobody's. */
+  readonly quotaId: string | undefined;
   /** A cluster as the policy was given it. */
   readonly viewOf: (clusterId: string) => ClusterView | undefined;
 }
@@ -24,7 +28,15 @@ export type HoldOutcome =
   | { readonly kind: "held"; readonly leaseIds: readonly string[]; readonly ttlMs: number }
   /** Somebody else has these GPUs. */
   | { readonly kind: "lost"; readonly gpus: readonly PlacedGpu[]; readonly why: string }
-  | { readonly kind: "refused"; readonly why: string };
+  | {
+      readonly kind: "refused";
+      readonly why: string;
+      /** Present when a quota has no room for it. */
+      readonly reason?: "QUOTA_EXCEEDED";
+    };
+
+/** What charges leases to quotas; see `HoldCharges`. */
+export type HoldCharging = Pick<HoldCharges, "quotaOf" | "take" | "end">;
 
 interface Place {
   readonly clusterId: string;
@@ -39,9 +51,16 @@ const DEADLINE_MS = 5_000;
 /** Turns answers into leases, at the ledgers of the clusters that they name. */
 export class Holder {
   readonly #agents: AgentApi;
+  readonly #charges: HoldCharging;
 
-  constructor(agents: AgentApi) {
+  constructor(agents: AgentApi, charges: HoldCharging) {
     this.#agents = agents;
+    this.#charges = charges;
+  }
+
+  /** The quota that a hold is charged to. Throws as `HoldCharges.quotaOf` does. */
+  quotaOf({ subject, quotaId }: HoldRequest): string | undefined {
+    return this.#charges.quotaOf(subject, quotaId);
   }
 
   /** Holds an answer. Rejects only when the signal is aborted, with its reason; nothing is held for long then. */
@@ -53,6 +72,8 @@ export class Holder {
     }
     const leases = places.map((place) => ({ place, leaseId: newLeaseId(place.clusterId) }));
     const release = () => this.#release(leases);
+    const over = await this.#charge(leases, holding);
+    if (over !== undefined) return over;
     try {
       const asked = await Promise.all(
         leases.map((lease) => this.#lease({ ...lease, ...holding }, signal)),
@@ -67,6 +88,9 @@ export class Holder {
         return { kind: "held", leaseIds, ttlMs: holding.hold.ttlMs };
       }
       release();
+      // Of a cluster that cannot be asked nobody knows what it holds: that is settled when it is heard.
+      const isKnown = failures.every(({ refusal }) => refusal.reason !== "UNAVAILABLE");
+      if (isKnown) await this.#charges.end(leases.map(({ leaseId }) => leaseId));
       const told = failures.find(({ refusal }) => refusal.reason !== "CONFLICT");
       if (told !== undefined) return refused(whyOf(told.refusal, told.place));
       const gpus = failures.flatMap(({ refusal, place }) => lostGpus(refusal, place, holding));
@@ -75,6 +99,21 @@ export class Holder {
       release();
       throw thrown;
     }
+  }
+
+  /** Undefined when there is room for all of it. */
+  async #charge(
+    leases: readonly { readonly place: Place; readonly leaseId: string }[],
+    { quotaId, viewOf }: Holding,
+  ): Promise<HoldOutcome | undefined> {
+    if (quotaId === undefined) return undefined;
+    const places = leases.map(({ place, leaseId }) => {
+      const { clusterId } = place;
+      return { leaseId, clusterId, gpus: heldGpus(viewOf(clusterId), place) };
+    });
+    const refusal = await this.#charges.take(quotaId, places);
+    if (refusal === undefined) return undefined;
+    return { kind: "refused", why: refusal.message, reason: "QUOTA_EXCEEDED" };
   }
 
   async #lease(

@@ -3,7 +3,7 @@ import { type Config, type DocumentStore, type Logger, systemClock } from "@bert
 import { Allocator, type AllocatorDeps } from "../allocation/allocator.ts";
 import { CandidateFinder } from "../allocation/candidate-finder.ts";
 import type { DecisionLog } from "../allocation/decisions/decision-log.ts";
-import { Holder } from "../allocation/holder.ts";
+import { type HoldCharging, Holder } from "../allocation/holder.ts";
 import { ResidentCatalog } from "../allocation/resident-catalog.ts";
 import { BlockGateway } from "../placement/block-gateway.ts";
 import { BlockHomes } from "../placement/block-homes.ts";
@@ -21,6 +21,8 @@ export interface DecidingParts {
   readonly store: DocumentStore;
   readonly logger: Logger;
   readonly fleet: Pick<Fleet, "agentApi" | "blocks">;
+  /** Charges what is held to the quotas of the org. */
+  readonly holds: HoldCharging;
   readonly choosing: Pick<
     AllocatorDeps,
     "clusters" | "assumptions" | "policies" | "contexts" | "sandbox"
@@ -45,7 +47,7 @@ export async function openDeciding({
   const { assumeSeconds, orgId } = config;
   const caps = capsOf(config);
   const choosing = { ...parts.choosing, caps, residents: new ResidentCatalog() };
-  const holder = new Holder(parts.fleet.agentApi);
+  const holder = new Holder(parts.fleet.agentApi, parts.holds);
   const allocator = new Allocator({ ...choosing, assumeSeconds, holder, decisions: allocations });
   return { allocator, ...(await openPlacing({ ...parts, choosing, orgId })) };
 }

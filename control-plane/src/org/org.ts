@@ -3,6 +3,7 @@ import type { FleetBlocks } from "../fleet/agent-api.ts";
 import type { ClusterRegistry } from "../fleet/cluster-registry.ts";
 import type { FleetEvents } from "../fleet/fleet-events.ts";
 import type { GlobalMetrics } from "../metrics/global-metrics.ts";
+import { HoldCharges } from "./charges/hold-charges.ts";
 import { type OrgBooks, openOrgBooks } from "./org-books.ts";
 import { MetricsReport } from "./report/metrics-report.ts";
 import { ReportFeed } from "./report/report-feed.ts";
@@ -19,6 +20,7 @@ export interface Org extends OrgBooks {
   readonly usage: SubjectUsage;
   readonly report: MetricsReport;
   readonly feed: ReportFeed;
+  readonly holds: HoldCharges;
   /** Compares what is seen with what is desired. */
   readonly aggregator: Part;
 }
@@ -48,5 +50,7 @@ export async function openOrg(deps: OrgDeps): Promise<Org> {
   quotas.onChange(() => feed.changed());
   const aggregator = usageAggregator({ ...deps, usage, quotas });
   const books = { quotas, subjects, charges, transactions };
-  return { id: orgId, ...books, reported, usage, report, feed, aggregator };
+  const snapshot = () => deps.clusters.snapshot(orgId);
+  const holds = new HoldCharges({ ...deps, books, snapshot });
+  return { id: orgId, ...books, reported, usage, report, feed, holds, aggregator };
 }

@@ -8,7 +8,7 @@ import { readFrame } from "../allocation/allocation-request.ts";
 import { Allocator } from "../allocation/allocator.ts";
 import { Assumptions } from "../allocation/assumptions.ts";
 import type { DecisionRecord } from "../allocation/decisions/decision-record.ts";
-import { Holder } from "../allocation/holder.ts";
+import { type HoldCharging, Holder } from "../allocation/holder.ts";
 import { ResidentCatalog } from "../allocation/resident-catalog.ts";
 import type { AgentApi } from "../fleet/agent-api.ts";
 import type { ClusterView, FleetSnapshot } from "../fleet/cluster-view.ts";
@@ -25,6 +25,11 @@ const principal = { orgId: ORG, role: "admin" } as const;
 export const SEEN = 'return {"cluster_id": None, "seen": list(input_data["cluster_data"])}';
 
 /** No cluster has an agent. */
+const NO_CHARGES: HoldCharging = {
+  quotaOf: () => undefined,
+  take: async () => undefined,
+  end: async () => {},
+};
 const NO_AGENTS: AgentApi = {
   call: async (clusterId) => {
     throw new BerthError("NOT_FOUND", `cluster ${clusterId} has no agent`);
@@ -50,6 +55,8 @@ export class AllocatorHarness {
   readonly records: DecisionRecord[] = [];
   /** The agents of the fleet; those of these clusters have no ledgers until a test gives them some. */
   agents: AgentApi = NO_AGENTS;
+  /** What charges holds; nobody until a test says who. */
+  holds: HoldCharging = NO_CHARGES;
   /** Done once, before the next look at the fleet: when a policy's turn has come. */
   onceAsked: (() => Promise<void>) | undefined;
   policies: PolicyRegistry;
@@ -155,7 +162,14 @@ export class AllocatorHarness {
       caps: CAPS,
       residents: new ResidentCatalog(),
       assumptions: this.assumptions,
-      holder: new Holder({ call: (...given) => this.agents.call(...given) }),
+      holder: new Holder(
+        { call: (...given) => this.agents.call(...given) },
+        {
+          quotaOf: (...given) => this.holds.quotaOf(...given),
+          take: (...given) => this.holds.take(...given),
+          end: (...given) => this.holds.end(...given),
+        },
+      ),
       decisions: { record: (_orgId, record) => void this.records.push(record) },
     });
   }

@@ -2,7 +2,7 @@ import { BerthError, type Clock, isJsonObject } from "@berth/service-kit";
 import { askAgent } from "../../allocation/agent-asking.ts";
 import { readFrame } from "../../allocation/allocation-request.ts";
 import type { Allocator, AllocatorDeps } from "../../allocation/allocator.ts";
-import { slotOf } from "../../allocation/slot-of.ts";
+import { heldGpus } from "../../allocation/held-gpus.ts";
 import type { AgentApi, FleetBlocks } from "../../fleet/agent-api.ts";
 import type { AllocationProfile } from "../../org/profiles/allocation-profile.ts";
 import type { GpuAmounts } from "../../org/quotas/gpu-amounts.ts";
@@ -106,12 +106,7 @@ async function place(
     throw new BerthError("POLICY_FAILED", why);
   }
   const { clusters: views } = await clusters.snapshot(orgId);
-  const nodes = views.get(got.clusterId)?.document.nodes.nodeData ?? [];
-  const all = nodes.find(({ id }) => id === got.nodeId)?.gpus?.gpus ?? [];
-  const held = all.filter((gpu, index) => got.gpus.includes(slotOf(gpu, index)));
-  const flavors = Map.groupBy(held, ({ modelName }) => modelName);
-  const gpus = [...flavors].map(([flavor, some]) => [flavor, some.length * 1_000] as const);
-  return { kind: "placed", place: got, gpus: Object.fromEntries(gpus) };
+  return { kind: "placed", place: got, gpus: heldGpus(views.get(got.clusterId), got) };
 }
 
 /** What the policy says of a replica that fits nowhere. */

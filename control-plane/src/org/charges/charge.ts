@@ -9,6 +9,8 @@ export interface Charge {
   readonly kind: "replicas" | "request" | "lease" | "block";
   /** Thousandths of GPUs by flavor. */
   readonly gpus: GpuAmounts;
+  /** Of a lease: where it is. */
+  readonly clusterId?: string;
   /** What caused it: a request to scale, a placement, an allocation. */
   readonly operationId: string;
   /** ISO 8601, for people. */
