@@ -99,6 +99,7 @@ export async function composeControlPlane(
     metrics.history,
     deciding.homes,
     deciding.placements,
+    deciding.charges,
     ...parts,
     listening(rest, { host, port: config.httpPort, setting: "BERTH_HTTP_PORT" }, "rest"),
     sockets.part({ host, port: config.wsPort, setting: "BERTH_WS_PORT" }),

@@ -5,6 +5,8 @@ import { CandidateFinder } from "../allocation/candidate-finder.ts";
 import type { DecisionLog } from "../allocation/decisions/decision-log.ts";
 import { type HoldCharging, Holder } from "../allocation/holder.ts";
 import { ResidentCatalog } from "../allocation/resident-catalog.ts";
+import { BlockCharges } from "../org/charges/block-charges.ts";
+import type { OrgBooks } from "../org/org-books.ts";
 import { BlockGateway } from "../placement/block-gateway.ts";
 import { BlockHomes } from "../placement/block-homes.ts";
 import { BlockModeAnswers } from "../placement/block-mode.ts";
@@ -23,6 +25,7 @@ export interface DecidingParts {
   readonly fleet: Pick<Fleet, "agentApi" | "blocks">;
   /** Charges what is held to the quotas of the org. */
   readonly holds: HoldCharging;
+  readonly books: OrgBooks;
   readonly choosing: Pick<
     AllocatorDeps,
     "clusters" | "assumptions" | "policies" | "contexts" | "sandbox"
@@ -55,6 +58,7 @@ export async function openDeciding({
 /** What the gateway for blocks is made of. */
 export interface PlacementParts {
   readonly store: DocumentStore;
+  readonly books: OrgBooks;
   readonly orgId: string;
   readonly logger: Logger;
   readonly fleet: Pick<Fleet, "agentApi" | "blocks">;
@@ -71,6 +75,7 @@ export interface PlacementParts {
 /** What places blocks and reaches them. */
 export interface Placing {
   readonly homes: BlockHomes;
+  readonly charges: BlockCharges;
   readonly placements: Placements;
   readonly gateway: BlockGateway;
   readonly blockMode: BlockModeAnswers;
@@ -86,14 +91,18 @@ export async function openPlacing(parts: PlacementParts): Promise<Placing> {
   const isUnderway = (blockId: string) => book.openOf(blockId) !== undefined;
   const homes = new BlockHomes({ store, orgId, blocks, isUnderway, logger });
   await homes.load();
-  const shared = { agents, blocks, book, homes, clock: systemClock, logger, orgId };
+  const charges = new BlockCharges({
+    ...{ books: parts.books, blocks, isUnderway, clock: systemClock, logger },
+    unheard: (blockId) => homes.unheard(blockId),
+  });
+  const shared = { agents, blocks, book, homes, charges, clock: systemClock, logger, orgId };
   const principal = { orgId, role: "admin" } as const;
   const runner = new PlacementRunner({ ...shared, scout, principal, lostAfterMs });
   const { policies } = choosing;
   return {
-    homes,
+    ...{ homes, charges },
     placements: new Placements({ ...shared, runner, policies, decisions }),
-    gateway: new BlockGateway({ agents, blocks, homes }),
+    gateway: new BlockGateway({ agents, blocks, homes, charges }),
     blockMode: new BlockModeAnswers({ finder, scout, choosing }),
   };
 }

@@ -46,7 +46,12 @@ export async function composeWorkings(sources: WorkingsSources): Promise<Working
   const { clusters, assumptions, running, logger } = sources;
   const { org, mirror, parts } = await composeOrg(sources);
   const deciding = await openDeciding({
-    ...{ ...sources, holds: org.holds, choosing: { clusters, assumptions, ...running } },
+    ...{
+      ...sources,
+      books: org,
+      holds: org.holds,
+      choosing: { clusters, assumptions, ...running },
+    },
     logger: logger.child({ component: "placement" }),
   });
   const scaling = await composeAutoscaler({ ...sources, ...deciding, org });

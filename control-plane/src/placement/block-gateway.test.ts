@@ -22,7 +22,8 @@ function open() {
       return fleet.call(id, begun, options);
     },
   };
-  return { gateway: new BlockGateway({ agents, blocks: fleet.blocks, homes }), queries };
+  const charges = { charge: async () => {} };
+  return { gateway: new BlockGateway({ agents, blocks: fleet.blocks, homes, charges }), queries };
 }
 
 it("waits for the removal of a node without an order on the link, and gives the agent's own answer", async () => {

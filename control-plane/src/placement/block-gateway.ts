@@ -1,6 +1,13 @@
 import { randomUUID } from "node:crypto";
 import type { BlockDocument, OperationDocument } from "@berth/proto";
-import { BerthError, ERROR_TABLE, operationWarnings, sleep, toErrorBody } from "@berth/service-kit";
+import {
+  BerthError,
+  ERROR_TABLE,
+  operationWarnings,
+  sleep,
+  toErrorBody,
+  toNumber,
+} from "@berth/service-kit";
 import { parsed, toError } from "../allocation/agent-asking.ts";
 import type {
   AgentAnswer,
@@ -9,6 +16,7 @@ import type {
   ClusterBlocks,
   FleetBlocks,
 } from "../fleet/agent-api.ts";
+import type { BlockCharges } from "../org/charges/block-charges.ts";
 import { type BlockHomes, notHeard } from "./block-homes.ts";
 import { isSettled, settledOperation } from "./operation-watch.ts";
 
@@ -17,6 +25,7 @@ export interface BlockGatewayDeps {
   readonly agents: AgentApi;
   readonly blocks: FleetBlocks;
   readonly homes: Pick<BlockHomes, "unheard" | "unheardClusters">;
+  readonly charges: Pick<BlockCharges, "charge">;
 }
 
 /** A block where it is. */
@@ -41,6 +50,8 @@ const CATCH_UP_MS = 1_000;
 const LOOK_EVERY_MS = 20;
 /** How long an agent lets clients wait for the removal of a node, ms. */
 const REMOVAL_WAIT_MS = 30_000;
+/** Instances that can be added at a time; agents take fewer. */
+const MAX_ADDED = 100_000;
 
 /** Asks the agents of the fleet for what concerns blocks; their answers keep status and body. */
 export class BlockGateway {
@@ -138,9 +149,11 @@ export class BlockGateway {
 
   /**
    * Has an agent do something (`POST /executeAction`) and waits here for the end of the operation, so that no order waits
-   * on the link. The answer is the one that the agent gives to those who wait.
+   * on the link. The answer is the one that the agent gives to those who wait. QUOTA_EXCEEDED for instances that the quota of the block
+   * has no room for.
    */
   async act({ clusterId, fields, waitMs }: AskedAction, signal: AbortSignal): Promise<AgentAnswer> {
+    await this.#charge(clusterId, fields);
     const bodyJson = JSON.stringify({ ...fields, wait: false });
     const request = { method: "POST", path: "/executeAction", bodyJson } as const;
     const answer = await this.ask(clusterId, request, { timeoutMs: ACCEPT_MS, signal });
@@ -175,6 +188,20 @@ export class BlockGateway {
     if (operation === undefined || !isSettled(operation)) return answer;
     asked.set("wait", "true");
     return ask();
+  }
+
+  /** Instances that are added are charged to the quota whose replicas they are. */
+  async #charge(clusterId: string, fields: AskedAction["fields"]): Promise<void> {
+    const { action, operation, block_id: blockId } = fields;
+    const isGrowing = action === "scale" && (operation === "scale" || operation === "upscale");
+    if (!isGrowing || typeof blockId !== "string") return;
+    const block = this.of(clusterId)?.blocks.get(blockId);
+    const { allocation_data: given, instances_count: count } = fields;
+    const added = toNumber(count ?? (Array.isArray(given) ? given.length : undefined)) ?? 0;
+    // What is no number is the agent's to refuse.
+    if (block === undefined || !(added > 0 && added <= MAX_ADDED)) return;
+    const instances = block.instances.length + added;
+    await this.#deps.charges.charge({ blockId, clusterId, instances, operationId: "scale" });
   }
 
   #told(clusterId: string): ClusterBlocks {

@@ -1,5 +1,6 @@
 import { allPages, BerthError, type DocumentStore, type Write } from "@berth/service-kit";
 import { AgentBindings } from "../fleet/agent-bindings.ts";
+import type { Step } from "../org/store/org-transactions.ts";
 import { isOver, type PlacementRecord } from "./placement-record.ts";
 
 const COLLECTION = "placements";
@@ -71,10 +72,13 @@ export class PlacementBook {
     return [...this.#records.values()].reverse();
   }
 
-  /** Writes a new placement down. */
-  async insert(record: PlacementRecord): Promise<void> {
-    await this.#write({ kind: "insert", key: this.#key(record.id), body: record });
-    this.#keep(record);
+  /** The step of a transaction that writes a new placement down. */
+  insertion(record: PlacementRecord): Step {
+    return {
+      write: { kind: "insert", key: this.#key(record.id), body: record },
+      commit: () => this.#keep(record),
+      undo: () => {},
+    };
   }
 
   /** Writes down how far a placement has come. */

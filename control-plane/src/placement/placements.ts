@@ -9,6 +9,7 @@ import {
 } from "@berth/service-kit";
 import type { DecisionLog } from "../allocation/decisions/decision-log.ts";
 import type { FleetBlocks } from "../fleet/agent-api.ts";
+import type { BlockCharges } from "../org/charges/block-charges.ts";
 import type { PolicyRegistry } from "../policies/policy-registry.ts";
 import { type BlockHomes, notHeard } from "./block-homes.ts";
 import { canonicalJson } from "./canonical-json.ts";
@@ -30,6 +31,7 @@ export interface PlacementsDeps {
   readonly runner: PlacementRunner;
   readonly blocks: FleetBlocks;
   readonly homes: Pick<BlockHomes, "unheard">;
+  readonly charges: Pick<BlockCharges, "charge">;
   readonly policies: Pick<PolicyRegistry, "runnable">;
   readonly decisions: Pick<DecisionLog, "record">;
   readonly orgId: string;
@@ -169,7 +171,9 @@ export class Placements implements Part {
       ...{ queue: [], tried: [], triedMore: 0, warnings: [] },
       ...{ decisionId: randomUUIDv7(), createdAt: now, updatedAt: now },
     };
-    await book.insert(record);
+    const { need } = readStoredWanted(request.requestJson);
+    const charged = { blockId, instances: need.planned, operationId: record.id };
+    await this.#deps.charges.charge(charged, book.insertion(record));
     this.#run(record.id);
     return record;
   }

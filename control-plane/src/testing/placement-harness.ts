@@ -10,6 +10,7 @@ import { Assumptions } from "../allocation/assumptions.ts";
 import type { DecisionRecord } from "../allocation/decisions/decision-record.ts";
 import { ResidentCatalog } from "../allocation/resident-catalog.ts";
 import { openPlacing, type Placing } from "../compose/compose-placement.ts";
+import { type OrgBooks, openOrgBooks } from "../org/org-books.ts";
 import { type PlacementRecord, placementDocument } from "../placement/placement-record.ts";
 import { PolicyRegistry } from "../policies/policy-registry.ts";
 import { ModelFleet } from "./model-fleet.ts";
@@ -31,6 +32,8 @@ export class PlacementHarness {
   readonly #contexts;
   #placing: Placing | undefined;
   readonly #lostAfterMs: number;
+  /** Of the gateway that was started last. */
+  books: OrgBooks | undefined;
 
   constructor(
     clusters: Readonly<Record<string, { readonly nodes: number; readonly gpus: number }>>,
@@ -55,8 +58,11 @@ export class PlacementHarness {
   async start(wrap: (store: DocumentStore) => DocumentStore = (store) => store): Promise<Placing> {
     void this.#placing?.placements.stop();
     void this.#placing?.homes.stop();
+    const store = wrap(this.#store);
+    const common = { store, orgId: ORG, logger: silentLogger };
+    this.books = await openOrgBooks({ ...common, clock: systemClock });
     const placing = await openPlacing({
-      ...{ store: wrap(this.#store), orgId: ORG, logger: silentLogger },
+      ...{ ...common, books: this.books },
       fleet: { agentApi: this.fleet, blocks: this.fleet.blocks },
       choosing: {
         clusters: this.fleet,

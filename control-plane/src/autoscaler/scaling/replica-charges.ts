@@ -1,8 +1,16 @@
 import { BerthError } from "@berth/service-kit";
-import { type Charge, type ChargeRefusal, times } from "../../org/charges/charge.ts";
-import { obstacleDocument, replicasCharge } from "../../org/charges/preview.ts";
+import { surplusGpus } from "../../org/charges/block-charges.ts";
+import {
+  blockCharge,
+  type Charge,
+  type ChargeRefusal,
+  replicasCharge,
+  times,
+} from "../../org/charges/charge.ts";
+import { obstacleDocument } from "../../org/charges/preview.ts";
 import type { OrgBooks } from "../../org/org-books.ts";
 import { profileOf } from "../../org/profiles/quota-owners.ts";
+import type { Quota } from "../../org/quotas/quota.ts";
 import { MAX_REPLICAS } from "../../org/quotas/replica-count.ts";
 import type { Plan } from "../../org/store/org-transactions.ts";
 import type { ScaleBook } from "./scale-book.ts";
@@ -65,13 +73,25 @@ export class ReplicaCharges {
     const chargeId = replicasCharge(quotaId);
     const about = { chargeId, quotaId, operationId: uuid, createdAt, gpus };
     const charge: Charge = { ...about, kind: "replicas" };
+    const block = this.#giveWay(plan, quota, charged);
     if (Object.keys(gpus).length === 0) books.charges.planRemoval(plan, chargeId);
     else if (isKnown) books.charges.planAdoption(plan, charge);
     else {
       const put = books.charges.plan(plan, charge);
       if (put.kind === "refused") return put;
     }
+    if (block !== undefined) books.charges.planAdoption(plan, block);
     scale.putQuota(plan, quotaId, { ...scale.quota(quotaId), charged });
     return undefined;
+  }
+
+  /** Takes the charge of the quota's block away, and gives what is left of it beside so many replicas. */
+  #giveWay(plan: Plan, quota: Quota, charged: number): Charge | undefined {
+    const { charges } = this.#deps.books;
+    const chargeId = blockCharge(quota.quotaId);
+    const before = charges.planned(chargeId);
+    if (before === undefined) return undefined;
+    charges.planRemoval(plan, chargeId);
+    return { ...before, gpus: surplusGpus({ quota }, before.instances ?? 0, charged) };
   }
 }

@@ -146,6 +146,24 @@ describe("a request to scale", () => {
     await vi.waitFor(() => expect(charges.usedBy("team")).toEqual({}));
     await quotas.remove("q");
   });
+
+  it("counts instances of its block that were charged already once, not twice", async () => {
+    await open();
+    const { quotas, charges, transactions } = scaling.books;
+    const allocation_info = { gpus_per_replica: { F: 1 } };
+    const limits = { nominal: { F: 4 } };
+    await quotas.create({ subject_id: "s", quota_id: "q", allocation_info, ...limits });
+    const about = { quotaId: "q", operationId: "o", createdAt: "2026-01-01T00:00:00.000Z" };
+    const row = { ...about, chargeId: "block/q", kind: "block" as const, instances: 3 };
+    await transactions.run((plan) => charges.planAdoption(plan, { ...row, gpus: { F: 3_000 } }));
+    expect((await scaling.scaled("s", 2)).state).toBe("confirmed");
+    expect(charges.usedBy("q")).toEqual({ F: 3_000 });
+    expect((await scaling.scaled("s", 4)).state).toBe("confirmed");
+    expect(charges.usedBy("q")).toEqual({ F: 4_000 });
+    await expect(scaling.ask("s", 5)).rejects.toMatchObject({ reason: "QUOTA_EXCEEDED" });
+    expect((await scaling.scaled("s", 1)).state).toBe("confirmed");
+    expect(charges.usedBy("q")).toEqual({ F: 3_000 });
+  });
 });
 
 describe("confirmations", () => {

@@ -11,6 +11,8 @@ export interface Charge {
   readonly gpus: GpuAmounts;
   /** Of a lease: where it is. */
   readonly clusterId?: string;
+  /** Of a block: instances that it is for, those that requests to scale have charged for too. */
+  readonly instances?: number;
   /** What caused it: a request to scale, a placement, an allocation. */
   readonly operationId: string;
   /** ISO 8601, for people. */
@@ -41,4 +43,14 @@ export function times(gpus: GpuAmounts, count: number): GpuAmounts {
       milli * count > 0 ? [[flavor, milli * count] as const] : [],
     ),
   );
+}
+
+/** The id of the charge for the replicas of a quota. */
+export function replicasCharge(quotaId: string): string {
+  return `replicas/${quotaId}`;
+}
+
+/** The id of the charge for instances of a quota's block that no request to scale has charged for. */
+export function blockCharge(quotaId: string): string {
+  return `block/${quotaId}`;
 }

@@ -4,7 +4,7 @@ import { profileOf } from "../profiles/quota-owners.ts";
 import { type GpuAmounts, showGpuAmounts } from "../quotas/gpu-amounts.ts";
 import type { KeptQuota } from "../quotas/quota.ts";
 import type { QuotaObstacle, QuotaTree } from "../quotas/quota-tree.ts";
-import { type ChargeRefusal, times } from "./charge.ts";
+import { blockCharge, type ChargeRefusal, replicasCharge, times } from "./charge.ts";
 
 /** What a change of a quota would come to. */
 export type QuotaPreview =
@@ -38,6 +38,7 @@ export async function previewQuota(
       const { gpusPerReplica } = profileOf(quota);
       const chargeId = replicasCharge(quotaId);
       charges.planRemoval(plan, chargeId);
+      charges.planRemoval(plan, blockCharge(quotaId));
       const fitsReplicas = replicasThatFit(quotas.tree, quotaId, gpusPerReplica);
       const gpus = times(gpusPerReplica, quota.replicas);
       const about = { chargeId, quotaId, operationId: "preview", createdAt: "" };
@@ -53,11 +54,6 @@ export async function previewQuota(
     }
     throw thrown;
   }
-}
-
-/** The id of the charge for the replicas of a quota. */
-export function replicasCharge(quotaId: string): string {
-  return `replicas/${quotaId}`;
 }
 
 /** A preview as clients read it. */

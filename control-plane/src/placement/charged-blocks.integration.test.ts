@@ -1,0 +1,121 @@
+import { silentLogger } from "@berth/service-kit";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { BlockCharges } from "../org/charges/block-charges.ts";
+import type { OrgBooks } from "../org/org-books.ts";
+import { clusterBlocks } from "../testing/org-fixture.ts";
+import { anEntry, PlacementHarness } from "../testing/placement-harness.ts";
+
+const FLAVOR = "NVIDIA T4";
+const never = new AbortController().signal;
+
+let harness: PlacementHarness;
+let laterMs: number;
+beforeEach(async () => {
+  laterMs = 0;
+  harness = new PlacementHarness({ m: { nodes: 2, gpus: 4 } });
+  await harness.start();
+  const { quotas } = books();
+  await quotas.create({ quota_id: "team", nominal: { [FLAVOR]: 4 } });
+  const allocation_info = { block_id: "b", gpus_per_replica: { [FLAVOR]: 1 } };
+  await quotas.create({ quota_id: "q", subject_id: "s", parent_id: "team", allocation_info });
+});
+afterEach(() => harness.close());
+
+function books(): OrgBooks {
+  if (harness.books === undefined) throw new Error("start the harness first");
+  return harness.books;
+}
+
+const used = () => (books().charges.usedBy("team")[FLAVOR] ?? 0) / 1_000;
+const scale = (count: number) => {
+  const fields = { action: "scale", operation: "scale", block_id: "b", instances_count: count };
+  return harness.placing.gateway.act({ clusterId: "m", fields, waitMs: 5_000 }, never);
+};
+
+/** Makes the block a new one with so many instances, as its cluster tells. */
+function has(instances: number): void {
+  const cluster = harness.fleet.get("m");
+  const told = clusterBlocks("m", { b: { ready: instances, instances } }).blocks.get("b");
+  if (told === undefined) throw new Error("there is no such block");
+  cluster.blocks.set("b", told);
+  cluster.touch();
+}
+
+/** Looks as it stands so long after a charge. */
+async function look(): Promise<void> {
+  const clock = { timestamp: () => new Date(Date.now() + laterMs).toISOString() };
+  const { homes, placements } = harness.placing;
+  const charges = new BlockCharges({
+    ...{ books: books(), blocks: harness.fleet.blocks, clock, logger: silentLogger },
+    unheard: (blockId) => homes.unheard(blockId),
+    isUnderway: (blockId) => placements.openOf(blockId) !== undefined,
+  });
+  await charges.look();
+}
+
+it("is charged for its instances in the transaction that accepts it, or is not accepted", async () => {
+  await expect(harness.place({ block_data: anEntry("b", 1, 5) })).rejects.toMatchObject({
+    reason: "QUOTA_EXCEEDED",
+    message: `quota "team" has a nominal of 4 GPUs of ${FLAVOR}, others use 0 GPUs, and 5 GPUs were asked for: 4 GPUs would fit`,
+  });
+  expect(harness.placementOf("b")).toBeUndefined();
+  expect(used()).toBe(0);
+  const placed = await harness.place({ block_data: anEntry("b", 1, 3) });
+  expect(placed.phase).toBe("done");
+  expect(used()).toBe(3);
+  expect(books().charges.get("block/q")).toMatchObject({ kind: "block", instances: 3 });
+  const other = await harness.place({ block_data: anEntry("other", 1, 2) });
+  expect(other.phase).toBe("done");
+  expect(used()).toBe(3);
+});
+
+it("is charged for what is added by hand, before it is asked for", async () => {
+  await harness.place({ block_data: anEntry("b", 1, 3) });
+  has(3);
+  const before = harness.fleet.log.length;
+  await expect(scale(2)).rejects.toMatchObject({ reason: "QUOTA_EXCEEDED" });
+  expect(harness.fleet.log).toHaveLength(before);
+  await scale(1);
+  expect(used()).toBe(4);
+});
+
+it("is charged for what its cluster tells in the end, whatever the rules say", async () => {
+  await harness.place({ block_data: anEntry("b", 1, 3) });
+  has(1);
+  await look();
+  expect(used()).toBe(3);
+  laterMs = 60_000;
+  harness.fleet.setLive("m", false);
+  await look();
+  expect(used()).toBe(3);
+  harness.fleet.setLive("m", true);
+  await look();
+  expect(used()).toBe(1);
+  has(6);
+  await look();
+  expect(used()).toBe(6);
+  harness.fleet.get("m").blocks.delete("b");
+  harness.fleet.get("m").touch();
+  await look();
+  expect(used()).toBe(0);
+  expect(books().charges.all()).toEqual([]);
+});
+
+it("counts beside what requests to scale are charged for, not on top of it", async () => {
+  await harness.place({ block_data: anEntry("b", 1, 3) });
+  const { charges, transactions } = books();
+  const about = {
+    operationId: "u",
+    createdAt: new Date().toISOString(),
+    kind: "replicas" as const,
+  };
+  const row = { chargeId: "replicas/q", quotaId: "q", gpus: { [FLAVOR]: 2_000 }, ...about };
+  await transactions.run((plan) => charges.planAdoption(plan, row));
+  laterMs = 60_000;
+  has(2);
+  await look();
+  expect(used()).toBe(2);
+  has(3);
+  await look();
+  expect(used()).toBe(3);
+});
