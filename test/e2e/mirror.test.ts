@@ -41,8 +41,9 @@ describe.skipIf(!hasRedis())("a control-plane with Redis", { timeout: 120_000 },
   it("has its quotas, workflows and settings back after its data directory was lost", async () => {
     await start();
     await call("POST", "/quota", { quota_id: "q", subject_id: "s", replica_count: "1" });
-    const workflow = { workflow_id: "w", modules: { m: { code: "x = 1" } }, graph: { m: [] } };
-    await call("POST", "/workflows", workflow);
+    const code = "class AIOSv1PolicyRule:\n    def eval(self, p, i, c=None): return {}\n";
+    const workflow = { workflow_id: "w", modules: { m: { code } }, graph: { m: [] } };
+    expect((await call("POST", "/workflows", workflow)).status).toBe(201);
     await call("POST", "/autoscale/config", { threshold: 0.7 });
     const asked = { subject_id: "s", replica_count: 4 };
     expect((await call("POST", "/autoscale/requests", asked)).body.data.state).toBe("confirmed");

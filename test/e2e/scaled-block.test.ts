@@ -158,3 +158,54 @@ it("holds a place for each replica that a policy places, until it goes", async (
   expect(await scale(0, "placed-team")).toMatchObject({ data: { state: "confirmed" } });
   await vi.waitFor(async () => expect(await leases()).toEqual([]), WAIT);
 });
+
+it("has no more instances and holds than its quota has room for, whoever asks", async () => {
+  const flavor = "NVIDIA H100 80GB HBM3";
+  const used = async () => {
+    const { body } = await call("GET", "/quota/own-team");
+    return body.data.used[flavor] ?? 0;
+  };
+  const nominal = { [flavor]: 4 };
+  await call("POST", "/quota", { quota_id: "own-team", subject_id: "own", nominal });
+  const allocation_info = { block_id: "own-block", gpus_per_replica: { [flavor]: 1 } };
+  const quota = { quota_id: "own", subject_id: "own-echo", parent_id: "own-team", allocation_info };
+  expect((await call("POST", "/quota", quota)).status).toBe(201);
+  const component = { containerRegistryInfo: { command: [process.execPath, SERVER] } };
+  const block = (minInstances: number) => ({
+    ...{ id: "own-block", minInstances, resources: { gpus: 1 }, component },
+  });
+  const over = await call("POST", "/blocks", block(5));
+  expect(over).toMatchObject({ status: 429, body: { reason: "QUOTA_EXCEEDED" } });
+  expect(over.body.obstacle).toMatchObject({ quota_id: "own-team", fits_gpus: 4 });
+  // What was just given back shows as free with the next report of its cluster.
+  await vi.waitFor(async () => {
+    const made = await call("POST", "/blocks", block(2));
+    expect([made.status, made.body.message]).toEqual([201, undefined]);
+  }, WAIT);
+  expect(await used()).toBe(2);
+  const add = (count: number) =>
+    call("POST", "/blocks/own-block/scale", { operation: "scale", instances_count: count });
+  expect(await add(3)).toMatchObject({ status: 429, body: { reason: "QUOTA_EXCEEDED" } });
+  expect((await add(1)).status).toBe(200);
+  expect(await used()).toBe(3);
+
+  const policy = { name: "first-free", version: "1", release_tag: "t", code: FREE };
+  expect((await call("POST", "/policy", policy)).status).toBe(200);
+  const ask = () =>
+    call("POST", "/allocate", {
+      ...{ policy_rule_uri: "first-free:1-t", inputs: {}, hold: { subject: "own" } },
+    });
+  // The policy may see as free what the ledger has just given away.
+  const held = await vi.waitFor(async () => {
+    const answer = await ask();
+    expect([answer.body.held, answer.body.hold_refused]).toEqual([true, undefined]);
+    return answer;
+  }, WAIT);
+  expect(await used()).toBe(4);
+  expect((await ask()).body).toMatchObject({ held: false, hold_reason: "QUOTA_EXCEEDED" });
+  const lease = encodeURIComponent(held.body.lease_id);
+  expect((await call("DELETE", `/leases/${lease}`)).status).toBe(200);
+  await vi.waitFor(async () => expect(await used()).toBe(3), WAIT);
+  expect((await call("DELETE", "/blocks/own-block")).status).toBe(200);
+  await vi.waitFor(async () => expect(await used()).toBe(0), { ...WAIT, timeout: 60_000 });
+});

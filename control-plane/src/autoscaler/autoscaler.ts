@@ -29,6 +29,7 @@ import { guardsOf } from "./settings/autoscale-rules.ts";
 import { type AutoscaleSettings, openAutoscaleSettings } from "./settings/autoscale-settings.ts";
 import type { SettingVersion } from "./settings/versioned-setting.ts";
 import type { RunModule } from "./workflows/module-attempts.ts";
+import type { CheckModules } from "./workflows/module-checks.ts";
 import { WorkflowBook } from "./workflows/workflow-book.ts";
 import { WorkflowRunner } from "./workflows/workflow-runner.ts";
 
@@ -47,6 +48,8 @@ export interface AutoscalerDeps {
   readonly allocatorUrl: string;
   /** Runs the modules of workflows. */
   readonly runModule: RunModule;
+  /** Checks them when a workflow is written. */
+  readonly checkModules: CheckModules;
   readonly reports: ReportSource;
   readonly missingClusters: () => Promise<readonly string[]>;
   readonly clock: Clock;
@@ -80,6 +83,12 @@ export async function openAutoscaler(deps: AutoscalerDeps): Promise<Autoscaler> 
     },
   });
   const scaler = new Scaler(scaling, scale);
+  books.quotas.keepWhile((quotaId) => {
+    const [open] = scale.open(quotaId);
+    return open === undefined
+      ? undefined
+      : `has a request under way: ${open.uuid} is ${open.state}`;
+  });
   const places = new ReplicaPlaces(transactions, scale);
   const dispatcher = new Dispatcher({
     ...{ orgId, scaling, scale, clock, logger },
@@ -110,7 +119,13 @@ export async function openAutoscaler(deps: AutoscalerDeps): Promise<Autoscaler> 
 }
 
 /** What is written down of the autoscaler, read, and written together with the books of the org. */
-async function openAutoscalerBooks({ store, orgId, books, clock }: AutoscalerDeps) {
+async function openAutoscalerBooks({
+  store,
+  orgId,
+  books,
+  checkModules: check,
+  clock,
+}: AutoscalerDeps) {
   const { transactions } = books;
   const documents = <T>(collection: string) => new KeptDocuments<T>({ store, orgId, collection });
   const scale = new ScaleBook({
@@ -122,7 +137,9 @@ async function openAutoscalerBooks({ store, orgId, books, clock }: AutoscalerDep
   });
   const settingDocuments = documents<SettingVersion>("autoscale_settings");
   const settings = openAutoscaleSettings({ documents: settingDocuments, transactions, clock });
-  const workflows = new WorkflowBook({ documents: documents("workflows"), transactions, clock });
+  const workflows = new WorkflowBook({
+    ...{ documents: documents("workflows"), transactions, check, clock },
+  });
   const histories = new GuardHistories(documents("guard_histories"));
   for (const book of [scale, settings, workflows, histories]) {
     transactions.add(book);

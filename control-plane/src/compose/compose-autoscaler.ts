@@ -15,6 +15,7 @@ import type { ReportSource } from "../autoscaler/evaluation/taken-report.ts";
 import { openPlacer, type PlacerDeps } from "../autoscaler/scaling/placer.ts";
 import { confirmationSubject, everySubject } from "../autoscaler/scaling/scale-messages.ts";
 import { openVictims, type VictimsDeps } from "../autoscaler/scaling/victims.ts";
+import { moduleChecks } from "../autoscaler/workflows/module-checks.ts";
 import { modulePolicies } from "../autoscaler/workflows/module-policies.ts";
 import { AgentBindings } from "../fleet/agent-bindings.ts";
 import type { ClusterRegistry } from "../fleet/cluster-registry.ts";
@@ -65,6 +66,7 @@ export async function composeAutoscaler(sources: AutoscalerSources): Promise<Com
     ...{ orgId, store, decisionStore, books: org, bus, gateway, allocatorUrl, logger: own, clock },
     victims: openVictims({ ...running, caps, orgId }),
     runModule: modulePolicies({ ...running, caps, orgId }),
+    checkModules: moduleChecks({ ...running, orgId }),
     reports: reports.source,
     missingClusters: await missingClusters(sources),
     placer: openPlacer({

@@ -120,6 +120,7 @@ describe("/autoscale/config", () => {
     ["[1]", "the request body: expected a JSON object, got array"],
     ['"x"', "the request body: expected a JSON object, got string"],
     [`{"a": "${"x".repeat(70_000)}"}`, "config: expected at most 65536 characters of JSON"],
+    ['{"a": {"n": 1e999}}', "config.a.n: expected a number that a double can hold"],
     [`{"a": ${"[".repeat(50)}${"]".repeat(50)}}`, "config: nested deeper than 48 levels"],
   ])("refuses %.20s", async (body, message) => {
     const refused = await ask("POST", "/autoscale/config", body);

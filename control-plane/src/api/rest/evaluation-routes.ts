@@ -63,6 +63,7 @@ export function evaluationRoutes(server: FastifyInstance, { timer, log }: Autosc
     "/autoscale/evaluations/:id/report",
     { schema: { tags, summary: "The report that an evaluation looked at" } },
     async ({ params }, reply) => {
+      await log.get(params.id);
       const text = await log.reportOf(params.id);
       return reply.type("application/json").send(`{"success":true,"data":${text ?? "null"}}`);
     },

@@ -5,7 +5,7 @@ import type { Allocator, AllocatorDeps } from "../../allocation/allocator.ts";
 import { heldGpus } from "../../allocation/held-gpus.ts";
 import type { AgentApi, FleetBlocks } from "../../fleet/agent-api.ts";
 import type { AllocationProfile } from "../../org/profiles/allocation-profile.ts";
-import type { GpuAmounts } from "../../org/quotas/gpu-amounts.ts";
+import { type GpuAmounts, showGpuAmounts } from "../../org/quotas/gpu-amounts.ts";
 import { releaseLeases } from "../../placement/lease-clerk.ts";
 import type { ReplicaPlace } from "./replica-place.ts";
 import type { ScaleRequest } from "./scale-request.ts";
@@ -84,7 +84,7 @@ async function place(
   const frame = readFrame(
     JSON.stringify({
       ...{ policy_rule_uri: uri, parameters, clusters: ids, filter },
-      inputs: { subject_id: subjectId, quota_id: quotaId, replica, uuid },
+      inputs: { subject_id: subjectId, quota_id: quotaId, replica, uuid, ...gpuInputs(profile) },
       hold: { ttl_ms: TTL_MS, subject: holder },
     }),
   );
@@ -107,6 +107,14 @@ async function place(
   }
   const { clusters: views } = await clusters.snapshot(orgId);
   return { kind: "placed", place: got, gpus: heldGpus(views.get(got.clusterId), got) };
+}
+
+/** GPUs of a replica as policies ask for them: all of them together, where that is a whole number, and by flavor. */
+function gpuInputs({ gpusPerReplica }: AllocationProfile): Readonly<Record<string, unknown>> {
+  const milli = Object.values(gpusPerReplica).reduce((sum, one) => sum + one, 0);
+  if (milli === 0) return {};
+  const whole = milli % 1_000 === 0 ? { gpus: milli / 1_000 } : {};
+  return { ...whole, gpus_per_replica: showGpuAmounts(gpusPerReplica) };
 }
 
 /** What the policy says of a replica that fits nowhere. */

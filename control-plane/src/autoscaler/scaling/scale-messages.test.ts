@@ -47,13 +47,19 @@ describe("a confirmation", () => {
     [[], /expected an object/],
     [{}, /uuid: expected text/],
     [{ uuid: 7, response: {} }, /uuid: expected text/],
+  ])("is not read when it is %j", (message, why) => {
+    expect(read(message)).toEqual({ kind: "unreadable", why: expect.stringMatching(why) });
+  });
+
+  it.each([
     [{ uuid: "u" }, /response: expected an object/],
     [{ uuid: "u", response: { status: 1 } }, /response.status: expected text/],
     [{ uuid: "u", response: { replicas: -1 } }, /response.replicas: expected a whole number/],
     [{ uuid: "u", response: { replicas: 1.5 } }, /response.replicas/],
     [{ uuid: "u", response: { replicas: true } }, /response.replicas/],
-  ])("is not read when it is %j", (message, why) => {
-    expect(read(message)).toEqual({ kind: "unreadable", why: expect.stringMatching(why) });
+  ])("says that its request has failed when it is %j", (message, why) => {
+    const response = { status: "failed", message: expect.stringMatching(why) };
+    expect(read(message)).toEqual({ uuid: "u", response, message });
   });
 
   it("is not read when it is no JSON", () => {

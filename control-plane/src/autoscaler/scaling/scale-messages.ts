@@ -76,7 +76,10 @@ export interface Confirmation {
 
 const MAX_REPLICAS = 100_000;
 
-/** Reads a confirmation; why it is none otherwise. */
+/**
+ * Reads a confirmation; why it is none otherwise. One that names its request and cannot be read beyond that says that the request has
+ * failed: nobody would wait for another one.
+ */
 export function readConfirmation(
   text: string,
 ): Confirmation | { readonly kind: "unreadable"; readonly why: string } {
@@ -89,9 +92,10 @@ export function readConfirmation(
   if (!isJsonObject(message)) return unreadable("expected an object");
   const { uuid, response } = message;
   if (typeof uuid !== "string" || uuid === "") return unreadable("uuid: expected text");
-  if (!isJsonObject(response)) return unreadable("response: expected an object");
+  const failed = (why: string) => ({ uuid, response: { status: "failed", message: why }, message });
+  if (!isJsonObject(response)) return failed("response: expected an object");
   const { status = "allocated", replicas } = response;
-  if (typeof status !== "string") return unreadable("response.status: expected text");
+  if (typeof status !== "string") return failed("response.status: expected text");
   const count =
     typeof replicas === "string" && /^\d{1,6}$/.test(replicas) ? Number(replicas) : replicas;
   const isNone = count === undefined || count === null;
@@ -99,7 +103,7 @@ export function readConfirmation(
     !isNone &&
     !(Number.isInteger(count) && Number(count) >= 0 && Number(count) <= MAX_REPLICAS)
   ) {
-    return unreadable(`response.replicas: expected a whole number from 0 to ${MAX_REPLICAS}`);
+    return failed(`response.replicas: expected a whole number from 0 to ${MAX_REPLICAS}`);
   }
   const { replicas: _given, ...rest } = response;
   const known = { ...rest, status, ...(isNone ? {} : { replicas: Number(count) }) };

@@ -147,6 +147,23 @@ describe("a request to scale", () => {
     await quotas.remove("q");
   });
 
+  it("keeps its quota from being removed until it is over", async () => {
+    const { url } = await accepts();
+    await open({ allocatorUrl: url });
+    const { quotas } = scaling.books;
+    await quotas.create({ quota_id: "q", subject_id: "s" });
+    const { uuid } = await scaling.ask("s", 2);
+    await expect(quotas.remove("q")).rejects.toMatchObject({
+      reason: "CONFLICT",
+      message: expect.stringContaining(`has a request under way: ${uuid} is `),
+    });
+    await vi.waitFor(() => expect(scaling.scale.get(uuid)?.state).toBe("dispatched"));
+    await confirm(uuid, { status: "allocated", replicas: "many" });
+    await vi.waitFor(() => expect(scaling.scale.get(uuid)?.state).toBe("failed"));
+    expect(scaling.scale.get(uuid)?.response?.message).toContain("response.replicas: expected");
+    await quotas.remove("q");
+  });
+
   it("counts instances of its block that were charged already once, not twice", async () => {
     await open();
     const { quotas, charges, transactions } = scaling.books;

@@ -1,4 +1,11 @@
-import { BerthError, type Clock, isJsonObject, jsonDepth, parseLossless } from "@berth/service-kit";
+import {
+  BerthError,
+  type Clock,
+  isJsonObject,
+  jsonDepth,
+  parseLossless,
+  toNumber,
+} from "@berth/service-kit";
 import type { KeptDocuments } from "../../org/store/kept-documents.ts";
 import type { OrgTransactions } from "../../org/store/org-transactions.ts";
 
@@ -116,8 +123,11 @@ export class VersionedSetting<T> {
       const found = `got ${bodyJson.length}`;
       throw invalid(`${name}: expected at most ${maxCharacters} characters of JSON, ${found}`);
     }
-    if (jsonDepth(body) <= MAX_DEPTH) return bodyJson;
-    throw invalid(`${name}: nested deeper than ${MAX_DEPTH} levels`);
+    if (jsonDepth(body) > MAX_DEPTH)
+      throw invalid(`${name}: nested deeper than ${MAX_DEPTH} levels`);
+    // Policies are given it, and no policy gets a number that no double holds.
+    checkNumbers(body, name);
+    return bodyJson;
   }
 
   #settingOf(newest: SettingVersion): CurrentSetting<T> {
@@ -153,6 +163,17 @@ export class VersionedSetting<T> {
 function bodyOf({ bodyJson }: SettingVersion): SettingBody {
   const body = parseLossless(bodyJson);
   return isJsonObject(body) ? body : {};
+}
+
+function checkNumbers(value: unknown, field: string): void {
+  const number = toNumber(value);
+  if (number !== undefined) {
+    if (Number.isFinite(number)) return;
+    throw invalid(`${field}: expected a number that a double can hold`);
+  }
+  if (typeof value !== "object" || value === null) return;
+  for (const [key, item] of Object.entries(value))
+    checkNumbers(item, `${field}.${key.slice(0, 60)}`);
 }
 
 function invalid(message: string): BerthError {

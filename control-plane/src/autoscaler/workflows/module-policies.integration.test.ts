@@ -9,6 +9,7 @@ import {
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { PolicyRegistry } from "../../policies/policy-registry.ts";
 import { readDecision } from "./decision.ts";
+import { type CheckModules, moduleChecks } from "./module-checks.ts";
 import { modulePolicies } from "./module-policies.ts";
 import { readWorkflow } from "./workflow.ts";
 import { WorkflowRunner } from "./workflow-runner.ts";
@@ -18,6 +19,7 @@ const never = new AbortController().signal;
 let store: DocumentStore;
 let sandbox: Sandbox;
 let runner: WorkflowRunner;
+let check: CheckModules;
 
 const CHECK = `class AIOSv1PolicyRule:
     def __init__(self, rule_id, settings, parameters):
@@ -49,6 +51,7 @@ beforeAll(async () => {
   const caps = { wallMs: 30_000, cpuMs: 20_000, memoryMiB: 256 };
   const runModule = modulePolicies({ orgId: ORG, policies, sandbox, contexts, caps });
   runner = new WorkflowRunner({ runModule, clock: systemClock });
+  check = moduleChecks({ orgId: ORG, policies, sandbox });
 });
 afterAll(async () => {
   await sandbox.close();
@@ -140,5 +143,30 @@ describe("modules in the sandbox", () => {
     const running = runner.run(readWorkflow(body), "{}", { signal: caller.signal });
     caller.abort();
     expect(await running).toMatchObject({ kind: "failed", error: { reason: "CANCELED" } });
+  });
+});
+
+describe("the code of modules is checked before a workflow is written", () => {
+  const checked = (fields: object) =>
+    check(readWorkflow({ workflow_id: "w", modules: { m: fields }, graph: { m: [] } }));
+
+  it("and may be a published policy, or a policy in place of either class", async () => {
+    await checked({ policyRuleURI: "check:1-t" });
+    await checked({ code: CHECK });
+    await checked({ code: DECIDE });
+  });
+
+  it.each([
+    [{ policyRuleURI: "chek:1-t" }, /^modules\.m\.policyRuleURI: .*Did you mean check:1-t\?$/],
+    [{ code: "def (" }, /^modules\.m\.code: .* \(line 1\)$/],
+    [
+      { code: "x = 1" },
+      /^modules\.m\.code: the class AIOSv1PolicyRule or AgentSpaceV1PolicyRule is not/,
+    ],
+    [{ code: "class AIOSv1PolicyRule: pass" }, /^modules\.m\.code: .* has no method eval/],
+  ])("and is refused when it is %j", async (fields, message) => {
+    await expect(checked(fields)).rejects.toMatchObject({
+      ...{ reason: "INVALID_ARGUMENT", message: expect.stringMatching(message) },
+    });
   });
 });

@@ -9,6 +9,7 @@ import {
 import type { Kept } from "../../org/store/grouped-documents.ts";
 import type { KeptDocuments } from "../../org/store/kept-documents.ts";
 import type { OrgTransactions } from "../../org/store/org-transactions.ts";
+import type { CheckModules } from "./module-checks.ts";
 import { readWorkflow, type Workflow } from "./workflow.ts";
 import { type Body, readBody } from "./workflow-body.ts";
 
@@ -16,6 +17,8 @@ import { type Body, readBody } from "./workflow-body.ts";
 export interface WorkflowBookDeps {
   readonly documents: KeptDocuments<StoredWorkflow>;
   readonly transactions: OrgTransactions;
+  /** Checks the code of modules before a workflow is written. */
+  readonly check: CheckModules;
   readonly clock: Clock;
 }
 
@@ -94,7 +97,9 @@ export class WorkflowBook {
   async create(given: unknown): Promise<KeptWorkflow> {
     const { documents, transactions, clock } = this.#deps;
     const body = readBody(given);
-    const id = readWorkflow(body).id || randomUUID();
+    const workflow = readWorkflow(body);
+    const id = workflow.id || randomUUID();
+    await this.#deps.check(workflow);
     return transactions.run((plan) => {
       if (documents.planned(id) !== undefined) {
         throw new BerthError("ALREADY_EXISTS", `workflow ${quoted(id)} exists already`);
@@ -112,12 +117,13 @@ export class WorkflowBook {
    * Replaces the whole body; nothing is written when it is the same. INVALID_ARGUMENT names the field; NOT_FOUND;
    * STALE_REVISION when `ifRevision` is not the newest one.
    */
-  replace(id: string, given: unknown, ifRevision?: number): Promise<KeptWorkflow> {
-    const { documents, transactions, clock } = this.#deps;
+  async replace(id: string, given: unknown, ifRevision?: number): Promise<KeptWorkflow> {
+    const { documents, transactions, check, clock } = this.#deps;
+    current(id, documents.planned(id), ifRevision);
+    const body = readBody(given);
+    await check(readWorkflow(body, id));
     return transactions.run((plan) => {
       const before = current(id, documents.planned(id), ifRevision);
-      const body = readBody(given);
-      readWorkflow(body, id);
       const bodyJson = JSON.stringify(body);
       if (bodyJson === before.body.bodyJson) return this.#keptOf(id, before);
       const { createdAt } = before.body;

@@ -24,6 +24,8 @@ export class QuotaBook {
   #tree = new QuotaTree();
   #all: { readonly of: unknown; readonly kept: readonly KeptQuota[] } | undefined;
 
+  readonly #reasons: ((quotaId: string) => string | undefined)[] = [];
+
   constructor(deps: QuotaBookDeps) {
     this.#deps = deps;
   }
@@ -107,11 +109,18 @@ export class QuotaBook {
     return isSameQuota(quota, before.quota) ? before : this.#put(plan, quota, before.quota);
   }
 
-  /** Removes a quota. NOT_FOUND; STALE_REVISION; CONFLICT while others stand below it or it uses something. */
+  /** Has quotas not be removed while there is a reason against it: {@link remove} says it then. */
+  keepWhile(reason: (quotaId: string) => string | undefined): void {
+    this.#reasons.push(reason);
+  }
+
+  /** Removes a quota. NOT_FOUND; STALE_REVISION; CONFLICT while others stand below it, it uses something, or there is a reason. */
   async remove(quotaId: string, ifRevision?: number): Promise<void> {
     const { documents, transactions } = this.#deps;
     await transactions.run((plan) => {
       const { quota } = this.#current(quotaId, ifRevision);
+      const why = this.#reasons.map((reason) => reason(quotaId)).find((one) => one !== undefined);
+      if (why !== undefined) throw new BerthError("CONFLICT", `quota ${quoted(quotaId)} ${why}`);
       this.#tree.remove(quotaId);
       documents.remove(plan, quotaId);
       plan.add({ undo: () => this.#tree.put(quota) });

@@ -147,7 +147,11 @@ function readBound(field: string, value: unknown): number | undefined {
 
 function readId(field: string, value: unknown = ""): string {
   if (typeof value !== "string") throw invalid(`${field}: expected text, got ${typeName(value)}`);
-  if (value.length > MAX_ID_CHARACTERS || /[\0/\n\r]/.test(value)) {
+  if (
+    value.length > MAX_ID_CHARACTERS ||
+    /[\0/\n\r]|^\.{1,2}$/.test(value) ||
+    !value.isWellFormed()
+  ) {
     throw invalid(
       `${field}: expected up to ${MAX_ID_CHARACTERS} characters on one line without "/"`,
     );

@@ -78,7 +78,7 @@ describe.skipIf(!hasRedis())("the mirror of an org's state", { timeout: 60_000 }
       mirror,
       settled: () =>
         vi.waitFor(
-          () => expect(mirror.status).toMatchObject({ pending: 0, isConnected: true }),
+          () => expect(mirror.status).toEqual({ driver: "redis", pending: 0, isConnected: true }),
           WAIT,
         ),
       async end() {
@@ -256,6 +256,8 @@ describe.skipIf(!hasRedis())("the mirror of an org's state", { timeout: 60_000 }
         await end(life);
       }
       const whole = await live(store);
+      // What was under way goes on at the start.
+      await vi.waitFor(() => expect(whole.scale.open()).toEqual([]), WAIT);
       await whole.settled();
       const wanted = stateOf(whole);
       await end(whole);

@@ -62,6 +62,8 @@ export class StateMirror implements Part {
   readonly #groups = new Map<string, Map<string, unknown>>();
   /** Something was not handed to the mirror: all is to be mirrored anew. */
   #isBehind = true;
+  /** The same, since all began to be mirrored anew. */
+  #isMissed = false;
   #syncing: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
 
@@ -132,6 +134,7 @@ export class StateMirror implements Part {
     const kept = await store.get<StateMark>({ orgId, collection: COLLECTION, id: ID });
     this.#mark = kept?.body;
     this.#isBehind = true;
+    this.#isMissed = true;
     this.#groups.clear();
     for (const { collection, groupOf } of this.#deps.grouped) {
       for await (const { id, body } of allPages<unknown>(store, { orgId, collection })) {
@@ -199,6 +202,7 @@ export class StateMirror implements Part {
     } catch (err) {
       if (!this.#isBehind) this.#deps.logger.warn("the mirror is behind", { err });
       this.#isBehind = true;
+      this.#isMissed = true;
     }
   }
 
@@ -218,12 +222,8 @@ export class StateMirror implements Part {
   async #syncAll(): Promise<void> {
     const { mirror } = this.#deps;
     const mark = this.#mark;
-    if (mark === undefined) {
-      this.#isBehind = false;
-      return;
-    }
-    this.#isBehind = false;
-    try {
+    this.#isMissed = false;
+    if (mark !== undefined) {
       const { stored } = await this.#stored();
       const known = await mirror.read("");
       const entries = this.#entriesOf(stored, mark.seq);
@@ -238,10 +238,8 @@ export class StateMirror implements Part {
         this.#stop.signal.throwIfAborted();
       }
       mirror.put({ key: STATE_KEY, revision: mark.seq, body: mark });
-    } catch (thrown) {
-      this.#isBehind = true;
-      throw thrown;
     }
+    this.#isBehind = this.#isMissed;
   }
 
   #entriesOf(stored: ReadonlyMap<string, readonly StoredState[]>, revision: number): MirrorEntry[] {

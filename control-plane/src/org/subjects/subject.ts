@@ -38,7 +38,7 @@ export function subjectDocument({ subjectId, fields }: Subject): Record<string, 
 /** Reads the id of a subject. INVALID_ARGUMENT names the field. */
 export function readSubjectId(field: string, value: unknown): string {
   if (typeof value !== "string") throw invalid(`${field}: expected text, got ${typeName(value)}`);
-  const isOneLine = !/[\0/\n\r]/.test(value);
+  const isOneLine = !/[\0/\n\r]|^\.{1,2}$/.test(value) && value.isWellFormed();
   if (value !== "" && value.length <= MAX_ID_CHARACTERS && isOneLine) return value;
   throw invalid(`${field}: expected 1-${MAX_ID_CHARACTERS} characters on one line without "/"`);
 }
