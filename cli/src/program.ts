@@ -3,6 +3,7 @@ import { Command, CommanderError } from "commander";
 import { CliError, EXIT_CODES, messageOf } from "./cli-error.ts";
 import { printable } from "./client/table.ts";
 import { allocateCommand } from "./commands/allocate.ts";
+import { autoscaleCommand } from "./commands/autoscale.ts";
 import { deleteCommand } from "./commands/delete.ts";
 import { doctorCommand } from "./commands/doctor.ts";
 import { explainCommand } from "./commands/explain.ts";
@@ -17,6 +18,7 @@ import { tokenCommand } from "./commands/token.ts";
 import { topCommand } from "./commands/top.ts";
 import { upCommand } from "./commands/up.ts";
 import { versionCommand } from "./commands/version.ts";
+import { workflowCommand } from "./commands/workflow.ts";
 import type { CliContext } from "./context.ts";
 import type { ProgramFiles } from "./up/up.ts";
 
@@ -55,6 +57,8 @@ export async function runBerth(context: CliContext, files: ProgramFiles): Promis
     explainCommand,
     getCommand,
     operationCommand,
+    autoscaleCommand,
+    workflowCommand,
     topCommand,
     doctorCommand,
     pingCommand,

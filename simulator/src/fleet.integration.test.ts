@@ -277,18 +277,27 @@ it("keeps no file for a node", () => {
 it("changes its load while it runs, of one cluster or of all", async () => {
   const change = (payload: object) =>
     simulator.http.inject({ method: "POST", url: "/sim/load", headers: HOST, payload });
-  const utilization = async (cluster: string) => {
-    const { body } = await json(`${restUrl}/clusters/${cluster}`);
-    const gpus: { metrics: { cudaUtilization: number } }[] = body.nodes.nodeData[0].gpus.gpus;
-    return Math.min(...gpus.map(({ metrics }) => metrics.cudaUtilization));
+  const utilizations = async (cluster: number): Promise<readonly number[]> => {
+    const { gpus } = await nodeStatus(cluster, 0);
+    return gpus.map(({ utilization }: { utilization: number }) => utilization);
   };
   const changed = await change({ load: "busy", cluster: "sim-0" });
   expect(changed.json()).toEqual({ success: true, data: { load: "busy", clusters: ["sim-0"] } });
-  await vi.waitFor(async () => expect(await utilization("sim-0")).toBeGreaterThan(90), WAIT);
+  const expectLoad = (cluster: number, [least, most]: readonly [number, number]) =>
+    vi.waitFor(async () => {
+      const all = await utilizations(cluster);
+      expect(all).toHaveLength(4);
+      expect([Math.min(...all) >= least, Math.max(...all) <= most], all.join()).toEqual([
+        true,
+        true,
+      ]);
+    }, WAIT);
+  await expectLoad(0, [90, 100]);
   const { body } = simulatorStatus(await simulator.http.inject({ url: "/sim", headers: HOST }));
   expect(body).toMatchObject({ cluster_list: [{ load: "busy" }, { load: "waves" }] });
   await change({ load: "idle" });
-  await vi.waitFor(async () => expect(await utilization("sim-0")).toBeLessThan(20), WAIT);
+  await expectLoad(0, [0, 20]);
+  await expectLoad(1, [0, 20]);
   expect((await change({ load: "busy", cluster: "sim-9" })).statusCode).toBe(404);
   expect((await change({ load: "full" })).statusCode).toBe(400);
 });

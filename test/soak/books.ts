@@ -3,12 +3,22 @@ import { type Answer, ask } from "./agent-client.ts";
 /** What an agent says of its blocks, what its ledger holds, and what runs, all at one moment. */
 export interface Books {
   /** Operations that are not over. */
-  readonly open: readonly { readonly operation_id: string; readonly state: string }[];
+  readonly open: readonly OpenOperation[];
   readonly records: readonly Held[];
   readonly allocations: readonly (Held & { readonly orphan: boolean })[];
   readonly leases: readonly { readonly lease_id: string; readonly gpus: readonly Device[] }[];
   /** `block/instance` of each instance that runs. */
   readonly running: readonly string[];
+}
+
+/** An operation, in what of its document tells how far it has come. */
+export interface OpenOperation {
+  readonly operation_id: string;
+  readonly action: string;
+  readonly block_id: string;
+  readonly state: string;
+  readonly step: string | null;
+  readonly attempts: number;
 }
 
 /** An instance, and the devices that are its own. */
@@ -78,7 +88,7 @@ export function disagreements(
 ): readonly string[] {
   const { open, records, allocations, leases, running } = books;
   const problems = [...givenTwice([...allocations, ...leases.map(leaseHeld)])];
-  problems.push(...open.map((one) => `operation ${one.operation_id} is ${one.state}`));
+  problems.push(...open.map(openText));
   problems.push(...leases.map((one) => `lease ${one.lease_id} is left`));
   const adopted = allocations.filter(({ orphan }) => orphan);
   if (!mayHaveOrphans) problems.push(...adopted.map(({ name }) => `${name} is an orphan`));
@@ -87,6 +97,11 @@ export function disagreements(
   const held = allocations.map(({ name }) => name);
   problems.push(...differences("running", running, "allocated", held));
   return problems;
+}
+
+function openText(one: OpenOperation): string {
+  const { operation_id: id, action, block_id: block, state, step, attempts } = one;
+  return `operation ${id}, ${action} of ${block}, is ${state} in its attempt ${attempts}: ${step}`;
 }
 
 function differences(

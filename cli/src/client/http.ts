@@ -11,7 +11,7 @@ export const DEFAULT_AGENT = "http://127.0.0.1:32000";
 
 /** One request to a control-plane or a cluster-agent. */
 export interface ApiRequest {
-  readonly method: "GET" | "POST" | "DELETE";
+  readonly method: "GET" | "POST" | "PUT" | "DELETE";
   /** Path with its leading slash, already encoded. */
   readonly path: string;
   /** JSON body; raw numbers are written as they were read. */

@@ -16,6 +16,8 @@ function facts(over: Partial<FleetFacts> = {}): FleetFacts {
     clusters: told([{ id: "c1", status: "live" }]),
     ...{ operations: told([]), placements: told([]), allocations: told([{ state: "committed" }]) },
     blocks: told([{ block_id: "b", instances: [{ instance_id: "i", ready: true, restarts: 9 }] }]),
+    health: told({ store: "ready", bus: "ready", mirror: "none", sandbox: { snapshot: "ready" } }),
+    ...{ evaluations: told([{ state: "done" }]), waiting: told([]) },
     ...{ live: [cluster], ...over },
   };
 }
@@ -50,6 +52,26 @@ const CASES: readonly (readonly [string, Partial<FleetFacts>, object])[] = [
     "a stuck placement",
     { placements: told([{ placement_id: "p", block_id: "echo", waits_for: "cluster c1" }]) },
     { severity: "error", about: "placement p", what: expect.stringContaining("cluster c1") },
+  ],
+  [
+    "a bus that is away",
+    { health: told({ store: "ready", bus: "no connection yet", mirror: "ready" }) },
+    { severity: "error", about: "the bus", what: "no connection yet" },
+  ],
+  [
+    "a mirror that is behind",
+    { health: told({ store: "ready", bus: "ready", mirror: "it is behind" }) },
+    { severity: "warning", about: "the mirror", what: "it is behind" },
+  ],
+  [
+    "a workflow that fails",
+    { evaluations: told([{ state: "failed", workflow_id: "w", reason: "m: no load" }]) },
+    { severity: "error", what: expect.stringContaining("m: no load") },
+  ],
+  [
+    "a request that waits for a human",
+    { waiting: told([{ uuid: "u1", subject_id: "team-a", replicas: 8 }]) },
+    { severity: "warning", about: "request u1", what: "8 replicas of team-a wait for a human" },
   ],
   [
     "what runs and is in no record",
@@ -119,7 +141,10 @@ describe("the findings of a fleet", () => {
       const odd = told(data);
       const live = [{ clusterId: "c1", ledger: odd, nodes: odd, prechecks: odd }];
       const asked = { operations: odd, placements: odd, allocations: odd, blocks: odd };
-      expect(() => findings({ fleet: odd, clusters: odd, live, ...asked })).not.toThrow();
+      const scaling = { health: odd, evaluations: odd, waiting: odd };
+      expect(() =>
+        findings({ fleet: odd, clusters: odd, live, ...asked, ...scaling }),
+      ).not.toThrow();
     }
   });
 });

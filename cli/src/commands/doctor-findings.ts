@@ -1,5 +1,6 @@
 import type { Table } from "../client/table.ts";
 import { at, listAt, textAt } from "../cluster-view.ts";
+import { approvalFinding, evaluationFindings, healthFindings } from "./doctor-scaling.ts";
 import { cellText } from "./views.ts";
 
 /** Something that an operator should look at. JSON as printed. */
@@ -38,6 +39,12 @@ export interface FleetFacts {
   readonly placements: Asked;
   readonly allocations: Asked;
   readonly blocks: Asked;
+  /** Parts of `/readyz`. */
+  readonly health: Asked;
+  /** The newest one alone. */
+  readonly evaluations: Asked;
+  /** Requests to scale that wait for a human. */
+  readonly waiting: Asked;
   /** Of the clusters that are live. */
   readonly live: readonly ClusterFacts[];
 }
@@ -51,6 +58,9 @@ export function findings(facts: FleetFacts): readonly Finding[] {
     ...of(facts.placements, "placements", (data) => itemsOf(data).map(placementFinding)),
     ...of(facts.allocations, "allocations", (data) => itemsOf(data).flatMap(allocationFindings)),
     ...of(facts.blocks, "blocks", (data) => itemsOf(data).flatMap(blockFindings)),
+    ...of(facts.health, "the control-plane", healthFindings),
+    ...of(facts.evaluations, "the autoscaler", (data) => itemsOf(data).flatMap(evaluationFindings)),
+    ...of(facts.waiting, "requests to scale", (data) => itemsOf(data).map(approvalFinding)),
     ...facts.live.flatMap(liveFindings),
   ];
   return [

@@ -12,8 +12,8 @@ import {
 import { type Asked, type ClusterFacts, findings, findingsView } from "./doctor-findings.ts";
 
 const HELP = `
-Looks at agents, clusters, ledgers, nodes, pre-checks, stuck operations and placements, at what runs without a
-record or fails again and again, and changes nothing. Exit code 1 when it finds an error; a warning is nothing that has to be mended.`;
+Looks at the control-plane, agents, clusters, ledgers, nodes, pre-checks, stuck operations and placements, at the
+autoscaler, at what runs without a record or fails again and again, and changes nothing. Exit code 1 when it finds an error; a warning is nothing that has to be mended.`;
 
 /** Clusters that are asked at a time. */
 const AT_ONCE = 16;
@@ -48,14 +48,18 @@ export function doctorCommand(program: Command, parts: CommandParts): void {
 }
 
 async function askFleet(server: ApiServer) {
-  const [fleet, operations, placements, allocations, blocks] = await Promise.all([
+  const [fleet, operations, placements, allocations, blocks, ...scaling] = await Promise.all([
     ask(server, "/fleet"),
     ask(server, "/operations?state=stuck"),
     ask(server, "/placements?phase=stuck"),
     ask(server, "/allocations"),
     ask(server, "/blocks"),
+    ask(server, "/readyz"),
+    ask(server, "/autoscale/evaluations?limit=1"),
+    ask(server, "/autoscale/requests?state=awaiting_approval"),
   ]);
-  return { fleet, operations, placements, allocations, blocks };
+  const [health, evaluations, waiting] = scaling;
+  return { fleet, operations, placements, allocations, blocks, health, evaluations, waiting };
 }
 
 async function askAll(server: ApiServer, ids: readonly string[]): Promise<readonly ClusterFacts[]> {

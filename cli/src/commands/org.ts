@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { evaluationsView, workflowsView } from "./autoscale-views.ts";
 import { showList } from "./blocks.ts";
 import { type ClientOptions, type CommandParts, withServer } from "./command-parts.ts";
 import { quotasView, scaleRequestsView, subjectsView } from "./org-views.ts";
@@ -8,7 +9,7 @@ interface OrgListOptions extends ClientOptions {
   readonly state?: string;
 }
 
-/** Adds `berth get quotas|subjects|scale-requests`. */
+/** Adds `berth get quotas|subjects|scale-requests|workflows|evaluations`. */
 export function getOrgCommands(get: Command, parts: CommandParts): void {
   withServer(get.command("quotas"))
     .description("list who may have how many replicas and GPUs, and what is used of it")
@@ -32,5 +33,20 @@ export function getOrgCommands(get: Command, parts: CommandParts): void {
       const view = (data: unknown) => scaleRequestsView(data, nowMs);
       const path = "/autoscale/requests";
       await showList({ parts, options, path, view, noun: "requests" });
+    });
+  const nowMs = () => Date.now();
+  withServer(get.command("workflows"))
+    .description("list the workflows that the autoscaler can run")
+    .action(async (options: OrgListOptions) => {
+      const view = (data: unknown) => workflowsView(data, nowMs());
+      await showList({ parts, options, path: "/workflows", view, noun: "workflows" });
+    });
+  withServer(get.command("evaluations"))
+    .description("list what the autoscaler evaluated, the newest first")
+    .option("--limit <count>", "most evaluations")
+    .action(async (options: OrgListOptions) => {
+      const view = (data: unknown) => evaluationsView(data, nowMs());
+      const path = "/autoscale/evaluations";
+      await showList({ parts, options, path, view, noun: "evaluations" });
     });
 }

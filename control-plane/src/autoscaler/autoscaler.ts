@@ -3,6 +3,7 @@ import type { OrgBooks } from "../org/org-books.ts";
 import { profileOf } from "../org/profiles/quota-owners.ts";
 import { KeptDocuments } from "../org/store/kept-documents.ts";
 import type { BlockGateway } from "../placement/block-gateway.ts";
+import { Backtest } from "./backtest/backtest.ts";
 import { EvaluationLog } from "./evaluation/evaluation-log.ts";
 import { EvaluationTimer } from "./evaluation/evaluation-timer.ts";
 import { Evaluator } from "./evaluation/evaluator.ts";
@@ -65,6 +66,7 @@ export interface Autoscaler {
   readonly workflows: WorkflowBook;
   readonly timer: EvaluationTimer;
   readonly log: EvaluationLog;
+  readonly backtest: Backtest;
   /** To be started in this order: the listener hears before anything is sent. */
   readonly parts: readonly Part[];
 }
@@ -115,7 +117,8 @@ export async function openAutoscaler(deps: AutoscalerDeps): Promise<Autoscaler> 
     { name: "evaluation log", start: async () => {}, stop: () => log.settled() },
     timer,
   ];
-  return { scale, scaling, scaler, settings, workflows, timer, log, parts };
+  const backtest = new Backtest(runner);
+  return { scale, scaling, scaler, settings, workflows, timer, log, backtest, parts };
 }
 
 /** What is written down of the autoscaler, read, and written together with the books of the org. */

@@ -26,6 +26,7 @@ import type { Placements } from "../../placement/placements.ts";
 import type { PolicyRegistry } from "../../policies/policy-registry.ts";
 import { allocateRoutes } from "./allocate-routes.ts";
 import { autoscaleRoutes } from "./autoscale-routes.ts";
+import { backtestRoutes } from "./backtest-routes.ts";
 import { blockRoutes } from "./block-routes.ts";
 import { clusterCallRoutes } from "./cluster-call-routes.ts";
 import { clusterRoutes } from "./cluster-routes.ts";
@@ -115,6 +116,7 @@ export function createRestServer(deps: RestDeps): FastifyInstance {
     scaleRoutes(routes, deps.autoscaler);
     autoscaleRoutes(routes, deps.autoscaler);
     evaluationRoutes(routes, deps.autoscaler);
+    backtestRoutes(routes, { ...deps.autoscaler, clock: systemClock });
     workflowRoutes(routes, deps.autoscaler, deps.org.id);
     commandRoutes(routes, deps.commands);
     eventRoutes(routes, deps.events);

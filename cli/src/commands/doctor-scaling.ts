@@ -1,0 +1,39 @@
+import { at, textAt } from "../cluster-view.ts";
+import type { Finding } from "./doctor-findings.ts";
+import { cellText } from "./views.ts";
+
+const LOOK_AT_READYZ = "GET /readyz, and the log of the control-plane";
+
+/** What is wrong with the control-plane itself: the parts of `/readyz`. */
+export function healthFindings(parts: unknown): readonly Finding[] {
+  const found: Finding[] = [];
+  const parted = [
+    ["store", "error"],
+    ["bus", "error"],
+    ["mirror", "warning"],
+  ] as const;
+  for (const [part, severity] of parted) {
+    const state = textAt(parts, part) ?? "ready";
+    if (state === "ready" || state === "none") continue;
+    found.push({ severity, about: `the ${part}`, what: state, next: LOOK_AT_READYZ });
+  }
+  return found;
+}
+
+/** What is wrong with the newest evaluation of the autoscaler. */
+export function evaluationFindings(evaluation: unknown): readonly Finding[] {
+  if (textAt(evaluation, "state") !== "failed") return [];
+  const about = `the autoscaler's workflow ${cellText(at(evaluation, "workflow_id"))}`;
+  const what = `its newest evaluation failed: ${cellText(at(evaluation, "reason"))}`;
+  const next = "mend it, then berth workflow apply and berth autoscale evaluate --shadow";
+  return [{ severity: "error", about, what, next }];
+}
+
+/** A request to scale that waits for a human. */
+export function approvalFinding(request: unknown): Finding {
+  const id = cellText(at(request, "uuid"));
+  const subject = cellText(at(request, "subject_id"));
+  const what = `${cellText(at(request, "replicas"))} replicas of ${subject} wait for a human`;
+  const next = `berth autoscale approve|reject ${id}`;
+  return { severity: "warning", about: `request ${id}`, what, next };
+}
