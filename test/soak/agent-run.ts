@@ -182,7 +182,11 @@ class AgentRun {
     const mayHaveOrphans = this.#mayHaveOrphans;
     const books = () => readBooks(url, () => runtime.running());
     const atRest = (now: Books) => disagreements(now, { mayHaveOrphans });
-    if ((await this.#rest(books, atRest, "at rest")) === false) return;
+    const { stillLimitMs = STILL_LIMIT_MS } = runtime;
+    if (!(await this.#rest(books, { check: atRest, what: "at rest", stillLimitMs }))) {
+      this.#problems.push(...((await runtime.look?.()) ?? []));
+      return;
+    }
     for (const blockId of BLOCK_IDS) {
       await ask(`${url}/executeAction`, "POST", { action: "remove_block", block_id: blockId });
     }
@@ -190,29 +194,35 @@ class AgentRun {
       const left = [...allocations, ...records].map(({ name }) => name);
       return [...left, ...running].map((name) => `${name} is left of what was removed`);
     };
-    await this.#rest(books, isEmpty, "empty");
+    await this.#rest(books, { check: isEmpty, what: "empty", stillLimitMs });
   }
 
   /** Waits until a check holds, for as long as anything changes. */
   async #rest(
     books: () => Promise<Books | undefined>,
-    check: (books: Books) => readonly string[],
-    what: string,
+    { check, what, stillLimitMs }: RestCheck,
   ): Promise<boolean> {
     const deadline = performance.now() + REST_LIMIT_MS;
-    let stillUntil = performance.now() + STILL_LIMIT_MS;
+    let stillUntil = performance.now() + stillLimitMs;
     let problems: readonly string[] = ["the agent did not answer"];
     while (performance.now() < Math.min(deadline, stillUntil)) {
       const now = await books();
       const found = now === undefined ? problems : check(now);
       if (found.length === 0) return true;
-      if (found.join() !== problems.join()) stillUntil = performance.now() + STILL_LIMIT_MS;
+      if (found.join() !== problems.join()) stillUntil = performance.now() + stillLimitMs;
       problems = found;
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
     this.#problems.push(...problems.map((one) => `${what}: ${one}`));
     return false;
   }
+}
+
+/** What is to hold at rest, and how long nothing may change before that. */
+interface RestCheck {
+  readonly check: (books: Books) => readonly string[];
+  readonly what: string;
+  readonly stillLimitMs: number;
 }
 
 /** What one client does in one life. */

@@ -10,6 +10,11 @@ const IMAGE = "registry.test/berth/idle:1.0.0";
 /** Labels of what is of an instance, as docs/kubernetes.md has them. */
 const [BLOCK, INSTANCE] = ["blockID", "instanceID"];
 const GONE_LIMIT_MS = 60_000;
+/**
+ * Its controllers read anew what they lost with the API server after up to 60 s, each time (client-go's reflector: 800 ms doubled to
+ * 30 s, and as much again by chance); two of them stand behind each other before there is a pod.
+ */
+const STILL_LIMIT_MS = 150_000;
 
 /**
  * One real control plane of Kubernetes for many runs, each in a namespace of its own. Pods are only marked as running. What
@@ -46,6 +51,7 @@ export class KubernetesPlane {
       },
       program: { containerImage: IMAGE },
       running: () => this.#running(namespace),
+      ...{ stillLimitMs: STILL_LIMIT_MS, look: () => this.#look(namespace) },
       harm: (random) => this.#harm(namespace, random),
       buried: () => this.#dropLease(namespace),
       dispose: () => this.#delete(namespace),
@@ -63,6 +69,26 @@ export class KubernetesPlane {
       return block === undefined || instance === undefined ? [] : [`${block}/${instance}`];
     });
     return [...new Set(names)];
+  }
+
+  /** The Deployments, ReplicaSets and pods that are there. */
+  async #look(namespace: string): Promise<readonly string[]> {
+    const kinds = [
+      ["apis/apps/v1", "deployments"],
+      ["apis/apps/v1", "replicasets"],
+      ["api/v1", "pods"],
+    ] as const;
+    const items = await Promise.all(
+      kinds.map(async ([group, plural]) => {
+        const all = await this.#items(group, namespace, plural);
+        return all.map(({ metadata, status }) => {
+          const { name, creationTimestamp, deletionTimestamp } = metadata;
+          const times = { creationTimestamp, deletionTimestamp };
+          return `${plural} ${name}: ${JSON.stringify({ ...times, status }).slice(0, 1_000)}`;
+        });
+      }),
+    );
+    return items.flat();
   }
 
   /** One fault: of the API server, of which there is one at a time, or of a pod or Deployment. */

@@ -12,6 +12,10 @@ export interface SoakRuntime {
   readonly program: object;
   /** `block/instance` of each instance that runs. */
   running(): Promise<readonly string[]>;
+  /** Longest time for which nothing may change before there is rest; 60 s by default. */
+  readonly stillLimitMs?: number;
+  /** Lines on what is there, for people who look into a run that did not hold. */
+  look?(): Promise<readonly string[]>;
   /** Does some harm to what runs, or to what runs it, while an agent lives; gives what, for people. */
   harm?(random: () => number): Promise<string>;
   /** Is told after each end of an agent. */

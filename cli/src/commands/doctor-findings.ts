@@ -1,20 +1,8 @@
 import type { Table } from "../client/table.ts";
 import { at, listAt, textAt } from "../cluster-view.ts";
+import type { Finding } from "./doctor-finding.ts";
 import { approvalFinding, evaluationFindings, healthFindings } from "./doctor-scaling.ts";
 import { cellText } from "./views.ts";
-
-/** Something that an operator should look at. JSON as printed. */
-export interface Finding {
-  /** `error`: something does not work, or will not go on by itself. */
-  readonly severity: "error" | "warning";
-  /** Absent when it is about the control-plane. */
-  readonly cluster_id?: string;
-  /** "node n1", "operation 4f…". */
-  readonly about: string;
-  readonly what: string;
-  /** What to do, or where to look. */
-  readonly next?: string;
-}
 
 /** What was answered, or why nothing was. */
 export type Asked =

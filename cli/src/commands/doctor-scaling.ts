@@ -1,5 +1,5 @@
 import { at, textAt } from "../cluster-view.ts";
-import type { Finding } from "./doctor-findings.ts";
+import type { Finding } from "./doctor-finding.ts";
 import { cellText } from "./views.ts";
 
 const LOOK_AT_READYZ = "GET /readyz, and the log of the control-plane";

@@ -166,6 +166,7 @@ export interface SceneObject {
     readonly resourceVersion: string;
     readonly labels?: Readonly<Record<string, string>>;
     readonly annotations?: Readonly<Record<string, string>>;
+    readonly creationTimestamp?: string;
     readonly deletionTimestamp?: string;
   };
   readonly data?: Readonly<Record<string, string>>;

@@ -27,8 +27,8 @@ export interface SubscribeOptions {
   readonly name?: string;
   readonly handler: BusHandler;
   /**
-   * Most messages that are handled side by side, 1 by default. More than that begin in order and may end in another; a NATS stream
-   * hands over one at a time all the same.
+   * Most messages that are handled side by side, 1 by default. More than that begin in order (over a NATS stream in about that) and
+   * may end in another; after the end of a program or a server those that were under way come again.
    */
   readonly atOnce?: number;
 }

@@ -59,6 +59,55 @@ describe.skipIf(!hasNats())("NatsBus", { timeout: 60_000 }, () => {
     await vi.waitFor(() => expect(got).toEqual(wanted), PATIENCE);
   });
 
+  it("loses nothing and takes nothing twice side by side when the server is killed", async () => {
+    const server: ExternalServer = await serve({ jetStream: true });
+    const bus = open(server);
+    const got: string[] = [];
+    let [underWay, most] = [0, 0];
+    await bus.subscribe({
+      ...{ subject: "test.flow", name: "lanes", atOnce: 8 },
+      handler: async ({ text, redeliveries }) => {
+        underWay += 1;
+        most = Math.max(most, underWay);
+        await new Promise((resolve) => setTimeout(resolve, Number(text) % 7));
+        underWay -= 1;
+        if (redeliveries === 0 && Number(text) % 50 === 49) throw new Error("not now");
+        got.push(text);
+      },
+    });
+    const wanted = Array.from({ length: 300 }, (_, at) => String(at));
+    const killed = (async () => {
+      await vi.waitFor(() => expect(got.length).toBeGreaterThan(100), PATIENCE);
+      await server.restart();
+    })();
+    await Promise.all(wanted.map((text) => again(bus, text)));
+    await killed;
+    await vi.waitFor(() => expect(got.length).toBe(wanted.length), PATIENCE);
+    expect(got.toSorted((one, other) => Number(one) - Number(other))).toEqual(wanted);
+    expect(most).toBe(8);
+  });
+
+  it("keeps messages as soon as its stream can be used, without a new connection", async () => {
+    const server = await serve({ jetStream: true });
+    const { connect } = await import("nats");
+    const client = await connect({ servers: `127.0.0.1:${server.port}` });
+    const manager = await client.jetstreamManager();
+    await manager.streams.add({ name: "stranger", subjects: ["test.>"] });
+    const bus = open(server);
+    const { got } = await collect(bus, "test.flow");
+    expect(bus.status.why).toMatch(/JetStream cannot be used/);
+    await bus.publish({ subject: "test.flow", text: "plain" });
+    await vi.waitFor(() => expect(got).toEqual(["plain"]), PATIENCE);
+    await manager.streams.delete("stranger");
+    await vi.waitFor(() => expect(bus.status.why).toBeUndefined(), PATIENCE);
+    await vi.waitFor(async () => {
+      await bus.publish({ subject: "test.flow", text: "kept" });
+      expect(got).toContain("kept");
+    }, PATIENCE);
+    expect((await manager.streams.info("test")).state.messages).toBeGreaterThan(0);
+    await client.close();
+  });
+
   it("gives a durable subscription what came while it was away", async () => {
     const bus = open(await serve({ jetStream: true }));
     const first = await collect(bus, "test.away", "reader");

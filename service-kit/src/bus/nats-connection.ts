@@ -3,10 +3,17 @@ import { backoffMs } from "../backoff.ts";
 import { sleep } from "../clock.ts";
 import { BerthError } from "../errors.ts";
 import type { Logger } from "../log.ts";
-import { type JetStream, openStream, type StreamPlan, textOf } from "./nats-stream.ts";
+import {
+  type JetStream,
+  openStream,
+  type StreamOutcome,
+  type StreamPlan,
+  textOf,
+} from "./nats-stream.ts";
 import { redactUrl, withoutSecrets } from "./redact-url.ts";
 
 const CONNECT_MS = 3_000;
+const STREAM_BACKOFF = { firstMs: 2_000, capMs: 60_000 };
 const BACKOFF = { firstMs: 250, capMs: 5_000 };
 
 /** A connection that stands, and JetStream when it has it. Aborted `signal`: it is not used any more. */
@@ -109,33 +116,64 @@ export class NatsLink {
   }
 
   async #serve(connection: NatsConnection): Promise<void> {
-    let session = await this.#begin(connection);
-    const closed = connection.closed();
+    const over = new AbortController();
+    let session = this.#begin(connection, await this.#openStream(connection));
+    let renewing: Promise<void> | undefined;
+    // A stream once had is waited for: a server that starts may need a while to offer it.
+    const renew = async () => {
+      if (session.end.jetStream !== undefined) return this.#up(undefined);
+      const outcome = await this.#openStream(connection);
+      if (outcome.kind === "missing") return this.#up(outcome.why);
+      session.abort();
+      session = this.#begin(connection, outcome);
+    };
+    const renewOnce = () => {
+      renewing ??= renew().finally(() => {
+        renewing = undefined;
+      });
+      return renewing;
+    };
     const watch = (async () => {
       for await (const { type } of connection.status()) {
         if (type === "disconnect") this.#down("the server is away");
-        if (type !== "reconnect") continue;
-        // JetStream once had is waited for: a server that starts may need a while to offer it.
-        if (session.end.jetStream !== undefined) this.#up(undefined);
-        else {
-          session.abort();
-          session = await this.#begin(connection);
-        }
+        if (type === "reconnect") await renewOnce();
       }
     })();
-    await Promise.race([closed, watch]);
+    void this.#retryStream(connection, { signal: over.signal, renewOnce });
+    await Promise.race([connection.closed(), watch]);
+    over.abort();
     await connection.close();
+    await renewing;
     session.abort();
     this.#session = undefined;
     this.#down("the connection was closed");
   }
 
-  async #begin(connection: NatsConnection): Promise<{ end: NatsSession; abort(): void }> {
+  /** Tries again for a stream that cannot be used on a server that has JetStream, until the signal is aborted. */
+  async #retryStream(
+    connection: NatsConnection,
+    { signal, renewOnce }: { readonly signal: AbortSignal; renewOnce(): Promise<void> },
+  ): Promise<void> {
+    for (let tries = 1; !signal.aborted; tries += 1) {
+      await sleep(backoffMs(tries, STREAM_BACKOFF), signal);
+      const isMissing = this.#session?.jetStream === undefined;
+      const canBeHad = connection.info?.jetstream === true && this.#isUp;
+      if (!signal.aborted && isMissing && canBeHad) await renewOnce();
+    }
+  }
+
+  #openStream(connection: NatsConnection): Promise<StreamOutcome> {
+    return openStream(connection, this.#options.stream, this.#options.logger);
+  }
+
+  #begin(
+    connection: NatsConnection,
+    outcome: StreamOutcome,
+  ): { readonly end: NatsSession; abort(): void } {
     const ended = new AbortController();
-    const outcome = await openStream(connection, this.#options.stream, this.#options.logger);
     const jetStream = outcome.kind === "ready" ? outcome.jetStream : undefined;
     const end = { connection, jetStream, signal: ended.signal };
-    if (this.#closed.signal.aborted) await connection.close();
+    if (this.#closed.signal.aborted) void connection.close().catch(() => undefined);
     else {
       this.#session = end;
       this.#up(outcome.kind === "missing" ? outcome.why : undefined);

@@ -6,12 +6,14 @@ import type { Logger } from "../log.ts";
 import type { SubscribeOptions } from "./bus.ts";
 import { handOver, type RetryRules } from "./hand-over.ts";
 import { isNotThere, type JetStream, textOf } from "./nats-stream.ts";
+import { SettledSequences } from "./settled-sequences.ts";
 
 const ACK_WAIT_MS = 5_000;
 const WORKING_EVERY_MS = 1_500;
 const PULL_MS = 5_000;
 const UNUSED_MS = 600_000;
 const NS_PER_MS = 1e6;
+const LOOK_EVERY = 1_000;
 const BACKOFF = { firstMs: 200, capMs: 5_000 };
 
 /** What {@link StreamReader} is made of. */
@@ -22,13 +24,13 @@ export interface StreamReaderOptions {
 }
 
 /**
- * Reads one subscription from a stream. One message at most is under way: that alone keeps the order when the
+ * Reads one subscription from a stream. No more messages are under way than it allows: with one, that alone keeps the order when the
  * server or the connection dies.
  */
 export class StreamReader {
   readonly #options: StreamReaderOptions;
-  /** Last message of the stream that was settled; nothing up to it is handed over again. */
-  #lastSeq = 0;
+  /** Nothing that is settled is handed over again. */
+  readonly #settled = new SettledSequences();
   #consumerName: string | undefined;
 
   constructor(options: StreamReaderOptions) {
@@ -42,34 +44,48 @@ export class StreamReader {
     if (found !== undefined) return jetStream.client.consumers.getPullConsumerFor(found);
     const kept = (await manager.streams.info(stream.name)).state;
     // A stream that was made anew counts from 1 again.
-    if (kept.last_seq < this.#lastSeq) this.#lastSeq = 0;
+    if (kept.last_seq < this.#settled.upTo) this.#settled.reset();
     const made = await manager.consumers.add(stream.name, this.#config());
     this.#consumerName = made.name;
-    this.#lastSeq = Math.max(this.#lastSeq, made.delivered.stream_seq);
+    this.#settled.skip(made.delivered.stream_seq);
     return jetStream.client.consumers.getPullConsumerFor(made);
   }
 
   /** Reads until the signal is aborted. Never rejects. */
   async read(jetStream: JetStream, signal: AbortSignal): Promise<void> {
+    const underWay = new Set<Promise<void>>();
     let failures = 0;
+    let pulls = 0;
     let consumer: Consumer | undefined;
     while (!signal.aborted) {
       try {
         consumer ??= await this.open(jetStream);
         const message = await pulled(consumer.next({ expires: PULL_MS }), signal);
-        if (message !== null) await this.#settle(message, signal);
+        // Messages begin one after the other, in their order; what is settled is told by that.
+        if (message !== null) {
+          const settling = this.#settle(message, signal).finally(() => underWay.delete(settling));
+          underWay.add(settling);
+        }
         failures = 0;
       } catch (thrown) {
-        if (signal.aborted) return;
+        if (signal.aborted) break;
         consumer = undefined;
         failures += 1;
         const fields = { subject: this.#options.subscription.subject, why: textOf(thrown) };
         this.#options.logger.debug("a subscription waits for JetStream", fields);
         await sleep(backoffMs(failures, BACKOFF), signal);
       }
+      if (underWay.size >= this.#atOnce) await Promise.race(underWay);
+      pulls += 1;
       // A consumer that the server has lost answers with silence only.
-      if (consumer !== undefined && !signal.aborted) consumer = await this.#still(consumer);
+      const isLooked = pulls % LOOK_EVERY === 0 && !signal.aborted;
+      if (isLooked && consumer !== undefined) consumer = await still(consumer);
     }
+    await Promise.all(underWay);
+  }
+
+  get #atOnce(): number {
+    return this.#options.subscription.atOnce ?? 1;
   }
 
   /** Removes a consumer that nobody needs after the end. A durable one stays. */
@@ -80,37 +96,26 @@ export class StreamReader {
       .catch(() => undefined);
   }
 
-  #pulls = 0;
-  async #still(consumer: Consumer): Promise<Consumer | undefined> {
-    this.#pulls += 1;
-    if (this.#pulls % 1_000 !== 0) return consumer;
-    return await consumer.info(false).then(
-      () => consumer,
-      () => undefined,
-    );
-  }
-
   async #settle(message: JsMsg, signal: AbortSignal): Promise<void> {
     if (signal.aborted) return message.nak();
-    if (message.seq <= this.#lastSeq) return message.ack();
+    const begun = this.#settled.begin(message.seq);
+    if (begun === "settled") return message.ack();
+    // Its other copy is acknowledged before this one comes again, unless it fails.
+    if (begun === "running") return message.nak(ACK_WAIT_MS);
     const beat = setInterval(() => message.working(), WORKING_EVERY_MS);
+    let outcome: Awaited<ReturnType<typeof handOver>> = "stopped";
     try {
       const redeliveries = Math.max(0, message.info.deliveryCount - 1);
       const handed = { subject: message.subject, text: message.string(), redeliveries };
       const { subscription, logger, rules } = this.#options;
-      const outcome = await handOver({
-        message: handed,
-        handler: subscription.handler,
-        logger,
-        rules,
-        signal,
-      });
-      if (outcome === "stopped") return message.nak();
-      this.#lastSeq = message.seq;
-      message.ack();
+      const { handler } = subscription;
+      outcome = await handOver({ message: handed, handler, logger, rules, signal });
     } finally {
+      this.#settled.end(message.seq, outcome === "stopped" ? "unsettled" : "settled");
       clearInterval(beat);
     }
+    if (outcome === "stopped") message.nak();
+    else message.ack();
   }
 
   async #find({ manager, stream }: JetStream): Promise<ConsumerInfo | undefined> {
@@ -120,8 +125,10 @@ export class StreamReader {
       const found = await manager.consumers.info(stream.name, name);
       this.#consumerName = name;
       const { subject } = this.#options.subscription;
-      if (found.config.filter_subject === subject) return found;
-      return await manager.consumers.update(stream.name, name, { filter_subject: subject });
+      const wanted = { filter_subject: subject, max_ack_pending: this.#atOnce };
+      const { filter_subject: has, max_ack_pending: most } = found.config;
+      if (has === subject && most === this.#atOnce) return found;
+      return await manager.consumers.update(stream.name, name, wanted);
     } catch (thrown) {
       if (isNotThere(thrown)) return undefined;
       throw thrown;
@@ -130,7 +137,7 @@ export class StreamReader {
 
   #config(): Partial<ConsumerConfig> {
     const durable = this.#durableName();
-    const from = this.#lastSeq + 1;
+    const from = this.#settled.upTo + 1;
     // The driver's enums are values of the lazily loaded package; these are their texts.
     return {
       ...(durable === undefined
@@ -139,7 +146,7 @@ export class StreamReader {
       filter_subject: this.#options.subscription.subject,
       ack_policy: "explicit" as ConsumerConfig["ack_policy"],
       ack_wait: ACK_WAIT_MS * NS_PER_MS,
-      max_ack_pending: 1,
+      max_ack_pending: this.#atOnce,
       ...(from === 1
         ? { deliver_policy: "new" as ConsumerConfig["deliver_policy"] }
         : {
@@ -171,4 +178,12 @@ async function pulled(pull: Promise<JsMsg | null>, signal: AbortSignal): Promise
     );
   }
   return first;
+}
+
+/** The consumer, when the server has it still. */
+function still(consumer: Consumer): Promise<Consumer | undefined> {
+  return consumer.info(false).then(
+    () => consumer,
+    () => undefined,
+  );
 }
