@@ -133,6 +133,15 @@ it.each([
   expect(scaling.scale.all()).toEqual([]);
 });
 
+it.each([
+  ["?approvals=x", "approvals: expected true or false"],
+  ["?keep_open=1", "keep_open: expected true or false"],
+])("refuses %s with an error frame", async (query, message) => {
+  const { frames, closed } = dial(query);
+  expect(await closed).toBe(1008);
+  expect(frames).toMatchObject([{ success: false, message, reason: "INVALID_ARGUMENT" }]);
+});
+
 it("tells who approves what waits for them, takes their word, and says how it ended", async () => {
   const approvalWithinMs = 60_000;
   const first = await scaling.ask("subject-xyz", 2, { approvalWithinMs });

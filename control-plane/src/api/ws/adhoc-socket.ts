@@ -37,17 +37,16 @@ const NORMAL_CLOSURE = 1000;
 
 /**
  * Serves ad-hoc scaling on one WebSocket: `{"subject_id", "replica_count"}` is answered by `{"success": true, "response": <the
- * confirmation>}` when it is confirmed, and the socket is closed, unless `keep_open` is true in the message or the URL. An answer
+ * confirmation>}` when it is confirmed, and the socket is closed, unless `keep_open` is true in the message, or the URL (`staysOpen`). An answer
  * that does not come in time cancels nothing: `uuid` tells the request later. A client that leaves is not waited for.
  */
 export function serveAdhocSocket(
   taker: FrameTaker & { readonly traffic: HttpTraffic },
-  query: URLSearchParams,
+  staysOpen: boolean,
   { scaler, logger }: AdhocSocketDeps,
 ): void {
   const { socket, traffic } = taker;
   const closed = new AbortController();
-  const staysOpen = query.get("keep_open") === "true";
   const answer = async (text: string, refusal: BerthError | undefined): Promise<void> => {
     const { body, keepOpen } = await answered(text, refusal);
     await sendFrame(taker, Buffer.from(JSON.stringify(body)));

@@ -1,13 +1,10 @@
-import { toErrorBody } from "@berth/service-kit";
 import {
   type FeedRequest,
   type ReportFeed,
   readFeedRequest,
 } from "../../org/report/report-feed.ts";
+import { refuseQuery } from "./refuse-query.ts";
 import { type FrameTaker, sendFrame } from "./send-frame.ts";
-
-/** Code with which a socket is closed whose URL does not hold (RFC 6455 §7.4.1: policy violation). */
-const CLOSE_BAD_QUERY = 1008;
 
 /**
  * Sends the report on a socket until it closes, as the query of its URL asks for it. One that does not hold gets an error
@@ -25,10 +22,7 @@ export function serveFeedSocket(
     const request: FeedRequest = readFeedRequest(query);
     end = feed.subscribe(request, (frame) => sendFrame(taker, frame));
   } catch (thrown) {
-    const body = toErrorBody(thrown);
-    void sendFrame(taker, Buffer.from(JSON.stringify(body))).then(() =>
-      socket.close(CLOSE_BAD_QUERY, body.message.slice(0, 100)),
-    );
+    refuseQuery(taker, thrown);
     return false;
   }
   socket.once("close", end);

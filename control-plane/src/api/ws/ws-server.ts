@@ -22,9 +22,8 @@ import {
 import { WebSocketServer } from "ws";
 import type { Autoscaler } from "../../autoscaler/autoscaler.ts";
 import type { ReportFeed } from "../../org/report/report-feed.ts";
-import { serveAdhocSocket } from "./adhoc-socket.ts";
 import { type AllocatorSocketDeps, serveAllocatorSocket } from "./allocator-socket.ts";
-import { serveApprovalSocket } from "./approval-socket.ts";
+import { serveAutoscaleSocket } from "./autoscale-socket.ts";
 import { serveFeedSocket } from "./feed-socket.ts";
 import { SocketPulse } from "./socket-pulse.ts";
 import { UnfinishedMessages } from "./unfinished-messages.ts";
@@ -143,9 +142,7 @@ export class WsEndpoints {
       const taker = { socket: webSocket, departure, traffic };
       const { searchParams } = urlOf(request);
       if (use === "adhoc") {
-        const own = { ...autoscaler, logger };
-        if (searchParams.get("approvals") === "true") serveApprovalSocket(taker, own);
-        else serveAdhocSocket(taker, searchParams, own);
+        serveAutoscaleSocket(taker, searchParams, { ...autoscaler, logger });
         return;
       }
       const isServed = use === "allocator" || serveFeedSocket(taker, searchParams, feed);

@@ -63,6 +63,10 @@ describe("a report of usage", () => {
       ...{ eventId: "e", source: "dcgm", measuredAtMs: Date.UTC(2026, 10, 23) },
       subjects: [{ ...read, gpuUsage: 1.5, replicas: 3 }],
     });
+    const alone = { ...subject, event_id: "e", source: "dcgm", reported_at: 1_000 };
+    expect(readUsageReport(alone)).toEqual({
+      ...{ eventId: "e", source: "dcgm", measuredAtMs: 1_000_000, subjects: [read] },
+    });
     const seconds = Date.UTC(2026, 10, 23) / 1_000;
     expect(readUsageReport({ reported_at: seconds, subjects: [] }).measuredAtMs).toBe(
       Date.UTC(2026, 10, 23),

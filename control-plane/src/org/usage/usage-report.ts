@@ -40,18 +40,16 @@ const WRAPPER = ["event_id", "source", "reported_at", "subjects"];
 
 /**
  * Reads what the webhook was sent: `{"event_id", "source", "reported_at", "subjects": [{"subject_id", "cpu_usage",
- * "memory_usage", "gpu_usage", "replicas_reported"}]}`, the list alone, or one such subject alone. Other fields of a subject are left
- * aside. INVALID_ARGUMENT names the field.
+ * "memory_usage", "gpu_usage", "replicas_reported"}]}`, the list alone, or one such subject with the other three beside. Other fields of a
+ * subject are left aside. INVALID_ARGUMENT names the field.
  */
 export function readUsageReport(body: unknown): UsageReport {
   if (Array.isArray(body)) return { source: "webhook", subjects: subjectsOf("", body) };
   if (!isJsonObject(body)) {
     throw invalid(`the body: expected an object or a list of subjects, got ${typeName(body)}`);
   }
-  if (body.subjects === undefined && body.subject_id !== undefined) {
-    return { source: "webhook", subjects: [subjectOf("", body)] };
-  }
-  const unknown = Object.keys(body).find((key) => !WRAPPER.includes(key));
+  const isAlone = body.subjects === undefined && body.subject_id !== undefined;
+  const unknown = isAlone ? undefined : Object.keys(body).find((key) => !WRAPPER.includes(key));
   if (unknown !== undefined) {
     throw invalid(`${unknown.slice(0, 100)}: expected one of ${WRAPPER.join(", ")}`);
   }
@@ -60,7 +58,7 @@ export function readUsageReport(body: unknown): UsageReport {
     ...(eventId === undefined ? {} : { eventId: textOf("event_id", eventId) }),
     ...(at === undefined ? {} : { measuredAtMs: timeOf("reported_at", at) }),
     source: textOf("source", source),
-    subjects: subjectsOf("subjects", body.subjects),
+    subjects: isAlone ? [subjectOf("", body)] : subjectsOf("subjects", body.subjects),
   };
 }
 
