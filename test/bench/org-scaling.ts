@@ -1,4 +1,9 @@
-import { hasNats, startNatsServer } from "@berth/service-kit/testing/external-servers";
+import {
+  hasNats,
+  hasRedis,
+  startNatsServer,
+  startRedisServer,
+} from "@berth/service-kit/testing/external-servers";
 import { type ControlPlaneProcess, startControlPlane } from "../support/control-plane-process.ts";
 import { RestClient, ScaleCaller } from "./org-client.ts";
 import { type BenchOptions, compared, type Emit, quantile, rounded } from "./report.ts";
@@ -22,7 +27,7 @@ interface Result {
 
 /**
  * 50 sockets that stay open, each scaling subjects of its own one after the other on the bus within the program: from the request to
- * its confirmation. Against that: one client alone, 10,000 quotas, and a NATS server with JetStream where there is one.
+ * its confirmation. Against that: one client alone, 10,000 quotas, a NATS server with JetStream and a Redis server, where there are such.
  */
 export async function orgScalingBench(emit: Emit, { quick }: BenchOptions): Promise<void> {
   const { many, ...plan } = quick ? QUICK : FULL;
@@ -44,14 +49,28 @@ export async function orgScalingBench(emit: Emit, { quick }: BenchOptions): Prom
   };
   tell("1 client", await measured({}, { ...plan, clients: 1 }));
   tell(`${many} quotas`, await measured({}, { ...plan, quotas: many }));
-  if (!hasNats()) return;
-  const nats = await startNatsServer({ jetStream: true });
-  try {
-    tell("NATS", await measured({ BERTH_NATS_URL: nats.url }, plan));
-  } finally {
-    await nats.stop();
+  for (const { isThere, start, env } of ENGINES) {
+    if (!isThere()) continue;
+    const server = await start();
+    try {
+      tell(env.what, await measured({ [env.name]: server.url }, plan));
+    } finally {
+      await server.stop();
+    }
   }
 }
+
+/** Real servers beside the control-plane, and the setting that names them. */
+const ENGINES = [
+  {
+    ...{ isThere: hasNats, start: () => startNatsServer({ jetStream: true }) },
+    env: { name: "BERTH_NATS_URL", what: "NATS with JetStream" },
+  },
+  {
+    ...{ isThere: hasRedis, start: () => startRedisServer() },
+    env: { name: "BERTH_REDIS_URL", what: "Redis" },
+  },
+] as const;
 
 async function measured(env: Readonly<Record<string, string>>, plan: Plan): Promise<Result> {
   const plane = await startControlPlane({ env });
