@@ -110,6 +110,27 @@ it("says why when its block is gone or may not go below its bounds", async () =>
   });
 });
 
+it("has as many instances as there is room for, and is charged for these alone", async () => {
+  const flavor = "NVIDIA H100 80GB HBM3";
+  await call("PUT", "/quota/team", { nominal: { [flavor]: 20 } });
+  const used = async () => (await call("GET", "/quota/team")).body.data.used;
+  const part = await scale(6);
+  expect(part.data).toMatchObject({
+    state: "partial",
+    response: { replicas: 4, message: expect.stringMatching(/^no place for instance 4 of 5/) },
+  });
+  expect(await instances()).toHaveLength(4);
+  expect(await used()).toEqual({ [flavor]: 4 });
+  const none = await scale(6);
+  expect(none.data).toMatchObject({ state: "failed", response: { replicas: 4 } });
+  expect(await used()).toEqual({ [flavor]: 4 });
+  const by_hand = { operation: "scale", instances_count: 3 };
+  expect((await call("POST", "/blocks/echo/scale", by_hand)).status).toBe(409);
+  await vi.waitFor(async () => expect(await used()).toEqual({ [flavor]: 4 }), WAIT);
+  expect((await scale(1)).data).toMatchObject({ state: "confirmed" });
+  await vi.waitFor(async () => expect(await used()).toEqual({ [flavor]: 1 }), WAIT);
+});
+
 const FREE = `class AIOSv1PolicyRule:
     def __init__(self, rule_id, settings, parameters):
         pass

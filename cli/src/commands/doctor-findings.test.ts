@@ -69,6 +69,11 @@ const CASES: readonly (readonly [string, Partial<FleetFacts>, object])[] = [
     { severity: "error", what: expect.stringContaining("m: no load") },
   ],
   [
+    "a workflow that is not there",
+    { evaluations: told([{ state: "held", workflow_id: "w", reason: "there is no workflow" }]) },
+    { severity: "warning", what: "its newest evaluation is held: there is no workflow" },
+  ],
+  [
     "a request that waits for a human",
     { waiting: told([{ uuid: "u1", subject_id: "team-a", replicas: 8 }]) },
     { severity: "warning", about: "request u1", what: "8 replicas of team-a wait for a human" },

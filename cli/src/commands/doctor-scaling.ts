@@ -20,13 +20,18 @@ export function healthFindings(parts: unknown): readonly Finding[] {
   return found;
 }
 
-/** What is wrong with the newest evaluation of the autoscaler. */
+/** What is wrong with the newest evaluation of the autoscaler. Held without a workflow it is as somebody wants it. */
 export function evaluationFindings(evaluation: unknown): readonly Finding[] {
-  if (textAt(evaluation, "state") !== "failed") return [];
-  const about = `the autoscaler's workflow ${cellText(at(evaluation, "workflow_id"))}`;
-  const what = `its newest evaluation failed: ${cellText(at(evaluation, "reason"))}`;
-  const next = "mend it, then berth workflow apply and berth autoscale evaluate --shadow";
-  return [{ severity: "error", about, what, next }];
+  const workflow = textAt(evaluation, "workflow_id");
+  const state = textAt(evaluation, "state");
+  if (workflow === undefined || (state !== "failed" && state !== "held")) return [];
+  const about = `the autoscaler's workflow ${cellText(workflow)}`;
+  const what = `its newest evaluation is ${state}: ${cellText(at(evaluation, "reason"))}`;
+  const next =
+    state === "failed"
+      ? "mend it, then berth workflow apply and berth autoscale evaluate --shadow"
+      : "berth autoscale status, berth get workflows|clusters";
+  return [{ severity: state === "failed" ? "error" : "warning", about, what, next }];
 }
 
 /** A request to scale that waits for a human. */

@@ -92,7 +92,7 @@ export class InstanceCrew {
   }
 
   /**
-   * Takes what all the planned instances need, all or nothing. Throws CONFLICT with the reasons of each node when
+   * Takes what all the planned instances need, all or nothing. Throws CONFLICT with the reasons of each node, and how many would fit, when
    * there is no room, CONFLICT that names a lease which is void or somebody else's, and what the ledger refuses a given
    * placement with.
    */
@@ -293,7 +293,8 @@ function noRoom(
 ): BerthError {
   const which = count === 1 ? "the instance" : `instance ${placed + 1} of ${count}`;
   const message = `no place for ${which}: ${reasons.join("; ")}`;
-  return new BerthError("CONFLICT", message, { details: { unschedulable: true, reasons } });
+  const details = { unschedulable: true, reasons, fits: placed };
+  return new BerthError("CONFLICT", message, { details });
 }
 
 function isSamePlace(

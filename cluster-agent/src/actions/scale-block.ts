@@ -72,7 +72,8 @@ async function grow(
   const { maxInstances } = instanceBounds(block.entry);
   if (maxInstances !== undefined && others.length + planned.length > maxInstances) {
     const message = `instances_count: block ${JSON.stringify(block.id)} has ${others.length} instances and maxInstances ${maxInstances}, so ${planned.length} more cannot be added`;
-    throw new BerthError("PRECONDITION_FAILED", message);
+    const fits = Math.max(0, maxInstances - others.length);
+    throw new BerthError("PRECONDITION_FAILED", message, { details: { fits } });
   }
   const rules = {
     action: "scale" as const,

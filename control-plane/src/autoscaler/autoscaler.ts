@@ -30,7 +30,7 @@ import { guardsOf } from "./settings/autoscale-rules.ts";
 import { type AutoscaleSettings, openAutoscaleSettings } from "./settings/autoscale-settings.ts";
 import type { SettingVersion } from "./settings/versioned-setting.ts";
 import type { RunModule } from "./workflows/module-attempts.ts";
-import type { CheckModules } from "./workflows/module-checks.ts";
+import type { ModuleChecks } from "./workflows/module-checks.ts";
 import { WorkflowBook } from "./workflows/workflow-book.ts";
 import { WorkflowRunner } from "./workflows/workflow-runner.ts";
 
@@ -49,8 +49,8 @@ export interface AutoscalerDeps {
   readonly allocatorUrl: string;
   /** Runs the modules of workflows. */
   readonly runModule: RunModule;
-  /** Checks them when a workflow is written. */
-  readonly checkModules: CheckModules;
+  /** Looks at them when a workflow is written or shown. */
+  readonly moduleChecks: ModuleChecks;
   readonly reports: ReportSource;
   readonly missingClusters: () => Promise<readonly string[]>;
   readonly clock: Clock;
@@ -126,7 +126,7 @@ async function openAutoscalerBooks({
   store,
   orgId,
   books,
-  checkModules: check,
+  moduleChecks: checks,
   clock,
 }: AutoscalerDeps) {
   const { transactions } = books;
@@ -141,7 +141,7 @@ async function openAutoscalerBooks({
   const settingDocuments = documents<SettingVersion>("autoscale_settings");
   const settings = openAutoscaleSettings({ documents: settingDocuments, transactions, clock });
   const workflows = new WorkflowBook({
-    ...{ documents: documents("workflows"), transactions, check, clock },
+    ...{ documents: documents("workflows"), transactions, checks, clock },
   });
   const histories = new GuardHistories(documents("guard_histories"));
   for (const book of [scale, settings, workflows, histories]) {

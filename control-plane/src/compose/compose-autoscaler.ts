@@ -66,7 +66,7 @@ export async function composeAutoscaler(sources: AutoscalerSources): Promise<Com
     ...{ orgId, store, decisionStore, books: org, bus, gateway, allocatorUrl, logger: own, clock },
     victims: openVictims({ ...running, caps, orgId }),
     runModule: modulePolicies({ ...running, caps, orgId }),
-    checkModules: moduleChecks({ ...running, orgId }),
+    moduleChecks: moduleChecks({ ...running, orgId }),
     reports: reports.source,
     missingClusters: await missingClusters(sources),
     placer: openPlacer({

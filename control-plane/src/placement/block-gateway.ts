@@ -16,7 +16,7 @@ import type {
   ClusterBlocks,
   FleetBlocks,
 } from "../fleet/agent-api.ts";
-import type { BlockCharges } from "../org/charges/block-charges.ts";
+import type { BlockCharges, ChargedBlock } from "../org/charges/block-charges.ts";
 import { type BlockHomes, notHeard } from "./block-homes.ts";
 import { isSettled, settledOperation } from "./operation-watch.ts";
 
@@ -25,7 +25,7 @@ export interface BlockGatewayDeps {
   readonly agents: AgentApi;
   readonly blocks: FleetBlocks;
   readonly homes: Pick<BlockHomes, "unheard" | "unheardClusters">;
-  readonly charges: Pick<BlockCharges, "charge">;
+  readonly charges: Pick<BlockCharges, "charge" | "release">;
 }
 
 /** A block where it is. */
@@ -41,6 +41,8 @@ export interface AskedAction {
   readonly fields: Readonly<Record<string, unknown>>;
   /** How long the client waits for the end of the operation; 0: until it is accepted. */
   readonly waitMs: number;
+  /** A request to scale has charged what it adds. */
+  readonly isCharged?: boolean;
 }
 
 /** Longest time for an agent to accept or refuse; pre-check policies and dry runs have their time. */
@@ -152,8 +154,19 @@ export class BlockGateway {
    * on the link. The answer is the one that the agent gives to those who wait. QUOTA_EXCEEDED for instances that the quota of the block
    * has no room for.
    */
-  async act({ clusterId, fields, waitMs }: AskedAction, signal: AbortSignal): Promise<AgentAnswer> {
-    await this.#charge(clusterId, fields);
+  async act(action: AskedAction, signal: AbortSignal): Promise<AgentAnswer> {
+    const { clusterId, fields, isCharged = false } = action;
+    const charged = isCharged ? undefined : await this.#charge(clusterId, fields);
+    const answer = await this.#act(action, signal);
+    const isRefused = answer.status >= 400 && answer.status < 500;
+    if (isRefused && charged !== undefined) await this.#deps.charges.release(charged);
+    return answer;
+  }
+
+  async #act(
+    { clusterId, fields, waitMs }: AskedAction,
+    signal: AbortSignal,
+  ): Promise<AgentAnswer> {
     const bodyJson = JSON.stringify({ ...fields, wait: false });
     const request = { method: "POST", path: "/executeAction", bodyJson } as const;
     const answer = await this.ask(clusterId, request, { timeoutMs: ACCEPT_MS, signal });
@@ -190,18 +203,23 @@ export class BlockGateway {
     return ask();
   }
 
-  /** Instances that are added are charged to the quota whose replicas they are. */
-  async #charge(clusterId: string, fields: AskedAction["fields"]): Promise<void> {
+  /** Instances that are added are charged to the quota whose replicas they are; gives what was charged. */
+  async #charge(
+    clusterId: string,
+    fields: AskedAction["fields"],
+  ): Promise<ChargedBlock | undefined> {
     const { action, operation, block_id: blockId } = fields;
     const isGrowing = action === "scale" && (operation === "scale" || operation === "upscale");
-    if (!isGrowing || typeof blockId !== "string") return;
+    if (!isGrowing || typeof blockId !== "string") return undefined;
     const block = this.of(clusterId)?.blocks.get(blockId);
     const { allocation_data: given, instances_count: count } = fields;
     const added = toNumber(count ?? (Array.isArray(given) ? given.length : undefined)) ?? 0;
     // What is no number is the agent's to refuse.
-    if (block === undefined || !(added > 0 && added <= MAX_ADDED)) return;
+    if (block === undefined || !(added > 0 && added <= MAX_ADDED)) return undefined;
     const instances = block.instances.length + added;
-    await this.#deps.charges.charge({ blockId, clusterId, instances, operationId: "scale" });
+    const charged = { blockId, clusterId, instances, operationId: randomUUID() };
+    await this.#deps.charges.charge(charged);
+    return charged;
   }
 
   #told(clusterId: string): ClusterBlocks {

@@ -1,5 +1,5 @@
 import { silentLogger } from "@berth/service-kit";
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { BlockCharges } from "../org/charges/block-charges.ts";
 import type { OrgBooks } from "../org/org-books.ts";
 import { clusterBlocks } from "../testing/org-fixture.ts";
@@ -118,4 +118,21 @@ it("counts beside what requests to scale are charged for, not on top of it", asy
   has(3);
   await look();
   expect(used()).toBe(3);
+});
+
+it("is charged for what is there as soon as nothing comes of more", async () => {
+  await harness.place({ block_data: anEntry("b", 1, 3) });
+  has(3);
+  const cluster = harness.fleet.get("m");
+  cluster.denies = { reason: "CONFLICT", message: "no room" };
+  expect(await scale(1)).toMatchObject({ status: 409 });
+  const row = { operationId: "seen", instances: 3 };
+  await vi.waitFor(() => expect(books().charges.get("block/q")).toMatchObject(row));
+  expect(used()).toBe(3);
+});
+
+it("is not charged any more when it could not be made", async () => {
+  harness.fleet.get("m").denies = { reason: "PRECHECK_DENIED", message: "not today" };
+  expect((await harness.place({ block_data: anEntry("b", 1, 3) })).phase).toBe("failed");
+  await vi.waitFor(() => expect(books().charges.all()).toEqual([]));
 });

@@ -31,7 +31,7 @@ export interface PlacementsDeps {
   readonly runner: PlacementRunner;
   readonly blocks: FleetBlocks;
   readonly homes: Pick<BlockHomes, "unheard">;
-  readonly charges: Pick<BlockCharges, "charge">;
+  readonly charges: Pick<BlockCharges, "charge" | "release">;
   readonly policies: Pick<PolicyRegistry, "runnable">;
   readonly decisions: Pick<DecisionLog, "record">;
   readonly orgId: string;
@@ -210,6 +210,7 @@ export class Placements implements Part {
       try {
         const record = await run;
         if (isOver(record)) this.#decided(record, requestJson);
+        if (isOver(record) && record.phase !== "done") await this.#release(record);
       } catch (err) {
         if (!this.#stop.signal.aborted) logger.error("a placement did not go on", { id, err });
       } finally {
@@ -227,6 +228,12 @@ export class Placements implements Part {
     signal.addEventListener("abort", onAbort, { once: true });
     await Promise.race([run.catch(() => undefined), promise]);
     signal.removeEventListener("abort", onAbort);
+  }
+
+  /** A placement that came to nothing has nothing that is charged. */
+  async #release({ id, blockId }: PlacementRecord): Promise<void> {
+    const charged = { blockId, instances: 0, operationId: id };
+    await this.#deps.charges.release(charged);
   }
 
   #decided(record: PlacementRecord, requestJson: string | undefined): void {

@@ -73,7 +73,7 @@ export async function openScaling(options: ScalingOptions): Promise<TestScaling>
   const { victims = NEWEST, placer = NO_PLACER } = options;
   const autoscaler = await openAutoscaler({
     ...{ orgId, store, books, bus, gateway, victims, placer, allocatorUrl, clock, logger },
-    checkModules: async () => {},
+    moduleChecks: { check: async () => {}, missing: async () => undefined },
     ...{ decisionStore: store, runModule, reports: { take: async () => report() } },
     missingClusters: async () => options.missingClusters?.() ?? [],
   });

@@ -119,7 +119,8 @@ describe("/autoscale/config", () => {
   it.each([
     ["[1]", "the request body: expected a JSON object, got array"],
     ['"x"', "the request body: expected a JSON object, got string"],
-    [`{"a": "${"x".repeat(70_000)}"}`, "config: expected at most 65536 characters of JSON"],
+    [`{"a": "${"x".repeat(70_000)}"}`, "config: expected at most 65536 bytes of JSON"],
+    [`{"a": "${"é".repeat(40_000)}"}`, "config: expected at most 65536 bytes of JSON, got 80008"],
     ['{"a": {"n": 1e999}}', "config.a.n: expected a number that a double can hold"],
     [`{"a": ${"[".repeat(50)}${"]".repeat(50)}}`, "config: nested deeper than 48 levels"],
   ])("refuses %.20s", async (body, message) => {
@@ -170,6 +171,14 @@ describe("/autoscale/rules", () => {
     });
     await ask("POST", "/autoscale/rules/rollback", { version: 1 });
     expect((await ask("GET", "/autoscale/rules")).body.data.guards.paused).toBe(false);
+  });
+
+  it("has rules for a subject of any name", async () => {
+    await ask("POST", "/autoscale/rules", '{"subjects": {"__proto__": {"paused": true}}}');
+    const { subjectGuards } = scaling.settings.rules.current.value;
+    expect(subjectGuards.get("__proto__")).toMatchObject({ isPaused: true });
+    await ask("POST", "/autoscale/rules", '{"subjects": {"__proto__": null}}');
+    expect(scaling.settings.rules.current.value.subjectGuards.size).toBe(0);
   });
 
   it.each([

@@ -2,6 +2,7 @@ import { BerthError, losslessBody, parse } from "@berth/service-kit";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { Type } from "typebox";
 import type { Autoscaler } from "../../autoscaler/autoscaler.ts";
+import type { Body } from "../../autoscaler/workflows/workflow-body.ts";
 import { type KeptWorkflow, workflowDocument } from "../../autoscaler/workflows/workflow-book.ts";
 import { FleetLimitParameter, sendListed } from "./listed.ts";
 import { sendData } from "./query-parameters.ts";
@@ -23,9 +24,12 @@ export function workflowRoutes(
   orgId: string,
 ): void {
   const tags = ["workflows"];
-  const send = (reply: FastifyReply, kept: KeptWorkflow) => {
+  const documentOf = async (kept: KeptWorkflow) =>
+    workflowDocument(kept, orgId, await workflows.missing(kept));
+  const send = async (reply: FastifyReply, kept: KeptWorkflow) => {
+    const document = await documentOf(kept);
     sendRevision(reply, kept.revision);
-    return sendData(reply, workflowDocument(kept, orgId));
+    return sendData(reply, document);
   };
   server.post(
     "/workflows",
@@ -40,7 +44,8 @@ export function workflowRoutes(
     { schema: { tags, querystring: ListParameters, summary: "All workflows" } },
     async (request, reply) => {
       const { limit } = parse(ListParameters, request.query);
-      const documents = workflows.all().map((kept) => workflowDocument(kept, orgId));
+      const documents: Body[] = [];
+      for (const kept of workflows.all()) documents.push(await documentOf(kept));
       return sendListed(reply, documents, limit);
     },
   );

@@ -64,21 +64,48 @@ async function carryOut(
   { gateway }: BlockApplierDeps,
   signal: AbortSignal,
 ): Promise<Applied> {
-  const { clusterId, blockId, add, end } = order;
+  const { clusterId, blockId, add } = order;
+  const refusal = await send(order, { gateway, key: request.uuid, signal });
+  const fits = fittingOf(refusal, add);
+  // The agent remembers its refusal, so that a second run comes to the same number.
+  const left =
+    fits === undefined
+      ? refusal
+      : await send({ ...order, add: fits }, { gateway, key: `${request.uuid}/fits`, signal });
+  const count = (await instancesOf(gateway, { clusterId, blockId }, signal)).length;
+  if (left !== undefined) return { response: failedResponse(left.message, count) };
+  return { response: allocatedResponse(count, refusal?.message) };
+}
+
+/** Has the agent scale the block; gives its refusal. What may pass is thrown. */
+async function send(
+  { clusterId, blockId, add, end }: BlockOrder,
+  {
+    gateway,
+    key,
+    signal,
+  }: Pick<BlockApplierDeps, "gateway"> & { readonly key: string; readonly signal: AbortSignal },
+): Promise<BerthError | undefined> {
   const what =
     add === undefined
       ? { operation: "downscale", instances_list: end }
       : { operation: "scale", instances_count: add };
-  const fields = { action: "scale", block_id: blockId, ...what, idempotency_key: request.uuid };
-  const answer = await gateway.act({ clusterId, fields, waitMs: OPERATION_MS }, signal);
+  const fields = { action: "scale", block_id: blockId, ...what, idempotency_key: key };
+  const asked = { clusterId, fields, waitMs: OPERATION_MS, isCharged: true };
+  const answer = await gateway.act(asked, signal);
   if (answer.status === 202) {
     throw new BerthError("DEADLINE_EXCEEDED", `cluster ${clusterId} is still scaling ${blockId}`);
   }
   const refusal = answer.status === 200 ? undefined : errorOf(answer);
   if (refusal !== undefined && PASSING.includes(refusal.reason)) throw refusal;
-  const count = (await instancesOf(gateway, { clusterId, blockId }, signal)).length;
-  if (refusal !== undefined) return { response: failedResponse(refusal.message, count) };
-  return { response: allocatedResponse(count) };
+  return refusal;
+}
+
+/** How many of those that were to be added have room; undefined when none, or when that was not the matter. */
+function fittingOf(refusal: BerthError | undefined, add: number | undefined): number | undefined {
+  const fits = refusal?.details?.fits;
+  const isPart = typeof fits === "number" && Number.isInteger(fits) && fits > 0;
+  return isPart && add !== undefined && fits < add ? fits : undefined;
 }
 
 /** UNAVAILABLE is thrown when the block's cluster cannot be reached: that may pass. */

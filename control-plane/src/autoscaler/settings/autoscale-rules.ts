@@ -55,14 +55,15 @@ export function showAutoscaleRules(rules: AutoscaleRules, body: SettingBody): Se
 
 /** A body with a change made in it as by RFC 7396: objects are merged, null takes a member away. */
 export function mergePatch(before: SettingBody, change: SettingBody): SettingBody {
-  const after: Record<string, unknown> = { ...before };
+  // A subject may have any name: "__proto__" is no member that can be assigned.
+  const after = new Map<string, unknown>(Object.entries(before));
   for (const [key, value] of Object.entries(change)) {
-    const known = after[key];
-    if (value === null) delete after[key];
-    else if (!isJsonObject(value)) after[key] = value;
-    else after[key] = mergePatch(isJsonObject(known) ? known : {}, value);
+    const known = after.get(key);
+    if (value === null) after.delete(key);
+    else if (!isJsonObject(value)) after.set(key, value);
+    else after.set(key, mergePatch(isJsonObject(known) ? known : {}, value));
   }
-  return after;
+  return Object.fromEntries(after);
 }
 
 function readSubjects(guards: unknown, subjects: unknown): ReadonlyMap<string, GuardRules> {

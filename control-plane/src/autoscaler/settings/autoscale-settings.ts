@@ -28,15 +28,15 @@ export function openAutoscaleSettings(deps: {
 }): AutoscaleSettings {
   return {
     config: new VersionedSetting({
-      ...{ ...deps, name: "config", maxCharacters: MAX_CONFIG, merged: mergedKeys },
+      ...{ ...deps, name: "config", maxBytes: MAX_CONFIG, merged: mergedKeys },
       read: (body) => body,
     }),
     rules: new VersionedSetting({
-      ...{ ...deps, name: "rules", maxCharacters: MAX_RULES, merged: mergePatch },
+      ...{ ...deps, name: "rules", maxBytes: MAX_RULES, merged: mergePatch },
       read: readAutoscaleRules,
     }),
     interval: new VersionedSetting({
-      ...{ ...deps, name: "interval", maxCharacters: MAX_CONFIG, merged: mergedKeys },
+      ...{ ...deps, name: "interval", maxBytes: MAX_CONFIG, merged: mergedKeys },
       read: ({ interval }) =>
         interval === undefined ? INTERVAL_SECONDS.byDefault : readInterval(interval),
     }),

@@ -44,8 +44,8 @@ export interface VersionedSettingDeps<T> {
   readonly merged: (before: SettingBody, change: SettingBody) => SettingBody;
   /** What a body means. INVALID_ARGUMENT names the field. */
   readonly read: (body: SettingBody) => T;
-  /** Most characters of it as JSON. */
-  readonly maxCharacters: number;
+  /** Most bytes of it as JSON. */
+  readonly maxBytes: number;
 }
 
 /** Versions of a setting that are kept; the oldest are forgotten first. */
@@ -117,11 +117,11 @@ export class VersionedSetting<T> {
   }
 
   #checked(body: SettingBody): string {
-    const { name, maxCharacters } = this.#deps;
+    const { name, maxBytes } = this.#deps;
     const bodyJson = JSON.stringify(body);
-    if (bodyJson.length > maxCharacters) {
-      const found = `got ${bodyJson.length}`;
-      throw invalid(`${name}: expected at most ${maxCharacters} characters of JSON, ${found}`);
+    const bytes = Buffer.byteLength(bodyJson);
+    if (bytes > maxBytes) {
+      throw invalid(`${name}: expected at most ${maxBytes} bytes of JSON, got ${bytes}`);
     }
     if (jsonDepth(body) > MAX_DEPTH)
       throw invalid(`${name}: nested deeper than ${MAX_DEPTH} levels`);

@@ -9,7 +9,7 @@ import {
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { PolicyRegistry } from "../../policies/policy-registry.ts";
 import { readDecision } from "./decision.ts";
-import { type CheckModules, moduleChecks } from "./module-checks.ts";
+import { type ModuleChecks, moduleChecks } from "./module-checks.ts";
 import { modulePolicies } from "./module-policies.ts";
 import { readWorkflow } from "./workflow.ts";
 import { WorkflowRunner } from "./workflow-runner.ts";
@@ -19,7 +19,8 @@ const never = new AbortController().signal;
 let store: DocumentStore;
 let sandbox: Sandbox;
 let runner: WorkflowRunner;
-let check: CheckModules;
+let checks: ModuleChecks;
+let policies: PolicyRegistry;
 
 const CHECK = `class AIOSv1PolicyRule:
     def __init__(self, rule_id, settings, parameters):
@@ -44,14 +45,14 @@ beforeAll(async () => {
   sandbox = createSandbox({ stateDir: STATE_DIR });
   await sandbox.ready();
   const contexts = new PolicyContexts({ store, logger: silentLogger });
-  const policies = new PolicyRegistry({ store, sandbox, contexts });
+  policies = new PolicyRegistry({ store, sandbox, contexts });
   const record = { name: "check", version: "1", release_tag: "t", code: CHECK };
   const text = JSON.stringify({ ...record, policy_parameters: { limit: 0.9 } });
   await policies.publish(ORG, JSON.parse(text), text);
   const caps = { wallMs: 30_000, cpuMs: 20_000, memoryMiB: 256 };
   const runModule = modulePolicies({ orgId: ORG, policies, sandbox, contexts, caps });
   runner = new WorkflowRunner({ runModule, clock: systemClock });
-  check = moduleChecks({ orgId: ORG, policies, sandbox });
+  checks = moduleChecks({ orgId: ORG, policies, sandbox });
 });
 afterAll(async () => {
   await sandbox.close();
@@ -146,14 +147,41 @@ describe("modules in the sandbox", () => {
   });
 });
 
+describe("modules of a workflow that are independent", () => {
+  it("run side by side, with their code in place too", async () => {
+    const slow = {
+      code: inline("import time\nat = time.time()\ntime.sleep(0.7)\nreturn [at, time.time()]"),
+    };
+    const both = { code: inline('return input_data["previous_outputs"]') };
+    const outcome = await run({
+      ...{ workflow_id: "w", modules: { one: slow, other: slow, both } },
+      graph: { one: ["both"], other: ["both"] },
+    });
+    if (outcome.kind !== "done") throw new Error(JSON.stringify(outcome));
+    const { one, other } = outcome.output as Record<string, readonly [number, number]>;
+    expect(Number(one?.[0])).toBeLessThan(Number(other?.[1]));
+    expect(Number(other?.[0])).toBeLessThan(Number(one?.[1]));
+  });
+});
+
 describe("the code of modules is checked before a workflow is written", () => {
   const checked = (fields: object) =>
-    check(readWorkflow({ workflow_id: "w", modules: { m: fields }, graph: { m: [] } }));
+    checks.check(readWorkflow({ workflow_id: "w", modules: { m: fields }, graph: { m: [] } }));
 
   it("and may be a published policy, or a policy in place of either class", async () => {
     await checked({ policyRuleURI: "check:1-t" });
     await checked({ code: CHECK });
     await checked({ code: DECIDE });
+  });
+
+  it("and what was published and is no more is told later", async () => {
+    const record = { name: "brief", version: "1", release_tag: "t", code: CHECK };
+    await policies.publish(ORG, record, JSON.stringify(record));
+    const module = { policyRuleURI: "brief:1-t" };
+    const workflow = readWorkflow({ workflow_id: "w", modules: { m: module }, graph: { m: [] } });
+    expect(await checks.missing(workflow)).toBeUndefined();
+    await policies.remove(ORG, "brief:1-t");
+    expect(await checks.missing(workflow)).toMatch(/^modules\.m\.policyRuleURI: .*brief:1-t/);
   });
 
   it.each([

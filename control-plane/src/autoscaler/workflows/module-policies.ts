@@ -17,8 +17,7 @@ export interface ModulePoliciesDeps extends PolicyRunDeps {
 
 /**
  * Runs modules in the sandbox as policies of the kind "workflow". A published one keeps its context as everywhere;
- * inline code has none: it begins with `{}` each time. The modules with inline code of one workflow trust each other,
- * and no other policy.
+ * inline code has none: it begins with `{}` each time.
  */
 export function modulePolicies(deps: ModulePoliciesDeps): RunModule {
   return async (call) => {
@@ -51,10 +50,11 @@ async function runCall(
 async function policyOf(call: ModuleCall, deps: ModulePoliciesDeps): Promise<RunnablePolicy> {
   const { code, workflowId, module } = call;
   if (code.kind === "policy") return deps.policies.runnable(deps.orgId, code.uri);
-  // No published policy has a name with a slash, so none shares an interpreter with this one.
-  const name = `workflow/${workflowId}`;
+  // No published policy has a name with a slash, so none shares an interpreter with this one; and each module has its own, or those that
+  // are independent would wait for each other: one policy never gets all of a machine.
+  const name = `workflow/${workflowId}/${module}`;
   return {
-    ...{ name, uri: `${name}/${module}`, settingsJson: "{}", parametersJson: "{}" },
+    ...{ name, uri: name, settingsJson: "{}", parametersJson: "{}" },
     code: pythonPolicy({ [POLICY_ENTRY_FILE]: code.python }),
     isPublished: () => false,
   };

@@ -29,7 +29,7 @@ async function open(over: DocumentStore = store): Promise<WorkflowBook> {
   const transactions = new OrgTransactions({ store: over, logger: silentLogger });
   const book = new WorkflowBook({
     ...{ documents, transactions, clock: systemClock },
-    check: async () => {},
+    checks: { check: async () => {}, missing: async () => undefined },
   });
   transactions.add(book);
   await transactions.load();
@@ -79,7 +79,7 @@ describe("the workflows of an org", () => {
       ...{ reason: "STALE_REVISION", details: { revision: 2 } },
       message: 'If-Match: workflow "w" has revision 2, expected 1',
     });
-    await expect(book.replace("w", body({ graph: {} }))).rejects.toThrow(/^graph: /);
+    await expect(book.replace("w", body({ graph: { n: [] } }))).rejects.toThrow(/^graph\.n: /);
     await expect(book.replace("w", body({ workflow_id: "v" }))).rejects.toThrow(/keeps its id/);
     await expect(book.replace("none", body())).rejects.toMatchObject({ reason: "NOT_FOUND" });
     expect(book.get("w")).toEqual(changed);
@@ -107,6 +107,7 @@ describe("the workflows of an org", () => {
     expect(workflowDocument(book.get("old"), "o")).toMatchObject({
       ...{ graph: { gone: [] }, problem: 'graph.gone: there is no module "gone".' },
     });
+    expect(workflowDocument(book.get("old"), "o", "x").problem).toMatch(/^graph/);
     expect(workflowDocument(book.get("torn"), "o").problem).toBe("the stored body is no JSON");
     expect(() => book.runnable("old")).toThrow(/^workflow "old" cannot run: graph\.gone: /);
     const fixed = await book.replace("old", body({ workflow_id: "old" }), 1);

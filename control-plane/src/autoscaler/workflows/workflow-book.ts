@@ -9,7 +9,7 @@ import {
 import type { Kept } from "../../org/store/grouped-documents.ts";
 import type { KeptDocuments } from "../../org/store/kept-documents.ts";
 import type { OrgTransactions } from "../../org/store/org-transactions.ts";
-import type { CheckModules } from "./module-checks.ts";
+import type { ModuleChecks } from "./module-checks.ts";
 import { readWorkflow, type Workflow } from "./workflow.ts";
 import { type Body, readBody } from "./workflow-body.ts";
 
@@ -17,8 +17,8 @@ import { type Body, readBody } from "./workflow-body.ts";
 export interface WorkflowBookDeps {
   readonly documents: KeptDocuments<StoredWorkflow>;
   readonly transactions: OrgTransactions;
-  /** Checks the code of modules before a workflow is written. */
-  readonly check: CheckModules;
+  /** Of the code of modules, before a workflow is written and when one is shown. */
+  readonly checks: ModuleChecks;
   readonly clock: Clock;
 }
 
@@ -77,6 +77,12 @@ export class WorkflowBook {
     return kept;
   }
 
+  /** What a workflow that could run lacks: a published policy that was removed; undefined when it lacks nothing. */
+  missing({ read }: KeptWorkflow): Promise<string | undefined> {
+    if (read.kind === "invalid") return Promise.resolve(undefined);
+    return this.#deps.checks.missing(read.workflow);
+  }
+
   /** One that can run; NOT_FOUND, and PRECONDITION_FAILED with its problem when it cannot. */
   runnable(id: string): Workflow {
     const { read } = this.get(id);
@@ -99,7 +105,7 @@ export class WorkflowBook {
     const body = readBody(given);
     const workflow = readWorkflow(body);
     const id = workflow.id || randomUUID();
-    await this.#deps.check(workflow);
+    await this.#deps.checks.check(workflow);
     return transactions.run((plan) => {
       if (documents.planned(id) !== undefined) {
         throw new BerthError("ALREADY_EXISTS", `workflow ${quoted(id)} exists already`);
@@ -118,10 +124,10 @@ export class WorkflowBook {
    * STALE_REVISION when `ifRevision` is not the newest one.
    */
   async replace(id: string, given: unknown, ifRevision?: number): Promise<KeptWorkflow> {
-    const { documents, transactions, check, clock } = this.#deps;
+    const { documents, transactions, checks, clock } = this.#deps;
     current(id, documents.planned(id), ifRevision);
     const body = readBody(given);
-    await check(readWorkflow(body, id));
+    await checks.check(readWorkflow(body, id));
     return transactions.run((plan) => {
       const before = current(id, documents.planned(id), ifRevision);
       const bodyJson = JSON.stringify(body);
@@ -161,15 +167,15 @@ function current(
   throw new BerthError("STALE_REVISION", message, { details: { revision: kept.revision } });
 }
 
-/** A workflow as clients read it: its body as it was written, and what is known of it. */
-export function workflowDocument(kept: KeptWorkflow, orgId: string): Body {
+/** A workflow as clients read it: its body as it was written, and what is known of it. `missing`: a policy that is not there. */
+export function workflowDocument(kept: KeptWorkflow, orgId: string, missing?: string): Body {
   const { id, body, read, revision } = kept;
   return {
     ...body,
     workflow_id: id,
     org_id: orgId,
     warnings: read.kind === "valid" ? read.workflow.warnings : [],
-    problem: read.kind === "invalid" ? read.problem : null,
+    problem: read.kind === "invalid" ? read.problem : (missing ?? null),
     revision,
     ...{ created_at: kept.createdAt, updated_at: kept.updatedAt },
   };

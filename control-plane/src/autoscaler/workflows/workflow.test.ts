@@ -90,6 +90,12 @@ describe("a workflow", () => {
 });
 
 describe("the graphs of the reference's table", () => {
+  it.each([[undefined], [{}]])("a single module needs none: %j", (graph) => {
+    const given = (names: string) => JSON.parse(JSON.stringify(body(graph, names)));
+    expect(readWorkflow(given("a")).graph).toMatchObject({ order: ["a"], sink: "a" });
+    expect(problemOf(given("ab"))).toMatch(/^graph: expected/);
+  });
+
   it.each([
     ["a chain", { a: ["b"], b: [] }, "ab", ["a", "b"], "b"],
     ["a sink that is no key", { a: ["b"] }, "ab", ["a", "b"], "b"],

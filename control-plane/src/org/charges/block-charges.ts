@@ -34,6 +34,8 @@ export interface ChargedBlock {
 const LOOK_EVERY_MS = 5_000;
 /** What was charged a moment ago may not be there yet, ms. */
 const UNDER_WAY_MS = 30_000;
+/** In place of the operation of a row that follows what clusters tell. */
+const SEEN = "seen";
 
 /**
  * What instances of blocks charge to the quotas whose replicas they are, beyond what requests to scale have charged for these: when the
@@ -84,6 +86,19 @@ export class BlockCharges implements Part {
     });
   }
 
+  /** What was charged for a block came to nothing: what its clusters tell counts at once, unless something else was charged since. */
+  async release(block: ChargedBlock): Promise<void> {
+    const { charges, transactions } = this.#deps.books;
+    const kept = this.#quotaOf(block);
+    if (kept === undefined) return;
+    await transactions.run((plan) => {
+      const row = charges.planned(blockCharge(kept.quota.quotaId));
+      if (row?.operationId !== block.operationId) return;
+      charges.planAdoption(plan, { ...row, operationId: SEEN });
+    });
+    this.#wake();
+  }
+
   /** Brings what is charged to what the clusters tell of the blocks of all quotas. */
   async look(): Promise<void> {
     const { books, clock } = this.#deps;
@@ -99,7 +114,7 @@ export class BlockCharges implements Part {
       .all()
       .filter((one) => one.kind === "block" && !tree.has(one.quotaId));
     if (due.length === 0 && left.length === 0) return;
-    const about = { operationId: "seen", createdAt: clock.timestamp(), isKnown: true };
+    const about = { operationId: SEEN, createdAt: clock.timestamp(), isKnown: true };
     await books.transactions.run((plan) => {
       for (const one of due) putInstances(plan, books.charges, { ...one, ...about });
       for (const { chargeId } of left) books.charges.planRemoval(plan, chargeId);
@@ -112,7 +127,7 @@ export class BlockCharges implements Part {
     const { clusterId } = profileOf(quota);
     if (isUnderway(blockId) || unheard(blockId).length > 0) return undefined;
     const row = books.charges.planned(blockCharge(quota.quotaId));
-    const isFresh = row !== undefined && row.operationId !== "seen";
+    const isFresh = row !== undefined && row.operationId !== SEEN;
     const ageMs = Date.parse(clock.timestamp()) - Date.parse(row?.createdAt ?? "");
     if (isFresh && ageMs < UNDER_WAY_MS) return undefined;
     let count = 0;
