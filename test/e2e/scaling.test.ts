@@ -1,3 +1,5 @@
+import http from "node:http";
+import type { AddressInfo } from "node:net";
 import { hasNats, startNatsServer } from "@berth/service-kit/testing/external-servers";
 import { freePorts } from "@berth/service-kit/testing/free-ports";
 import { afterEach, describe, expect, it, vi } from "vitest";
@@ -154,5 +156,42 @@ describe.skipIf(!hasNats())("confirmations over NATS", { timeout: 120_000 }, () 
     });
     const { body } = await call("GET", "/quota/q-subject-xyz");
     expect(body.data).toMatchObject({ replica_count: "5" });
+  });
+});
+
+describe("an allocator of the org's own", () => {
+  it("that has no bus says by REST what became of a request", async () => {
+    const asked: { uuid: string }[] = [];
+    const server = http.createServer(async (request, response) => {
+      asked.push(JSON.parse(Buffer.concat(await request.toArray()).toString()));
+      response.writeHead(202, { "content-type": "application/json" }).end('{"success": true}');
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    ends.push(async () => void server.close().closeAllConnections());
+    const { port } = server.address() as AddressInfo;
+    await start({ BERTH_SUBJECT_ALLOCATOR_URL: `http://127.0.0.1:${port}` });
+    await quota("s");
+    const body = { subject_id: "s", replica_count: 4, wait: false };
+    const { uuid } = (await call("POST", "/autoscale/requests", body)).body.data;
+    await vi.waitFor(
+      () => expect(asked).toMatchObject([{ uuid, subject_id: "s", replicas: 4 }]),
+      WAIT,
+    );
+    const path = `/autoscale/requests/${uuid}`;
+    expect(await call("POST", "/autoscale/requests/none/confirm", { replicas: 4 })).toMatchObject({
+      status: 404,
+    });
+    const wrong = await call("POST", `${path}/confirm`, { replicas: -1 });
+    expect(wrong).toMatchObject({
+      status: 400,
+      body: { message: expect.stringMatching(/^replicas/) },
+    });
+    await plane.restart();
+    await vi.waitFor(async () => {
+      expect((await call("POST", `${path}/confirm`, { replicas: 3 })).status).toBe(202);
+    }, WAIT);
+    const over = await call("GET", `${path}?timeout_ms=20000`);
+    expect(over.body.data).toMatchObject({ state: "partial", response: { replicas: 3 } });
+    expect((await call("GET", "/quota/q-s")).body.data.replica_count).toBe("3");
   });
 });

@@ -21,7 +21,7 @@ import { PlaceKeeper } from "./scaling/place-keeper.ts";
 import type { Placer } from "./scaling/placer.ts";
 import { ReplicaPlaces } from "./scaling/replica-places.ts";
 import { openQuotaOf, ScaleBook } from "./scaling/scale-book.ts";
-import type { BusText } from "./scaling/scale-messages.ts";
+import { type BusText, confirmationSubject } from "./scaling/scale-messages.ts";
 import type { ScaleRequest } from "./scaling/scale-request.ts";
 import { Scaler } from "./scaling/scaler.ts";
 import { Scaling } from "./scaling/scaling.ts";
@@ -67,6 +67,8 @@ export interface Autoscaler {
   readonly timer: EvaluationTimer;
   readonly log: EvaluationLog;
   readonly backtest: Backtest;
+  /** Says on the bus what became of a request, as its allocator would; resolves when the bus has it. */
+  readonly confirm: (uuid: string, response: Readonly<Record<string, unknown>>) => Promise<void>;
   /** To be started in this order: the listener hears before anything is sent. */
   readonly parts: readonly Part[];
 }
@@ -118,7 +120,9 @@ export async function openAutoscaler(deps: AutoscalerDeps): Promise<Autoscaler> 
     timer,
   ];
   const backtest = new Backtest(runner);
-  return { scale, scaling, scaler, settings, workflows, timer, log, backtest, parts };
+  const confirm: Autoscaler["confirm"] = (uuid, response) =>
+    bus.publish({ subject: confirmationSubject(orgId), text: JSON.stringify({ uuid, response }) });
+  return { scale, scaling, scaler, settings, workflows, timer, log, backtest, confirm, parts };
 }
 
 /** What is written down of the autoscaler, read, and written together with the books of the org. */

@@ -4,7 +4,7 @@ import { Type } from "typebox";
 import type { Autoscaler } from "../../autoscaler/autoscaler.ts";
 import { readName } from "../../autoscaler/scaling/approvals.ts";
 import { type ScaleState, scaleRequestDocument } from "../../autoscaler/scaling/scale-request.ts";
-import { readReplicas } from "../../org/quotas/replica-count.ts";
+import { MAX_REPLICAS, readReplicas } from "../../org/quotas/replica-count.ts";
 import { readSubjectId } from "../../org/subjects/subject.ts";
 import { goneSignal } from "./agent-reply.ts";
 import { FleetLimitParameter, sendListed } from "./listed.ts";
@@ -41,6 +41,16 @@ const SaidBody = Type.Object(
   { additionalProperties: false },
 );
 
+const ConfirmBody = Type.Object({
+  status: Type.Optional(
+    Type.String({ description: "allocated by default; failed, error or rejected" }),
+  ),
+  replicas: Type.Optional(
+    Type.Integer({ minimum: 0, maximum: MAX_REPLICAS, description: "what there are now" }),
+  ),
+  message: Type.Optional(Type.String({ maxLength: 1_000 })),
+});
+
 const OneParameters = Type.Object(
   { timeout_ms: Type.Optional(Type.String({ description: "0 to 600000, 0 by default" })) },
   { additionalProperties: false },
@@ -54,7 +64,8 @@ interface UuidParams {
 }
 
 /** `/autoscale/requests`: requests to scale, what became of them, and a human's word on those that wait for it. */
-export function scaleRoutes(server: FastifyInstance, { scale, scaling, scaler }: Autoscaler): void {
+export function scaleRoutes(server: FastifyInstance, autoscaler: Autoscaler): void {
+  const { scale, scaler } = autoscaler;
   const tags = ["autoscaler"];
   server.get(
     "/autoscale/requests",
@@ -104,6 +115,30 @@ export function scaleRoutes(server: FastifyInstance, { scale, scaling, scaler }:
       const end = await scaler.scaleAndWait(asked, limits);
       if (end.kind === "waiting") reply.code(202);
       return { success: true, data: scaleRequestDocument(end.request) };
+    },
+  );
+  saidRoutes(server, autoscaler);
+}
+
+/** What others say of a request: its allocator, or a human. */
+function saidRoutes(server: FastifyInstance, { scaling, scaler, confirm }: Autoscaler): void {
+  const tags = ["autoscaler"];
+  server.post<{ Params: UuidParams }>(
+    "/autoscale/requests/:uuid/confirm",
+    {
+      schema: {
+        tags,
+        body: ConfirmBody,
+        summary: "What became of a request, for an allocator that has no bus",
+      },
+    },
+    async (request, reply) => {
+      const { uuid } = request.params;
+      const response = parse(ConfirmBody, bodyObject(request));
+      // NOT_FOUND for who waits for nothing; what is over stays as it is, as with a confirmation on the bus.
+      await scaler.wait(uuid, { timeoutMs: 0, signal: goneSignal(request, reply) });
+      await confirm(uuid, response);
+      return reply.code(202).send({ success: true, data: { uuid } });
     },
   );
   for (const verb of ["approve", "reject"] as const) {

@@ -230,6 +230,35 @@ describe("confirmations", () => {
     await vi.waitFor(() => expect(quota("q").replicas).toBe(5));
     expect(new Set(asked.slice(1).map((one) => (one as { uuid: string }).uuid)).size).toBe(1);
   });
+
+  it.each([
+    [{ status: "allocated", replicas: 4 }, "confirmed", 4],
+    [{ response: { status: "allocated", replicas: "3" } }, "partial", 3],
+    [{ replicas: 1, status: "failed" }, "failed", 1],
+  ])("are over when their allocator answers %j at once", async (answer, state, replicas) => {
+    const { url, asked } = await externalAllocator(() => [200, answer]);
+    await open({ allocatorUrl: url });
+    await scaling.books.quotas.create({ subject_id: "s", quota_id: "q", replica_count: 2 });
+    expect(await scaling.scaled("s", 4)).toMatchObject({ state, response: { replicas } });
+    expect(quota("q").replicas).toBe(replicas);
+    expect(asked).toHaveLength(1);
+  });
+
+  it("wait on when the answer is of another one, says that it takes time, or nothing", async () => {
+    let answer: readonly [number, object] = [200, { uuid: "x", response: { replicas: 4 } }];
+    const { url, asked } = await externalAllocator(() => answer);
+    await open({ allocatorUrl: url });
+    await scaling.books.quotas.create({ subject_id: "s", quota_id: "q" });
+    for (const next of [[202, { status: "queued", replicas: 0 }], [200, []], undefined] as const) {
+      const request = await scaling.ask("s", 4);
+      await vi.waitFor(() => expect(asked.at(-1)).toMatchObject({ uuid: request.uuid }));
+      await scaling.confirm("nobody", { replicas: 1 });
+      expect(scaling.scale.get(request.uuid)?.state).toBe("dispatched");
+      await scaling.confirm(request.uuid, { replicas: 4 });
+      await vi.waitFor(() => expect(scaling.scale.get(request.uuid)?.state).toBe("confirmed"));
+      if (next !== undefined) answer = next;
+    }
+  });
 });
 
 describe("a request that waits for a human", () => {
