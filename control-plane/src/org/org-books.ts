@@ -36,7 +36,8 @@ export async function openOrgBooks(deps: {
   const quotas = new QuotaBook({
     ...{ documents: documents("quotas", bySubject), transactions, clock },
   });
-  const charges = new ChargeBook({ documents: documents<Charge>("charges"), quotas, logger });
+  const byQuota = ({ quotaId }: Charge) => quotaId;
+  const charges = new ChargeBook({ documents: documents("charges", byQuota), quotas, logger });
   const subjects = new SubjectBook({ documents: documents<Subject>("subjects"), transactions });
   // What is used is counted in the tree that the quotas make.
   for (const book of [quotas, charges, subjects]) transactions.add(book);

@@ -112,6 +112,7 @@ function check(books: OrgBooks): void {
     const { quota } = books.quotas.get(`q${id}`);
     const used = usedBy(books, id);
     expect(books.charges.usedBy(`q${id}`).F ?? 0).toBe(used);
+    expect(books.quotas.tree.usedBy(`q${id}`).F ?? 0).toBe(used);
     expect(used).toBeLessThanOrEqual(quota.limit?.F ?? Number.POSITIVE_INFINITY);
     if (id === 0) expect(used).toBeLessThanOrEqual(quota.nominal?.F ?? 0);
   }

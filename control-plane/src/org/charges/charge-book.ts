@@ -84,9 +84,21 @@ export class ChargeBook {
     plan.add({ undo: () => this.#count(before, 1) });
   }
 
-  /** What a quota and all below it use. */
+  /** What a quota and all below it use, as the store has it: beside the quotas of the same moment it is within their bounds. */
   usedBy(quotaId: string): GpuAmounts {
-    return this.#deps.quotas.tree.usedBy(quotaId);
+    const used: Record<string, number> = {};
+    this.#addUsed(quotaId, used);
+    return used;
+  }
+
+  #addUsed(quotaId: string, used: Record<string, number>): void {
+    const { documents, quotas } = this.#deps;
+    for (const { body } of documents.ofGroup(quotaId)) {
+      for (const [flavor, milli] of Object.entries(body.gpus)) {
+        if (milli > 0) used[flavor] = (used[flavor] ?? 0) + milli;
+      }
+    }
+    for (const child of quotas.tree.childrenOf(quotaId)) this.#addUsed(child, used);
   }
 
   /** The tightest of all flavors. */

@@ -118,7 +118,12 @@ export class QuotaTree {
     return tightest;
   }
 
-  /** What a quota and all below it use. */
+  /** The quotas that stand right below one. */
+  childrenOf(quotaId: string): Iterable<string> {
+    return this.#nodes.get(quotaId)?.children ?? [];
+  }
+
+  /** What a quota and all below it use, with what is on its way. */
   usedBy(quotaId: string): GpuAmounts {
     const used = this.#nodes.get(quotaId)?.used ?? [];
     return Object.fromEntries([...used].filter(([, milli]) => milli > 0));
