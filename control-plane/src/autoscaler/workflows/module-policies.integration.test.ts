@@ -150,7 +150,7 @@ describe("modules in the sandbox", () => {
 describe("modules of a workflow that are independent", () => {
   it("run side by side, with their code in place too", async () => {
     const slow = {
-      code: inline("import time\nat = time.time()\ntime.sleep(0.7)\nreturn [at, time.time()]"),
+      code: inline("import time\nat = time.time()\ntime.sleep(5)\nreturn [at, time.time()]"),
     };
     const both = { code: inline('return input_data["previous_outputs"]') };
     const outcome = await run({
