@@ -150,7 +150,8 @@ function examples(driver: Driver): void {
     const subjects = await shell(`curl -G http://localhost:8892/subjects \\
 --data-urlencode "subject_id=subject-001" \\
 --data-urlencode "subject_id=subject-002"`);
-    expect(subjects).toEqual({ success: true, data: [trainer] });
+    const org_id = "default_org";
+    expect(subjects).toEqual({ success: true, data: [{ ...trainer, org_id }] });
 
     const ws = new WebSocket(`ws://localhost:${ports[8765]}/?interval=15`);
     const received = await new Promise((resolve) => {

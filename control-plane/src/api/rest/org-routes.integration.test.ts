@@ -24,7 +24,7 @@ beforeEach(async () => {
   });
   rest.setValidatorCompiler(() => () => true);
   quotaRoutes(rest, org);
-  subjectRoutes(rest, org.subjects);
+  subjectRoutes(rest, org);
 });
 afterEach(async () => {
   await rest.close();
@@ -152,8 +152,9 @@ describe("/quotas", () => {
 
 describe("/subjects", () => {
   it("tells of one or more subjects as the seed's Subjects DB does", async () => {
-    const trainer = { subject_id: "subject-001", name: "Trainer-A", type: "gpu-node" };
-    const other = { subject_id: "subject-002", name: "Trainer-B" };
+    const org_id = TEST_ORG;
+    const trainer = { subject_id: "subject-001", name: "Trainer-A", type: "gpu-node", org_id };
+    const other = { subject_id: "subject-002", name: "Trainer-B", org_id };
     expect(await ask("POST", "/subjects", trainer)).toMatchObject({
       ...{ status: 201, body: { success: true, data: trainer } },
     });
@@ -173,5 +174,21 @@ describe("/subjects", () => {
     expect((await ask("POST", "/subjects", trainer)).status).toBe(409);
     expect((await ask("PUT", "/subjects/none", {})).status).toBe(404);
     expect((await ask("POST", "/subjects", { name: "x" })).status).toBe(400);
+  });
+
+  it("belong to the org whatever a client says, and are changed on their newest revision", async () => {
+    const given = { subject_id: "s", name: "A", org_id: "another" };
+    const made = await ask("POST", "/subjects", given);
+    expect(made.body.data).toEqual({ ...given, org_id: TEST_ORG });
+    expect(made.etag).toBe('"1"');
+    const same = await ask("PUT", "/subjects/s", made.body.data);
+    expect([same.status, same.etag]).toEqual([200, '"1"']);
+    const match = (revision: number) => ({ "if-match": `"${revision}"` });
+    const changed = await ask("PUT", "/subjects/s", { name: "B" }, match(1));
+    expect(changed.etag).toBe('"2"');
+    const stale = await ask("PUT", "/subjects/s", { name: "C" }, match(1));
+    expect(stale).toMatchObject({ status: 412, body: { reason: "STALE_REVISION", revision: 2 } });
+    expect((await ask("DELETE", "/subjects/s", undefined, match(1))).status).toBe(412);
+    expect((await ask("DELETE", "/subjects/s", undefined, match(2))).status).toBe(200);
   });
 });

@@ -43,7 +43,7 @@ beforeEach(async () => {
   rest = createHttpServer(edge);
   rest.setValidatorCompiler(() => () => true);
   quotaRoutes(rest, org);
-  subjectRoutes(rest, org.subjects);
+  subjectRoutes(rest, org);
   reportRoutes(rest, org.report);
   const { usage, reported: book } = org;
   usageRoutes(rest, { usage, book, webhookSecrets: ["key"], clock: systemClock });
@@ -121,8 +121,8 @@ describe("/metrics/report", () => {
     expect(cluster_metrics).toMatchObject({ total_cpu: 64, used_cpu: 16, total_gpus: 1 });
     expect(clusters.c1).toMatchObject({ total_cpu: 64, health: "live", age_seconds: 0 });
     expect(subjects.data).toEqual({
-      "echo-team": { subject_id: "echo-team", name: "Echo", type: "block" },
-      nameless: { subject_id: "nameless" },
+      "echo-team": { subject_id: "echo-team", name: "Echo", type: "block", org_id: TEST_ORG },
+      nameless: { subject_id: "nameless", org_id: TEST_ORG },
     });
     const used = { cpu_usage: 2, gpu_usage: 0.5, replicas_reported: 1, source: "telemetry" };
     expect(subjects.metrics["echo-team"]).toMatchObject(used);

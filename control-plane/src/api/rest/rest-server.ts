@@ -107,7 +107,7 @@ export function createRestServer(deps: RestDeps): FastifyInstance {
     duplicateRoutes(routes, deps.agents);
     policyRoutes(routes, deps.policies);
     quotaRoutes(routes, deps.org);
-    subjectRoutes(routes, deps.org.subjects);
+    subjectRoutes(routes, deps.org);
     usageRoutes(routes, {
       ...{ usage: deps.org.usage, book: deps.org.reported },
       ...{ webhookSecrets: deps.webhookSecrets, clock: systemClock },

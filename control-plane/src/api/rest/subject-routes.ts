@@ -1,9 +1,11 @@
 import { bodyObject, parse } from "@berth/service-kit";
-import type { FastifyInstance } from "fastify";
+import type { FastifyInstance, FastifyReply } from "fastify";
 import { Type } from "typebox";
+import type { Org } from "../../org/org.ts";
 import { subjectDocument } from "../../org/subjects/subject.ts";
-import type { SubjectBook } from "../../org/subjects/subject-book.ts";
+import type { KeptSubject } from "../../org/subjects/subject-book.ts";
 import { FleetLimitParameter, sendListed } from "./listed.ts";
+import { ifMatchOf, sendRevision } from "./revisions.ts";
 
 const ListParameters = Type.Object(
   {
@@ -28,9 +30,16 @@ interface IdParams {
   readonly id: string;
 }
 
-/** Metadata of an org's subjects: `GET /subjects` in the shape of the seed's Subjects DB, and what writes them. */
-export function subjectRoutes(server: FastifyInstance, subjects: SubjectBook): void {
+/** Metadata of an org's subjects: `GET /subjects` in the shape of the seed's Subjects DB, and what writes them. ETag as of quotas. */
+export function subjectRoutes(
+  server: FastifyInstance,
+  { id: orgId, subjects }: Pick<Org, "id" | "subjects">,
+): void {
   const tags = ["subjects"];
+  const answer = (reply: FastifyReply, { subject, revision }: KeptSubject) => {
+    sendRevision(reply, revision);
+    return { success: true, data: subjectDocument(subject, orgId) };
+  };
   server.get(
     "/subjects",
     { schema: { tags, querystring: ListParameters, summary: "Metadata of subjects" } },
@@ -40,35 +49,36 @@ export function subjectRoutes(server: FastifyInstance, subjects: SubjectBook): v
       const found =
         asked === undefined ? subjects.all() : [...asked].flatMap((id) => subjects.find(id) ?? []);
       const behind = found.filter(({ subjectId }) => subjectId > after);
-      return sendListed(reply, behind.map(subjectDocument), limit);
+      const documents = behind.map((subject) => subjectDocument(subject, orgId));
+      return sendListed(reply, documents, limit);
     },
   );
   server.get<{ Params: IdParams }>(
     "/subjects/:id",
     { schema: { tags, summary: "Metadata of one subject" } },
-    async ({ params }) => ({ success: true, data: subjectDocument(subjects.get(params.id)) }),
+    async ({ params }, reply) => answer(reply, subjects.get(params.id)),
   );
   server.post(
     "/subjects",
     { schema: { tags, summary: "Tell of a subject", body: SubjectBody } },
     async (request, reply) => {
-      const data = subjectDocument(await subjects.create(bodyObject(request)));
-      return reply.code(201).send({ success: true, data });
+      const kept = await subjects.create(bodyObject(request));
+      return reply.code(201).send(answer(reply, kept));
     },
   );
   server.put<{ Params: IdParams }>(
     "/subjects/:id",
     { schema: { tags, summary: "Change fields of a subject", body: SubjectBody } },
-    async (request) => {
-      const subject = await subjects.change(request.params.id, bodyObject(request));
-      return { success: true, data: subjectDocument(subject) };
+    async (request, reply) => {
+      const { id } = request.params;
+      return answer(reply, await subjects.change(id, bodyObject(request), ifMatchOf(request)));
     },
   );
   server.delete<{ Params: IdParams }>(
     "/subjects/:id",
     { schema: { tags, summary: "Forget a subject" } },
-    async ({ params }) => {
-      await subjects.remove(params.id);
+    async (request) => {
+      await subjects.remove(request.params.id, ifMatchOf(request));
       return { success: true, data: { message: "Subject deleted" } };
     },
   );

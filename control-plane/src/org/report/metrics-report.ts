@@ -6,7 +6,7 @@ import type { ChargeBook } from "../charges/charge-book.ts";
 import { ownersOf } from "../profiles/quota-owners.ts";
 import { type KeptQuota, quotaDocument } from "../quotas/quota.ts";
 import type { QuotaBook } from "../quotas/quota-book.ts";
-import { subjectDocument } from "../subjects/subject.ts";
+import { type Subject, subjectDocument } from "../subjects/subject.ts";
 import type { SubjectBook } from "../subjects/subject-book.ts";
 import type { SubjectUsage, UsageView } from "../usage/subject-usage.ts";
 
@@ -107,14 +107,16 @@ export class MetricsReport {
 
   /** Of all subjects that are known, and of those that have quotas. */
   *#metadata(): Writing {
-    const { subjects, quotas } = this.#deps;
+    const { orgId, subjects, quotas } = this.#deps;
     const members = new Map<string, string>();
+    const put = (subject: Subject) =>
+      members.set(subject.subjectId, JSON.stringify(subjectDocument(subject, orgId)));
     for (const subject of subjects.all()) {
-      members.set(subject.subjectId, JSON.stringify(subjectDocument(subject)));
+      put(subject);
       yield;
     }
-    for (const id of ownersOf(quotas.all()).bySubject.keys()) {
-      if (!members.has(id)) members.set(id, JSON.stringify({ subject_id: id }));
+    for (const subjectId of ownersOf(quotas.all()).bySubject.keys()) {
+      if (!members.has(subjectId)) put({ subjectId, fields: {} });
       yield;
     }
     return { members, source: { ok: true } };

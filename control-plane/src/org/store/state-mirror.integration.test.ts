@@ -116,7 +116,7 @@ describe.skipIf(!hasRedis())("the mirror of an org's state", { timeout: 60_000 }
 
     const second = await live(newStore());
     expect(second.books.quotas.all()).toMatchObject([{ quota: { quotaId: "é ü", replicas: 3 } }]);
-    expect(second.books.subjects.get("s-a")).toMatchObject({ subjectId: "s-a" });
+    expect(second.books.subjects.find("s-a")).toMatchObject({ subjectId: "s-a" });
     expect(second.settings.config.current).toMatchObject({ version: 1, body: { threshold: 0.7 } });
     expect(second.workflows.get("w").read.kind).toBe("valid");
     expect(second.scale.open()).toMatchObject([{ uuid: waiting.uuid, generation: 2 }]);

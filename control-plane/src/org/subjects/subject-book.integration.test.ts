@@ -27,10 +27,10 @@ describe("subjects", () => {
     await book.change("subject-001", { name: "Trainer-B", type: null });
     await book.create({ subject_id: "gone" });
     await book.remove("gone");
-    const documents = (await open()).all().map(subjectDocument);
+    const documents = (await open()).all().map((subject) => subjectDocument(subject, "o"));
     expect(documents).toEqual([
-      { subject_id: "a" },
-      { subject_id: "subject-001", name: "Trainer-B", team: { id: 7 } },
+      { subject_id: "a", org_id: "o" },
+      { subject_id: "subject-001", name: "Trainer-B", team: { id: 7 }, org_id: "o" },
     ]);
   });
 

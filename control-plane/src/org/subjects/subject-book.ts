@@ -10,6 +10,12 @@ export interface SubjectBookDeps {
   readonly transactions: OrgTransactions;
 }
 
+/** A subject, and how often it was written: 1 at first. */
+export interface KeptSubject {
+  readonly subject: Subject;
+  readonly revision: number;
+}
+
 /** Most subjects of an org. */
 const MAX_SUBJECTS = 100_000;
 
@@ -34,7 +40,7 @@ export class SubjectBook {
   }
 
   /** One subject; NOT_FOUND when nobody told of it. */
-  get(subjectId: string): Subject {
+  get(subjectId: string): KeptSubject {
     return found(subjectId, this.#deps.documents.get(subjectId));
   }
 
@@ -44,7 +50,7 @@ export class SubjectBook {
   }
 
   /** Writes a new subject. INVALID_ARGUMENT names the field; ALREADY_EXISTS. */
-  create(body: Body): Promise<Subject> {
+  create(body: Body): Promise<KeptSubject> {
     const { documents, transactions } = this.#deps;
     return transactions.run((plan) => {
       const subject = readSubject(body);
@@ -56,30 +62,47 @@ export class SubjectBook {
       if (documents.size >= MAX_SUBJECTS) {
         throw new BerthError("OVERLOADED", `an org has at most ${MAX_SUBJECTS} subjects`);
       }
-      return documents.put(plan, subjectId, subject).body;
+      return keptOf(documents.put(plan, subjectId, subject));
     });
   }
 
-  /** Changes the fields that the body names. NOT_FOUND; INVALID_ARGUMENT names the field. */
-  change(subjectId: string, body: Body): Promise<Subject> {
+  /**
+   * Changes the fields that the body names; nothing is written when that changes nothing. NOT_FOUND; STALE_REVISION when `ifRevision`
+   * is not the newest one; INVALID_ARGUMENT names the field.
+   */
+  change(subjectId: string, body: Body, ifRevision?: number): Promise<KeptSubject> {
     const { documents, transactions } = this.#deps;
     return transactions.run((plan) => {
-      const before = found(subjectId, documents.planned(subjectId));
-      return documents.put(plan, subjectId, changedSubject(before, body)).body;
+      const before = found(subjectId, documents.planned(subjectId), ifRevision);
+      const subject = changedSubject(before.subject, body);
+      if (JSON.stringify(subject) === JSON.stringify(before.subject)) return before;
+      return keptOf(documents.put(plan, subjectId, subject));
     });
   }
 
-  /** Forgets a subject; its quotas stay. NOT_FOUND. */
-  remove(subjectId: string): Promise<void> {
+  /** Forgets a subject; its quotas stay. NOT_FOUND; STALE_REVISION. */
+  remove(subjectId: string, ifRevision?: number): Promise<void> {
     const { documents, transactions } = this.#deps;
     return transactions.run((plan) => {
-      found(subjectId, documents.planned(subjectId));
+      found(subjectId, documents.planned(subjectId), ifRevision);
       documents.remove(plan, subjectId);
     });
   }
 }
 
-function found(subjectId: string, kept: Kept<Subject> | undefined): Subject {
-  if (kept !== undefined) return kept.body;
-  throw new BerthError("NOT_FOUND", `no subject ${JSON.stringify(subjectId.slice(0, 100))}`);
+function found(
+  subjectId: string,
+  kept: Kept<Subject> | undefined,
+  ifRevision?: number,
+): KeptSubject {
+  const name = JSON.stringify(subjectId.slice(0, 100));
+  if (kept === undefined) throw new BerthError("NOT_FOUND", `no subject ${name}`);
+  const { revision } = kept;
+  if (ifRevision === undefined || ifRevision === revision) return keptOf(kept);
+  const message = `If-Match: subject ${name} has revision ${revision}, expected ${ifRevision}`;
+  throw new BerthError("STALE_REVISION", message, { details: { revision } });
+}
+
+function keptOf({ body, revision }: Kept<Subject>): KeptSubject {
+  return { subject: body, revision };
 }

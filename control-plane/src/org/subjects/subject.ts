@@ -3,7 +3,7 @@ import { BerthError, isJsonObject, jsonDepth, typeName } from "@berth/service-ki
 /** What is known of a subject: `name`, `type`, and whatever else its owner writes. JSON. */
 export interface Subject {
   readonly subjectId: string;
-  /** All fields but `subject_id`. */
+  /** All fields but `subject_id` and `org_id`. */
   readonly fields: Readonly<Record<string, unknown>>;
 }
 
@@ -14,14 +14,14 @@ const TEXTS = ["name", "type"] as const;
 
 /** Reads a subject as clients write it, `{"subject_id", "name", "type", …}`. INVALID_ARGUMENT names the field. */
 export function readSubject(body: Readonly<Record<string, unknown>>): Subject {
-  const { subject_id: subjectId, ...fields } = body;
+  const { subject_id: subjectId, ...fields } = withoutGiven(body);
   if (subjectId === undefined) throw invalid("subject_id: required field is missing");
   return checked({ subjectId: readSubjectId("subject_id", subjectId), fields });
 }
 
 /** The subject with the fields of a body, at the top; null takes one away. INVALID_ARGUMENT names the field. */
 export function changedSubject(before: Subject, body: Readonly<Record<string, unknown>>): Subject {
-  const { subject_id: subjectId = before.subjectId, ...changes } = body;
+  const { subject_id: subjectId = before.subjectId, ...changes } = withoutGiven(body);
   if (subjectId !== before.subjectId) {
     throw invalid(`subject_id: a subject keeps its id, ${JSON.stringify(before.subjectId)}`);
   }
@@ -30,9 +30,17 @@ export function changedSubject(before: Subject, body: Readonly<Record<string, un
   return checked({ subjectId: before.subjectId, fields });
 }
 
-/** A subject as clients read it. */
-export function subjectDocument({ subjectId, fields }: Subject): Record<string, unknown> {
-  return { subject_id: subjectId, ...fields };
+/** A subject as clients read it, with its org. */
+export function subjectDocument(
+  { subjectId, fields }: Subject,
+  orgId: string,
+): Record<string, unknown> {
+  return { subject_id: subjectId, ...fields, org_id: orgId };
+}
+
+/** Clients send back what they read, with what is not theirs to say. */
+function withoutGiven({ org_id: _org, ...body }: Readonly<Record<string, unknown>>) {
+  return body;
 }
 
 /** Reads the id of a subject. INVALID_ARGUMENT names the field. */
