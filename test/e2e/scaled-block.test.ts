@@ -103,6 +103,8 @@ it("says why when its block is gone or may not go below its bounds", async () =>
     state: "failed",
     response: { status: "failed", message: 'block_id: no cluster has a block "none"' },
   });
+  const nothing = await call("POST", "/autoscale/requests", { ...asked, replica_count: 0 });
+  expect(nothing.body.data).toMatchObject({ state: "confirmed", response: { replicas: 0 } });
   const none = await scale(0);
   expect(none.data).toMatchObject({
     state: "failed",

@@ -44,6 +44,7 @@ async function plan(
   signal: AbortSignal,
 ): Promise<BlockOrder | Applied> {
   const { clusterId } = placeOf(gateway, blockId, named);
+  if (clusterId === undefined && request.replicas === 0) return { response: allocatedResponse(0) };
   if (clusterId === undefined) {
     return {
       response: failedResponse(`block_id: no cluster has a block ${JSON.stringify(blockId)}`, 0),

@@ -10,6 +10,7 @@ import {
 import { obstacleDocument } from "../../org/charges/preview.ts";
 import type { OrgBooks } from "../../org/org-books.ts";
 import { profileOf } from "../../org/profiles/quota-owners.ts";
+import type { GpuAmounts } from "../../org/quotas/gpu-amounts.ts";
 import type { Quota } from "../../org/quotas/quota.ts";
 import { MAX_REPLICAS } from "../../org/quotas/replica-count.ts";
 import type { Plan } from "../../org/store/org-transactions.ts";
@@ -63,19 +64,25 @@ export class ReplicaCharges {
   /** Has a quota charged for so many replicas; `isKnown`: they are there, whatever the rules say. */
   #put(
     plan: Plan,
-    { quotaId, uuid, createdAt }: ScaleRequest,
+    { quotaId, uuid, createdAt, replicas: asked }: ScaleRequest,
     charged: number,
     isKnown = false,
   ): ChargeRefusal | undefined {
     const { books, scale } = this.#deps;
     const { quota } = books.quotas.planned(quotaId);
-    const gpus = times(profileOf(quota).gpusPerReplica, charged);
     const chargeId = replicasCharge(quotaId);
+    const before = books.charges.planned(chargeId)?.gpus ?? {};
+    const { gpusPerReplica } = profileOf(quota);
+    // Replicas that are there keep their price when that of new ones has changed.
+    const gpus = isKnown
+      ? times(gpusPerReplica, charged)
+      : greater(before, times(gpusPerReplica, asked));
+    const isRise = Object.entries(gpus).some(([flavor, milli]) => milli > (before[flavor] ?? 0));
     const about = { chargeId, quotaId, operationId: uuid, createdAt, gpus };
     const charge: Charge = { ...about, kind: "replicas" };
     const block = this.#giveWay(plan, quota, charged);
     if (Object.keys(gpus).length === 0) books.charges.planRemoval(plan, chargeId);
-    else if (isKnown) books.charges.planAdoption(plan, charge);
+    else if (isKnown || !isRise) books.charges.planAdoption(plan, charge);
     else {
       const put = books.charges.plan(plan, charge);
       if (put.kind === "refused") return put;
@@ -94,4 +101,12 @@ export class ReplicaCharges {
     charges.planRemoval(plan, chargeId);
     return { ...before, gpus: surplusGpus({ quota }, before.instances ?? 0, charged) };
   }
+}
+
+/** The greater amount of each flavor. */
+function greater(one: GpuAmounts, other: GpuAmounts): GpuAmounts {
+  const flavors = new Set([...Object.keys(one), ...Object.keys(other)]);
+  return Object.fromEntries(
+    [...flavors].map((flavor) => [flavor, Math.max(one[flavor] ?? 0, other[flavor] ?? 0)]),
+  );
 }

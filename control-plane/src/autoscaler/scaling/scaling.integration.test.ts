@@ -261,6 +261,23 @@ describe("confirmations", () => {
   });
 });
 
+describe("a quota whose replicas cost more than those that it has", () => {
+  it("is scaled down all the same, and up only as far as there is room", async () => {
+    await open();
+    const { quotas, charges } = scaling.books;
+    const profile = (gpus: number) => ({ allocation_info: { gpus_per_replica: { F: gpus } } });
+    await quotas.create({ subject_id: "s", quota_id: "q", nominal: { F: 8 }, ...profile(1) });
+    expect(await scaling.scaled("s", 8)).toMatchObject({ state: "confirmed" });
+    await quotas.change("q", profile(2));
+    await expect(scaling.ask("s", 9)).rejects.toMatchObject({ reason: "QUOTA_EXCEEDED" });
+    expect(await scaling.scaled("s", 3)).toMatchObject({ state: "confirmed" });
+    expect(charges.usedBy("q")).toEqual({ F: 6_000 });
+    await expect(scaling.ask("s", 5)).rejects.toMatchObject({ reason: "QUOTA_EXCEEDED" });
+    expect(await scaling.scaled("s", 0)).toMatchObject({ state: "confirmed" });
+    expect(charges.usedBy("q")).toEqual({});
+  });
+});
+
 describe("a request that waits for a human", () => {
   const waiting = { approvalWithinMs: 60_000 };
 
