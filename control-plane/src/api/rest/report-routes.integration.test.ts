@@ -165,7 +165,13 @@ describe("what subjects use", () => {
       status: 400,
       body: { message: "subjects.0.gpu_usage: expected a number from 0, got string" },
     });
-    const metrics = { subject_id: "s", gpu_usage: 2, cpu_usage: null, source: "dcgm" };
+    const metrics = {
+      subject_id: "s",
+      org_id: TEST_ORG,
+      gpu_usage: 2,
+      cpu_usage: null,
+      source: "dcgm",
+    };
     expect(await ask("GET", "/subject-metrics")).toMatchObject({ body: { data: [metrics] } });
   });
 

@@ -25,6 +25,7 @@ export interface SubjectUsageDeps {
 /** Usage of one subject as clients read it, in the seed's shape. */
 export interface SubjectMetrics {
   readonly subject_id: string;
+  readonly org_id: string;
   /** Cores. */
   readonly cpu_usage: number | null;
   /** MB. */
@@ -82,7 +83,7 @@ export class SubjectUsage {
       return seen.length === 0 ? null : seen.reduce((sum, { replicas }) => sum + replicas, 0);
     };
     const metrics = [...ids].sort().map((id) => {
-      const known = { reported: book.of(id, nowMs), attributed: attributed.get(id) };
+      const known = { orgId, reported: book.of(id, nowMs), attributed: attributed.get(id) };
       return [id, subjectMetrics(id, { ...known, replicas: seenOf(id), nowMs })] as const;
     });
     return { subjects: new Map(metrics), observed };
@@ -108,11 +109,13 @@ export class SubjectUsage {
 function subjectMetrics(
   subjectId: string,
   {
+    orgId,
     reported,
     attributed,
     replicas,
     nowMs,
   }: {
+    readonly orgId: string;
     readonly reported: ReportedUsage | undefined;
     readonly attributed: AttributedUsage | undefined;
     /** Of its quotas' blocks. */
@@ -127,6 +130,7 @@ function subjectMetrics(
   const ageMs = atMs === undefined ? null : Math.max(0, nowMs - atMs);
   return {
     subject_id: subjectId,
+    org_id: orgId,
     cpu_usage: rounded(first?.cpuUsage ?? second?.cpuUsage),
     memory_usage: rounded(first?.memoryUsage ?? second?.memoryUsage),
     gpu_usage: rounded(first?.gpuUsage ?? second?.gpuUsage),
