@@ -50,6 +50,31 @@ describe("the quotas of an org", () => {
     expect(book.get("q").quota.replicas).toBe(0);
   });
 
+  it("share no block, also when several ask for it at a time and one of them fails", async () => {
+    const book = await open();
+    const profile = (block_id: string, cluster_id?: string) => ({
+      allocation_info: JSON.stringify({ block_id, cluster_id }),
+    });
+    const two = await settled([
+      book.create({ quota_id: "lost", parent_id: "nobody", ...profile("b") }),
+      book.create({ quota_id: "q", ...profile("b") }),
+      book.create({ quota_id: "late", ...profile("b") }),
+    ]);
+    expect(reasons(two)).toEqual(["NOT_FOUND", "written", "CONFLICT"]);
+    await expect(book.create({ quota_id: "one", ...profile("b", "c1") })).rejects.toThrow(
+      'allocation_info.block_id: the instances of block "b" are the replicas of quota "q" already',
+    );
+    await book.change("q", profile("b", "c1"));
+    await book.create({ quota_id: "other", ...profile("b", "c2") });
+    await expect(book.change("other", profile("b", "c1"))).rejects.toThrow('of quota "q" already');
+    await expect(book.change("other", profile("b"))).rejects.toThrow('of quota "q" already');
+    await book.change("other", { ...profile("b", "c2"), replica_count: 2 });
+    await book.remove("q");
+    const again = await open();
+    await again.change("other", profile("b"));
+    await expect(again.create(profile("b"))).rejects.toThrow('of quota "other" already');
+  });
+
   it("stay as they are under a change that changes nothing, or is not of the newest revision", async () => {
     const book = await open();
     const made = await book.create({ quota_id: "q", replica_count: 3 });

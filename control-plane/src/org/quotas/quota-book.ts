@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { BerthError, type Clock } from "@berth/service-kit";
 import type { KeptDocuments } from "../store/kept-documents.ts";
 import type { OrgTransactions, Plan } from "../store/org-transactions.ts";
+import { BlockOwners } from "./block-owners.ts";
 import { changedQuota, isSameQuota, type KeptQuota, newQuota, type Quota } from "./quota.ts";
 import { QuotaTree } from "./quota-tree.ts";
 
@@ -22,6 +23,7 @@ type Body = Readonly<Record<string, unknown>>;
 export class QuotaBook {
   readonly #deps: QuotaBookDeps;
   #tree = new QuotaTree();
+  #owners = new BlockOwners();
   #all: { readonly of: unknown; readonly kept: readonly KeptQuota[] } | undefined;
 
   readonly #reasons: ((quotaId: string) => string | undefined)[] = [];
@@ -41,7 +43,10 @@ export class QuotaBook {
     try {
       await documents.reload();
     } finally {
-      this.#tree = treeOf(new Map([...documents.allPlanned()].map(([id, { body }]) => [id, body])));
+      const quotas = new Map([...documents.allPlanned()].map(([id, { body }]) => [id, body]));
+      this.#tree = treeOf(quotas);
+      this.#owners = new BlockOwners();
+      for (const quota of quotas.values()) this.#owners.replace(undefined, quota);
     }
   }
 
@@ -78,7 +83,10 @@ export class QuotaBook {
     return this.#all.kept;
   }
 
-  /** Writes a new quota. INVALID_ARGUMENT names the field; ALREADY_EXISTS; and what {@link QuotaTree.put} throws. */
+  /**
+   * Writes a new quota. INVALID_ARGUMENT names the field; ALREADY_EXISTS; and what {@link BlockOwners.check} and
+   * {@link QuotaTree.put} throw.
+   */
   create(body: Body): Promise<KeptQuota> {
     const { documents, transactions, clock } = this.#deps;
     return transactions.run((plan) => {
@@ -101,7 +109,8 @@ export class QuotaBook {
 
   /**
    * Changes the fields that the body names; nothing is written when that changes nothing. NOT_FOUND; STALE_REVISION when
-   * `ifRevision` is not the newest one; INVALID_ARGUMENT names the field; and what {@link QuotaTree.put} throws.
+   * `ifRevision` is not the newest one; INVALID_ARGUMENT names the field; and what {@link BlockOwners.check} and
+   * {@link QuotaTree.put} throw.
    */
   planChange(plan: Plan, quotaId: string, body: Body, ifRevision?: number): KeptQuota {
     const before = this.#current(quotaId, ifRevision);
@@ -122,8 +131,14 @@ export class QuotaBook {
       const why = this.#reasons.map((reason) => reason(quotaId)).find((one) => one !== undefined);
       if (why !== undefined) throw new BerthError("CONFLICT", `quota ${quoted(quotaId)} ${why}`);
       this.#tree.remove(quotaId);
+      this.#owners.replace(quota, undefined);
       documents.remove(plan, quotaId);
-      plan.add({ undo: () => this.#tree.put(quota) });
+      plan.add({
+        undo: () => {
+          this.#tree.put(quota);
+          this.#owners.replace(undefined, quota);
+        },
+      });
     });
   }
 
@@ -138,10 +153,13 @@ export class QuotaBook {
   }
 
   #put(plan: Plan, quota: Quota, before: Quota | undefined): KeptQuota {
+    this.#owners.check(quota, before);
     this.#tree.put(quota);
+    this.#owners.replace(before, quota);
     const { revision } = this.#deps.documents.put(plan, quota.quotaId, quota);
     plan.add({
       undo: () => {
+        this.#owners.replace(quota, before);
         if (before === undefined) this.#tree.remove(quota.quotaId);
         else this.#tree.put(before);
       },
