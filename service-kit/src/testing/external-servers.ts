@@ -68,9 +68,11 @@ export interface RedisServerOptions {
   readonly password?: string;
   /** A free one by default. */
   readonly port?: number;
+  /** It has what it took after a restart, too; false by default. */
+  readonly isDurable?: boolean;
 }
 
-/** Starts a Redis server that keeps nothing on disk; rejects when it does not answer within 15 s. */
+/** Starts a Redis server that keeps nothing on disk, unless it is told to; rejects when it does not answer within 15 s. */
 export async function startRedisServer(options: RedisServerOptions = {}): Promise<ExternalServer> {
   const port = options.port ?? (await freePort());
   const password = options.password;
@@ -80,7 +82,14 @@ export async function startRedisServer(options: RedisServerOptions = {}): Promis
     url: `redis://${password === undefined ? "" : `:${password}@`}127.0.0.1:${port}`,
     args: (directory) => [
       ...["--bind", "127.0.0.1", "--port", String(port), "--dir", directory],
-      ...["--save", "", "--appendonly", "no"],
+      ...[
+        "--save",
+        "",
+        "--appendonly",
+        options.isDurable ? "yes" : "no",
+        "--appendfsync",
+        "always",
+      ],
       ...(password === undefined ? [] : ["--requirepass", password]),
     ],
     probe: { send: "PING\r\n", expect: /^(\+PONG|-NOAUTH)/ },

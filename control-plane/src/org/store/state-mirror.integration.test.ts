@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import {
   type DocumentStore,
   openMirror,
@@ -64,9 +65,12 @@ describe.skipIf(!hasRedis())("the mirror of an org's state", { timeout: 60_000 }
   }
 
   /** One life of the program on a store. */
-  async function live(store: DocumentStore, folder = directory): Promise<Life> {
+  async function live(
+    store: DocumentStore,
+    folder = directory,
+    redisUrl = redis.url,
+  ): Promise<Life> {
     const orgId = "default_org";
-    const redisUrl = redis.url;
     const driver = openMirror({ redisUrl, directory: folder, orgId, logger: silentLogger });
     const grouped = [MIRRORED_REQUESTS];
     const mirror = new StateMirror({ store, orgId, mirror: driver, grouped, logger: silentLogger });
@@ -183,6 +187,25 @@ describe.skipIf(!hasRedis())("the mirror of an org's state", { timeout: 60_000 }
     expect(second.books.quotas.all()).toHaveLength(2);
     await end(second);
     await redis.restart();
+  });
+
+  it("is waited for when it is away and it alone may have what was", async () => {
+    const durable = await startRedisServer({ isDurable: true });
+    try {
+      const first = await live(newStore(), directory, durable.url);
+      await first.books.quotas.create(quota("a"));
+      await first.settled();
+      await end(first);
+      await durable.kill9();
+      const empty = mkdtempSync(path.join(directory, "empty-"));
+      const second = live(newStore(), empty, durable.url);
+      await sleep(2_500);
+      await durable.restart();
+      expect((await second).books.quotas.all()).toMatchObject([{ quota: { quotaId: "a" } }]);
+      await end(await second);
+    } finally {
+      await durable.stop();
+    }
   });
 
   it("leaves a store alone that has nothing to do with it, and is its mirror then", async () => {

@@ -11,6 +11,7 @@ import {
   type Part,
   type Write,
 } from "@berth/service-kit";
+import { entriesAtStart } from "./entries-at-start.ts";
 import {
   comparison,
   type GroupedCollection,
@@ -84,7 +85,7 @@ export class StateMirror implements Part {
     await this.reload();
     let entries: readonly MirrorEntry[];
     try {
-      entries = await mirror.read("");
+      entries = await entriesAtStart(mirror, isEmpty, logger);
     } catch (err) {
       logger.warn("the mirror cannot be read: what the store has counts", { err });
       return;

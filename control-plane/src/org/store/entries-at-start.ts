@@ -1,0 +1,31 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Logger, Mirror, MirrorEntry } from "@berth/service-kit";
+
+/** A start waits so long for a mirror that is away, when neither the store nor the local file has anything. */
+const EMPTY_WAIT_MS = 10_000;
+const LOOK_AGAIN_MS = 500;
+
+/**
+ * What the mirror has at a start. One that is away is waited for when it alone may have what was, as it would be written anew later.
+ * Rejects when nothing of it can be read.
+ */
+export async function entriesAtStart(
+  mirror: Mirror,
+  isEmpty: boolean,
+  logger: Logger,
+): Promise<readonly MirrorEntry[]> {
+  const untilMs = performance.now() + EMPTY_WAIT_MS;
+  for (;;) {
+    const entries = await mirror.read("");
+    const { isConnected, why } = mirror.status;
+    if (!isEmpty || entries.length > 0 || isConnected) return entries;
+    if (performance.now() >= untilMs) {
+      const advice =
+        "what it has is written anew when it comes back: to take it, stop now, start it, and start again";
+      logger.warn("the store is empty, and the mirror is away", { why, advice });
+      return entries;
+    }
+    logger.info("the store is empty, and the mirror is away: waiting for it", { why });
+    await sleep(LOOK_AGAIN_MS);
+  }
+}
