@@ -1,4 +1,11 @@
-import type { Bus, Clock, DocumentStore, Logger, Part } from "@berth/service-kit";
+import {
+  BerthError,
+  type Bus,
+  type Clock,
+  type DocumentStore,
+  type Logger,
+  type Part,
+} from "@berth/service-kit";
 import type { OrgBooks } from "../org/org-books.ts";
 import { profileOf } from "../org/profiles/quota-owners.ts";
 import { KeptDocuments } from "../org/store/kept-documents.ts";
@@ -67,20 +74,27 @@ export interface Autoscaler {
   readonly timer: EvaluationTimer;
   readonly log: EvaluationLog;
   readonly backtest: Backtest;
-  /** Says on the bus what became of a request, as its allocator would; resolves when the bus has it. */
+  /**
+   * Says on the bus what became of a request, as its allocator would; resolves when the bus has it. PRECONDITION_FAILED where Berth applies
+   * requests itself.
+   */
   readonly confirm: (uuid: string, response: Readonly<Record<string, unknown>>) => Promise<void>;
   /** To be started in this order: the listener hears before anything is sent. */
   readonly parts: readonly Part[];
 }
 
+const NO_ALLOCATOR =
+  "Berth applies requests itself, and confirms them: BERTH_SUBJECT_ALLOCATOR_URL is not set";
+
 /** Opens what the store knows of workflows, settings and requests to scale. */
 export async function openAutoscaler(deps: AutoscalerDeps): Promise<Autoscaler> {
   const { orgId, books, bus, clock, logger } = deps;
   const { transactions } = books;
+  const isExternal = deps.allocatorUrl !== "";
   const { scale, settings, settingDocuments, workflows, histories } =
     await openAutoscalerBooks(deps);
   const scaling = new Scaling({
-    ...{ orgId, books, scale, clock },
+    ...{ orgId, books, scale, clock, isExternal },
     onAccepted: (plan, request) => {
       if (request.origin !== "autoscaler") return;
       histories.note(plan, request, guardsOf(settings.rules.current.value, request.subjectId));
@@ -120,8 +134,11 @@ export async function openAutoscaler(deps: AutoscalerDeps): Promise<Autoscaler> 
     timer,
   ];
   const backtest = new Backtest(runner);
-  const confirm: Autoscaler["confirm"] = (uuid, response) =>
-    bus.publish({ subject: confirmationSubject(orgId), text: JSON.stringify({ uuid, response }) });
+  const confirm: Autoscaler["confirm"] = async (uuid, response) => {
+    if (!isExternal) throw new BerthError("PRECONDITION_FAILED", NO_ALLOCATOR);
+    const text = JSON.stringify({ uuid, response });
+    await bus.publish({ subject: confirmationSubject(orgId), text });
+  };
   return { scale, scaling, scaler, settings, workflows, timer, log, backtest, confirm, parts };
 }
 

@@ -7,7 +7,7 @@ export interface Applied {
   readonly response: ScaleResponse;
   /** Nothing was sent: there are as many replicas as before. Absent when something may have been. */
   readonly isUntouched?: boolean;
-  /** Ids of the places that go with the confirmation. Where it is given the response is kept and confirmed again after a restart. */
+  /** Ids of the places that go with the confirmation. */
   readonly gone?: readonly string[];
   /** Done once the confirmation is written, and not when the request was superseded. Must not reject. */
   readonly afterwards?: () => Promise<void>;

@@ -16,7 +16,7 @@ const AT_ONCE = 64;
 
 /**
  * Hears confirmations on the seed's subject and completes the requests that they are of: nothing else does. What is unreadable,
- * of a uuid that nobody knows, or of a request that is over already changes nothing and is told in the log.
+ * of a uuid that nobody knows, of a request that is over already or that Berth has not applied yet changes nothing and is told in the log.
  */
 export function confirmationListener(deps: ConfirmationsDeps): Part {
   const { orgId, bus, scaling, logger } = deps;

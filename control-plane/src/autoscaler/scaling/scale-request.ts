@@ -58,7 +58,7 @@ export interface ScaleRequest {
   readonly chargedBefore?: number;
   /** It came to nothing before anything was sent: its charge is taken back. */
   readonly isUntouched?: true;
-  /** What its applier has confirmed: the same is confirmed again after a restart. Absent when it is over. */
+  /** What its applier has confirmed, which counts: the same is confirmed again after a restart. Absent when it is over. */
   readonly answer?: ScaleResponse;
   readonly response?: ScaleResponse;
   /** ISO 8601, for people. */

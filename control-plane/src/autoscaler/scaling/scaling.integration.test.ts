@@ -211,6 +211,36 @@ describe("confirmations", () => {
     expect(scaling.scale.get(first.uuid)?.state).toBe("superseded");
   });
 
+  it("of others count for nothing where Berth applies requests itself", async () => {
+    const applied = Promise.withResolvers<void>();
+    const instances = Array.from({ length: 3 }, (_, n) => ({ instance_id: `i-${n}` }));
+    const gateway = {
+      find: () => ({ told: { clusterId: "c1" } }) as never,
+      ask: async () => ({ status: 200, bodyJson: JSON.stringify({ data: { instances } }) }),
+      act: async () => {
+        await applied.promise;
+        instances.pop();
+        return { status: 200, bodyJson: "{}" };
+      },
+    };
+    await open({ gateway });
+    const allocation_info = { block_id: "b", gpus_per_replica: { H100: 1 } };
+    await scaling.books.quotas.create({ subject_id: "s", quota_id: "q", allocation_info });
+    const request = await scaling.ask("s", 2);
+    await vi.waitFor(() => expect(scaling.scale.get(request.uuid)?.order).toBeDefined());
+    await confirm(request.uuid, { status: "allocated", replicas: 90_000 });
+    await confirm(request.uuid, { status: "failed" });
+    await expect(scaling.confirm(request.uuid, { replicas: 9 })).rejects.toMatchObject({
+      reason: "PRECONDITION_FAILED",
+    });
+    await vi.waitFor(() => expect(heard).toHaveLength(2));
+    expect(scaling.scale.get(request.uuid)?.state).toBe("dispatched");
+    applied.resolve();
+    await vi.waitFor(() => expect(scaling.scale.get(request.uuid)?.state).toBe("confirmed"));
+    expect(quota("q").replicas).toBe(2);
+    expect(scaling.books.charges.usedBy("q")).toEqual({ H100: 2_000 });
+  });
+
   it("of an allocator that refuses say so, and of one that is away come when it is back", async () => {
     let answer: readonly [number, object] = [200, { success: false, error: "no room" }];
     const { url, asked } = await externalAllocator(() => answer);

@@ -28,6 +28,8 @@ export interface ScalingDeps {
   readonly books: OrgBooks;
   readonly scale: ScaleBook;
   readonly clock: Clock;
+  /** An allocator of the org's own applies requests: what it confirms is the only word of them. */
+  readonly isExternal: boolean;
   /** Writes down what goes with a request that nobody has to approve any more, in its transaction. */
   readonly onAccepted?: (plan: Plan, request: ScaleRequest) => void;
 }
@@ -50,7 +52,10 @@ export interface AskedReplicas {
 export type Completed =
   | { readonly kind: "completed"; readonly request: ScaleRequest }
   /** Nothing has changed. */
-  | { readonly kind: "ignored"; readonly why: "unknown" | "over" | "not dispatched" };
+  | {
+      readonly kind: "ignored";
+      readonly why: "unknown" | "over" | "not dispatched" | "not applied";
+    };
 
 /** Hears of requests that wait for a human, that are to be applied, and that are over. Must not throw. */
 export interface ScalingListener {
@@ -161,18 +166,15 @@ export class Scaling {
     });
   }
 
-  /** Writes an applier's confirmation to the outbox, and which places go with it; false when it is not wanted any more. */
+  /** Writes an applier's confirmation down and to the outbox, and which places go with it; false when it is not wanted any more. */
   confirm(uuid: string, message: BusText, applied: Applied): Promise<boolean> {
     const { books, scale } = this.#deps;
     const { response, isUntouched, gone } = applied;
     return books.transactions.run((plan) => {
       const request = scale.planned(uuid);
       if (request?.state !== "dispatched") return false;
-      const more = {
-        ...(isUntouched ? { isUntouched } : {}),
-        ...(gone === undefined ? {} : { answer: response }),
-      };
-      if (Object.keys(more).length > 0) scale.put(plan, { ...request, ...more });
+      const untouched = isUntouched ? { isUntouched } : {};
+      scale.put(plan, { ...request, ...untouched, answer: response });
       if (gone !== undefined) removePlaces(plan, scale, { quotaId: request.quotaId, ids: gone });
       scale.send(plan, message);
       return true;
@@ -181,16 +183,21 @@ export class Scaling {
 
   /**
    * Completes a request as a confirmation says: its state, the replicas and the charge of its quota, and what its subject is told, all
-   * or none; durable when it resolves. Only the listener of the bus calls it.
+   * or none; durable when it resolves. Of what Berth applied itself its own word counts, whatever the message says: others may write to the
+   * bus, too. Only the listener of the bus calls it.
    */
-  async complete({ uuid, response, message }: Confirmation): Promise<Completed> {
-    const { orgId, books, scale, clock } = this.#deps;
+  async complete({ uuid, response: told, message }: Confirmation): Promise<Completed> {
+    const { orgId, books, scale, clock, isExternal } = this.#deps;
+    let heard = message;
     const completed = await books.transactions.run((plan): Completed => {
       const found = scale.planned(uuid);
       if (found === undefined) return { kind: "ignored", why: "unknown" };
       if (!isOpen(found)) return { kind: "ignored", why: "over" };
       if (found.state !== "dispatched") return { kind: "ignored", why: "not dispatched" };
       const { answer, ...before } = found;
+      if (answer === undefined && !isExternal) return { kind: "ignored", why: "not applied" };
+      const response = answer ?? told;
+      if (answer !== undefined) heard = { uuid, response };
       const { state, replicas } = completionOf(before, response);
       const request = { ...before, state, response, updatedAt: clock.timestamp() };
       this.#charges.settle(plan, request, replicas);
@@ -200,7 +207,7 @@ export class Scaling {
       scale.prune(plan);
       return { kind: "completed", request };
     });
-    if (completed.kind === "completed") this.#over(completed.request, message);
+    if (completed.kind === "completed") this.#over(completed.request, heard);
     return completed;
   }
 
