@@ -260,7 +260,7 @@ describe("/autoscale/evaluate", () => {
       ...["change", "shadow", "keep"],
     ]);
     expect(await found(`kind=keep&evaluation_id=${data.evaluation_id}`)).toMatchObject([
-      { subject_id: "b", why: "the workflow did not name it" },
+      { subject_id: "b", why: "the workflow did not name it: 1 desired" },
     ]);
     expect((await ask("GET", "/autoscale/evaluations?limit=2")).body).toMatchObject({ more: 1 });
     const one = await ask("GET", `/autoscale/evaluations/${data.evaluation_id}`);

@@ -144,8 +144,8 @@ export class EvaluationLog {
   }
 
   /**
-   * Decisions, the newest evaluation first, of the last 500. For a subject that is asked for, evaluations that judged nobody tell their
-   * own reason.
+   * Decisions, the newest evaluation first, of the last 500. For a subject that is asked for, evaluations without a workflow tell their own
+   * reason.
    */
   async decisions(query: DecisionQuery): Promise<readonly TimedDecision[]> {
     const { evaluationId, limit } = query;
@@ -226,7 +226,8 @@ function matching(
   { subjectId, kind }: DecisionQuery,
 ): readonly TimedDecision[] {
   const about = { evaluation_id, at };
-  if (state !== "done" && subjectId !== undefined && (kind ?? "keep") === "keep") {
+  const isOfNobody = state !== "done" && decisions.length === 0;
+  if (isOfNobody && subjectId !== undefined && (kind ?? "keep") === "keep") {
     const none = { quota_id: null, current: null, wanted: null, replicas: null };
     return [{ ...about, subject_id: subjectId, ...none, kind: "keep", why: `${state}: ${reason}` }];
   }

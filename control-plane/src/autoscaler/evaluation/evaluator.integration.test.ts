@@ -106,7 +106,7 @@ describe("an evaluation", () => {
     expect(third).toMatchObject({
       subject_id: "c",
       kind: "keep",
-      why: "the workflow did not name it",
+      why: "the workflow did not name it: 1 desired",
     });
     const request = await settled(scaling, first?.uuid);
     expect(request).toMatchObject({
@@ -183,10 +183,18 @@ describe("an evaluation", () => {
       reason: expect.stringMatching(/expected an object of subjects/),
     });
     result = "raise";
-    expect((await evaluate(scaling)).summary).toMatchObject({
-      state: "failed",
+    const raised = await evaluate(scaling);
+    expect(raised.summary).toMatchObject({
+      ...{ state: "failed", decisions: { keep: 1 } },
       reason: "module m: division by zero (POLICY_FAILED)",
     });
+    expect(raised.decisions).toEqual([
+      {
+        ...{ subject_id: "a", quota_id: "q-a", kind: "keep" },
+        ...{ current: 1, wanted: null, replicas: 1 },
+        why: "failed: module m: division by zero (POLICY_FAILED): 1 desired",
+      },
+    ]);
     report = () => {
       throw new BerthError("UNAVAILABLE", "no report");
     };
@@ -211,7 +219,10 @@ describe("an evaluation", () => {
       e: "refused",
       none: "refused",
     });
-    expect(decisions.find((one) => one.subject_id === "none")?.why).toBe("it has no quota");
+    const of = (id: string) => decisions.find(({ subject_id }) => subject_id === id);
+    expect(of("none")?.why).toBe("it has no quota");
+    expect(of("b")).toMatchObject({ quota_id: "q-b", current: 1, replicas: 1, wanted: null });
+    expect(of("c")).toMatchObject({ quota_id: null, current: null });
   });
 
   it("brings subjects within the bounds of quota and profile", async () => {

@@ -18,7 +18,7 @@ import {
   type SubjectDecision,
 } from "./evaluation-record.ts";
 import type { GuardHistories } from "./guard-histories.ts";
-import { type Judged, type JudgingScene, judgeSubjects } from "./judge-subjects.ts";
+import { type Judged, type JudgingScene, judgeSubjects, leftAsTheyAre } from "./judge-subjects.ts";
 import { metricAges, type ReportSource, type TakenReport, workflowInput } from "./taken-report.ts";
 
 /** What an {@link Evaluator} works with. */
@@ -76,7 +76,8 @@ export class Evaluator {
     const { workflowId } = settings.rules.current.value;
     const workflow = workflowId === undefined ? undefined : workflows.find(workflowId);
     const course = await this.#course(evaluationId, request, workflow);
-    const { state, reason, decisions = [], modules = [], report } = course;
+    const { state, reason, modules = [], report } = course;
+    const decisions = course.decisions ?? this.#undecided(course, workflow);
     const summary: EvaluationSummary = {
       ...{ evaluation_id: evaluationId, started_at: startedAt },
       took_ms: Math.round(clock.nowMs() - startedMs),
@@ -111,6 +112,12 @@ export class Evaluator {
     } catch (thrown) {
       return { state: "failed", reason: failureText(toBerthError(thrown)) };
     }
+  }
+
+  /** Of each subject why nothing was decided; nobody who set no workflow wants to know. */
+  #undecided({ state, reason }: Course, workflow: KeptWorkflow | undefined) {
+    const quotas = workflow === undefined ? [] : this.#deps.books.quotas.all();
+    return leftAsTheyAre(ownersOf(quotas).bySubject, `${state}: ${reason}`);
   }
 
   async #reasonToHold(workflow: KeptWorkflow | undefined): Promise<string | undefined> {

@@ -53,21 +53,36 @@ export function* judgeSubjects(
   }
   for (const { subjectId, reason } of refusals) {
     named.add(subjectId);
-    judged.push({ decision: refused({ subjectId }, reason) });
+    const [kept, ...others] = scene.quotas.get(subjectId) ?? [];
+    const quota = others.length === 0 ? kept?.quota : undefined;
+    judged.push({ decision: refused({ subjectId }, reason, quota) });
   }
-  for (const [subjectId, [first, ...others]] of scene.quotas) {
-    if (named.has(subjectId) || first === undefined) continue;
-    const { quotaId, replicas } = first.quota;
-    judged.push({
-      decision: {
-        ...{ subject_id: subjectId, quota_id: others.length === 0 ? quotaId : null, kind: "keep" },
-        ...{ current: replicas, wanted: null, replicas },
-        why: "the workflow did not name it",
-      },
-    });
+  for (const [subjectId, quotas] of scene.quotas) {
+    if (!named.has(subjectId)) {
+      judged.push({ decision: left(subjectId, quotas, "the workflow did not name it") });
+    }
     yield;
   }
   return judged;
+}
+
+/** The decisions of an evaluation that came to nothing: every subject with a quota keeps what is desired, for that reason. */
+export function leftAsTheyAre(
+  quotas: JudgingScene["quotas"],
+  why: string,
+): readonly SubjectDecision[] {
+  return [...quotas].map(([subjectId, its]) => left(subjectId, its, why));
+}
+
+function left(subjectId: string, quotas: readonly KeptQuota[], why: string): SubjectDecision {
+  const replicas = quotas.reduce((sum, { quota }) => sum + quota.replicas, 0);
+  const [only, ...others] = quotas;
+  const where = others.length === 0 ? "" : ` in ${quotas.length} quotas`;
+  return {
+    ...{ subject_id: subjectId, quota_id: where === "" ? (only?.quota.quotaId ?? null) : null },
+    ...{ kind: "keep", current: replicas, wanted: null, replicas },
+    why: `${why}: ${replicas} desired${where}`,
+  };
 }
 
 function judgeChange(change: ReplicaChange, scene: JudgingScene): Judged {
