@@ -74,12 +74,12 @@ export const settings = {
   }),
   natsUrl: textSetting({
     env: "BERTH_NATS_URL",
-    doc: "NATS servers, nats://host:4222 with commas between them, that confirmations and notices go over; by default they stay within the program",
+    doc: "NATS servers, nats:// or tls://user:password@host:4222 with commas between them, that confirmations and notices go over; by default they stay within the program",
     fallback: "",
   }),
   redisUrl: textSetting({
     env: "BERTH_REDIS_URL",
-    doc: "Redis, redis://host:6379, that quotas, workflows, settings of the autoscaler and what is under way are mirrored to; by default there is no mirror",
+    doc: "Redis, redis:// or rediss://:password@host:6379, that quotas, workflows, settings of the autoscaler and what is under way are mirrored to; by default there is no mirror",
     fallback: "",
   }),
   subjectAllocatorUrl: textSetting({
