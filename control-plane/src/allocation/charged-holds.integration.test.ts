@@ -28,6 +28,7 @@ let store: DocumentStore;
 let books: OrgBooks;
 let charges: HoldCharges;
 let laterMs: number;
+let unheard: readonly string[];
 const clock: Pick<Clock, "timestamp"> = {
   timestamp: () => new Date(Date.now() + laterMs).toISOString(),
 };
@@ -40,6 +41,7 @@ beforeAll(async () => {
 afterAll(() => harness.close());
 beforeEach(async () => {
   laterMs = 0;
+  unheard = [];
   fleet = new ModelFleet({ m: { nodes: 1, gpus: 8 } });
   harness.agents = fleet;
   harness.views.clear();
@@ -56,7 +58,10 @@ async function open(over: DocumentStore): Promise<void> {
   const common = { orgId: ORG, logger: silentLogger };
   books = await openOrgBooks({ ...common, store: over, clock: systemClock });
   const snapshot = async () => fleetOf(...harness.views.values());
-  charges = new HoldCharges({ books, blocks: fleet.blocks, snapshot, clock, logger: silentLogger });
+  charges = new HoldCharges({
+    ...{ books, blocks: fleet.blocks, snapshot, clock, logger: silentLogger },
+    unheard: async () => unheard,
+  });
   harness.holds = charges;
 }
 
@@ -136,13 +141,17 @@ describe("a hold of a subject", () => {
     expect(used()).toBe(0);
   });
 
-  it("is settled after a restart, and when its cluster is removed", async () => {
+  it("is settled after a restart, when its cluster was heard, and when that is removed", async () => {
     await allocate({ subject: "s" });
     await open(store);
     expect(used()).toBe(1_000);
     await charges.look();
     expect(used()).toBe(1_000);
     harness.views.clear();
+    unheard = ["m"];
+    await charges.look();
+    expect(used()).toBe(1_000);
+    unheard = [];
     await charges.look();
     expect(used()).toBe(0);
   });

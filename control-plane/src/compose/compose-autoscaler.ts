@@ -17,7 +17,6 @@ import { confirmationSubject, everySubject } from "../autoscaler/scaling/scale-m
 import { openVictims, type VictimsDeps } from "../autoscaler/scaling/victims.ts";
 import { moduleChecks } from "../autoscaler/workflows/module-checks.ts";
 import { modulePolicies } from "../autoscaler/workflows/module-policies.ts";
-import { AgentBindings } from "../fleet/agent-bindings.ts";
 import type { ClusterRegistry } from "../fleet/cluster-registry.ts";
 import type { Org } from "../org/org.ts";
 import type { BlockGateway } from "../placement/block-gateway.ts";
@@ -57,6 +56,7 @@ export async function composeAutoscaler(sources: AutoscalerSources): Promise<Com
   const { config, store, org, decisionStore, clusters, fleet, gateway, running } = sources;
   const { orgId, natsUrl: url, subjectAllocatorUrl: allocatorUrl } = config;
   const clock = systemClock;
+  const startedMs = clock.nowMs();
   const own = sources.logger.child({ component: "autoscaler" });
   const subjects = [confirmationSubject(orgId), everySubject(orgId)];
   const bus = openBus({ url, orgId, subjects, logger: own, clock });
@@ -68,7 +68,10 @@ export async function composeAutoscaler(sources: AutoscalerSources): Promise<Com
     runModule: modulePolicies({ ...running, caps, orgId }),
     moduleChecks: moduleChecks({ ...running, orgId }),
     reports: reports.source,
-    missingClusters: await missingClusters(sources),
+    missingClusters: fleetWholeness({
+      unheard: org.unheard,
+      sinceStartMs: () => clock.nowMs() - startedMs,
+    }),
     placer: openPlacer({
       ...{ orgId, clusters, clock, allocator: sources.allocator },
       ...{ agents: fleet.agentApi, blocks: fleet.blocks },
@@ -87,15 +90,4 @@ function openReports(
   if (metricsUrl === "") return { source: ownReports(org.report), parts: [] };
   const feed = new FeedReports({ url: metricsUrl, clock: systemClock, logger });
   return { source: feed, parts: [feed] };
-}
-
-/** Tells which clusters have not come back since this start. */
-async function missingClusters({ config: { orgId }, store, clusters }: AutoscalerSources) {
-  const holders = await new AgentBindings(store, orgId).holders();
-  const startedMs = systemClock.nowMs();
-  return fleetWholeness({
-    known: new Set(holders.keys()),
-    snapshot: () => clusters.snapshot(orgId),
-    sinceStartMs: () => systemClock.nowMs() - startedMs,
-  });
 }

@@ -116,7 +116,7 @@ export function openAliasPorts(
       name: "subject metrics",
       port: config.subjectMetricsAliasPort,
       setting: "BERTH_SUBJECT_METRICS_ALIAS_PORT",
-      paths: { "/subjects": "/subject-metrics" },
+      paths: { "/subjects": "/subject-metrics", "/subjects/": "/subject-metrics" },
     },
     { name: "subjects", port: config.subjectsAliasPort, setting: "BERTH_SUBJECTS_ALIAS_PORT" },
     { name: "autoscaler", port: config.autoscaleAliasPort, setting: "BERTH_AUTOSCALE_ALIAS_PORT" },

@@ -8,7 +8,9 @@ import {
   systemClock,
 } from "@berth/service-kit";
 import { MIRRORED_REQUESTS } from "../autoscaler/scaling/scale-book.ts";
+import { AgentBindings } from "../fleet/agent-bindings.ts";
 import type { ClusterRegistry } from "../fleet/cluster-registry.ts";
+import { unheardClusters } from "../fleet/unheard-clusters.ts";
 import { type Org, openOrg } from "../org/org.ts";
 import { StateMirror } from "../org/store/state-mirror.ts";
 import type { settings } from "../settings.ts";
@@ -38,8 +40,13 @@ export interface ComposedOrg {
 export async function composeOrg(sources: OrgSources): Promise<ComposedOrg> {
   const { config, store, clusters, fleet, metrics, logger } = sources;
   const mirror = await openStateMirror(sources);
+  const { orgId } = config;
+  const unheard = await unheardClusters({
+    bindings: new AgentBindings(store, orgId),
+    snapshot: () => clusters.snapshot(orgId),
+  });
   const org = await openOrg({
-    ...{ store, orgId: config.orgId, clusters, mirror },
+    ...{ store, orgId, clusters, unheard, mirror },
     ...{ blocks: fleet.blocks, events: fleet.events },
     ...{ metrics: metrics.routes.metrics, pace: new Pacer(), clock: systemClock },
     logger: logger.child({ component: "org" }),

@@ -21,6 +21,8 @@ export interface Org extends OrgBooks {
   readonly report: MetricsReport;
   readonly feed: ReportFeed;
   readonly holds: HoldCharges;
+  /** Clusters that had an agent before this program's start, and were not heard since. */
+  readonly unheard: OrgDeps["unheard"];
   /** Compares what is seen with what is desired. */
   readonly aggregator: Part;
 }
@@ -30,6 +32,8 @@ export interface OrgDeps {
   readonly store: DocumentStore;
   readonly orgId: string;
   readonly clusters: Pick<ClusterRegistry, "snapshot">;
+  /** Clusters that had an agent before this program's start, and were not heard since. */
+  readonly unheard: () => Promise<readonly string[]>;
   readonly blocks: FleetBlocks;
   readonly metrics: Pick<GlobalMetrics, "query">;
   readonly events: Pick<FleetEvents, "record">;
@@ -52,5 +56,6 @@ export async function openOrg(deps: OrgDeps): Promise<Org> {
   const books = { quotas, subjects, charges, transactions };
   const snapshot = () => deps.clusters.snapshot(orgId);
   const holds = new HoldCharges({ ...deps, books, snapshot });
-  return { id: orgId, ...books, reported, usage, report, feed, holds, aggregator };
+  const { unheard } = deps;
+  return { id: orgId, ...books, reported, usage, report, feed, holds, unheard, aggregator };
 }

@@ -1,13 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { BlockDocument, OperationDocument } from "@berth/proto";
-import {
-  BerthError,
-  ERROR_TABLE,
-  operationWarnings,
-  sleep,
-  toErrorBody,
-  toNumber,
-} from "@berth/service-kit";
+import { BerthError, ERROR_TABLE, operationWarnings, sleep, toErrorBody } from "@berth/service-kit";
 import { parsed, toError } from "../allocation/agent-asking.ts";
 import type {
   AgentAnswer,
@@ -16,8 +9,9 @@ import type {
   ClusterBlocks,
   FleetBlocks,
 } from "../fleet/agent-api.ts";
-import type { BlockCharges, ChargedBlock } from "../org/charges/block-charges.ts";
+import type { BlockCharges, ChargedEnd } from "../org/charges/block-charges.ts";
 import { type BlockHomes, notHeard } from "./block-homes.ts";
+import { comingInstances } from "./coming-instances.ts";
 import { isSettled, settledOperation } from "./operation-watch.ts";
 
 /** What {@link BlockGateway} needs. */
@@ -25,7 +19,7 @@ export interface BlockGatewayDeps {
   readonly agents: AgentApi;
   readonly blocks: FleetBlocks;
   readonly homes: Pick<BlockHomes, "unheard" | "unheardClusters">;
-  readonly charges: Pick<BlockCharges, "charge" | "release">;
+  readonly charges: Pick<BlockCharges, "charge" | "settle" | "restore">;
 }
 
 /** A block where it is. */
@@ -52,8 +46,8 @@ const CATCH_UP_MS = 1_000;
 const LOOK_EVERY_MS = 20;
 /** How long an agent lets clients wait for the removal of a node, ms. */
 const REMOVAL_WAIT_MS = 30_000;
-/** Instances that can be added at a time; agents take fewer. */
-const MAX_ADDED = 100_000;
+/** How long an operation is followed that its client did not wait for, ms: then what its cluster tells counts. */
+const FOLLOWED_MS = 30_000;
 
 /** Asks the agents of the fleet for what concerns blocks; their answers keep status and body. */
 export class BlockGateway {
@@ -156,11 +150,40 @@ export class BlockGateway {
    */
   async act(action: AskedAction, signal: AbortSignal): Promise<AgentAnswer> {
     const { clusterId, fields, isCharged = false } = action;
-    const charged = isCharged ? undefined : await this.#charge(clusterId, fields);
-    const answer = await this.#act(action, signal);
-    const isRefused = answer.status >= 400 && answer.status < 500;
-    if (isRefused && charged !== undefined) await this.#deps.charges.release(charged);
+    const coming = isCharged ? undefined : comingInstances(fields, this.of(clusterId)?.blocks);
+    if (coming === undefined) return this.#act(action, signal);
+    const { charges } = this.#deps;
+    const charged = { ...coming, clusterId, operationId: randomUUID() };
+    const leases = await charges.charge(charged);
+    const settle = (end: ChargedEnd) => charges.settle(charged, end, leases);
+    let answer: AgentAnswer;
+    try {
+      answer = await this.#act(action, signal);
+    } catch (thrown) {
+      // Nobody knows what became of it: what was charged stays until its cluster tells.
+      for (const lease of leases) await charges.restore(lease);
+      throw thrown;
+    }
+    const operationId = answer.status === 202 ? acceptedId(answer.bodyJson) : undefined;
+    if (operationId !== undefined) void this.#settleLater({ clusterId, operationId }, settle);
+    else await settle(answer.status === 200 ? "made" : "failed");
     return answer;
+  }
+
+  /** Settles what was charged for an operation that goes on, when it is over soon enough. Never rejects. */
+  async #settleLater(
+    operation: { readonly clusterId: string; readonly operationId: string },
+    settle: (end: ChargedEnd) => Promise<void>,
+  ): Promise<void> {
+    try {
+      const signal = AbortSignal.timeout(FOLLOWED_MS + 1_000);
+      const limits = { timeoutMs: FOLLOWED_MS, signal };
+      const found = await settledOperation(this.#deps, operation, limits);
+      if (found === undefined || !isSettled(found)) return;
+      await settle(found.state === "done" ? "made" : "failed");
+    } catch {
+      // What its cluster tells counts in the end.
+    }
   }
 
   async #act(
@@ -201,25 +224,6 @@ export class BlockGateway {
     if (operation === undefined || !isSettled(operation)) return answer;
     asked.set("wait", "true");
     return ask();
-  }
-
-  /** Instances that are added are charged to the quota whose replicas they are; gives what was charged. */
-  async #charge(
-    clusterId: string,
-    fields: AskedAction["fields"],
-  ): Promise<ChargedBlock | undefined> {
-    const { action, operation, block_id: blockId } = fields;
-    const isGrowing = action === "scale" && (operation === "scale" || operation === "upscale");
-    if (!isGrowing || typeof blockId !== "string") return undefined;
-    const block = this.of(clusterId)?.blocks.get(blockId);
-    const { allocation_data: given, instances_count: count } = fields;
-    const added = toNumber(count ?? (Array.isArray(given) ? given.length : undefined)) ?? 0;
-    // What is no number is the agent's to refuse.
-    if (block === undefined || !(added > 0 && added <= MAX_ADDED)) return undefined;
-    const instances = block.instances.length + added;
-    const charged = { blockId, clusterId, instances, operationId: randomUUID() };
-    await this.#deps.charges.charge(charged);
-    return charged;
   }
 
   #told(clusterId: string): ClusterBlocks {

@@ -79,6 +79,60 @@ it("is charged for what is added by hand, before it is asked for", async () => {
   expect(used()).toBe(4);
 });
 
+it("is charged for all that is added at a time, in either form of the action, and by requests to scale", async () => {
+  await harness.place({ block_data: anEntry("b", 1, 1) });
+  has(1);
+  const told = Promise.withResolvers<void>();
+  harness.fleet.before = () => told.promise;
+  const fields = { operation: "scale", block_id: "b", instances_count: 2 };
+  const act = (own: object) =>
+    harness.placing.gateway.act(
+      { clusterId: "m", fields: { action: "scale", ...own }, waitMs: 0 },
+      never,
+    );
+  const all = [act(fields), act({ data: fields }), act(fields)];
+  const refused = { reason: "QUOTA_EXCEEDED" };
+  await expect(all[1]).rejects.toMatchObject(refused);
+  await expect(all[2]).rejects.toMatchObject(refused);
+  await vi.waitFor(() => expect(used()).toBe(3));
+  expect(books().charges.get("block/q")).toMatchObject({ instances: 1, adding: 2 });
+  told.resolve();
+  await all[0];
+});
+
+it("that is made by an action of its cluster is charged, too", async () => {
+  const make = (minInstances: number) => {
+    const fields = { action: "create_block", block_data: anEntry("b", 1, minInstances) };
+    return harness.placing.gateway.act({ clusterId: "m", fields, waitMs: 5_000 }, never);
+  };
+  await expect(make(5)).rejects.toMatchObject({ reason: "QUOTA_EXCEEDED" });
+  expect(books().charges.all()).toEqual([]);
+  expect((await make(2)).status).toBe(200);
+  await vi.waitFor(() => expect(used()).toBe(2));
+});
+
+it("takes leases of its quota over without their room twice", async () => {
+  await harness.place({ block_data: anEntry("b", 1, 2) });
+  has(2);
+  const { charges, transactions } = books();
+  const lease = {
+    ...{ chargeId: "lease/m:l", quotaId: "q", kind: "lease" as const, clusterId: "m" },
+    ...{ gpus: { [FLAVOR]: 2_000 }, operationId: "m:l", createdAt: new Date().toISOString() },
+  };
+  await transactions.run((plan) => charges.planAdoption(plan, lease));
+  expect(used()).toBe(4);
+  await expect(scale(2)).rejects.toMatchObject({ reason: "QUOTA_EXCEEDED" });
+  const fields = { action: "scale", operation: "scale", block_id: "b", instances_count: 2 };
+  const withLease = { ...fields, lease_ids: ["m:l", "m:unknown"] };
+  const cluster = harness.fleet.get("m");
+  cluster.denies = { reason: "CONFLICT", message: "no room" };
+  const act = () =>
+    harness.placing.gateway.act({ clusterId: "m", fields: withLease, waitMs: 5_000 }, never);
+  expect((await act()).status).toBe(409);
+  expect(charges.get("lease/m:l")).toMatchObject(lease);
+  expect(used()).toBe(4);
+});
+
 it("is charged for what its cluster tells in the end, whatever the rules say", async () => {
   await harness.place({ block_data: anEntry("b", 1, 3) });
   has(1);

@@ -31,7 +31,7 @@ export interface PlacementsDeps {
   readonly runner: PlacementRunner;
   readonly blocks: FleetBlocks;
   readonly homes: Pick<BlockHomes, "unheard">;
-  readonly charges: Pick<BlockCharges, "charge" | "release">;
+  readonly charges: Pick<BlockCharges, "charge" | "settle">;
   readonly policies: Pick<PolicyRegistry, "runnable">;
   readonly decisions: Pick<DecisionLog, "record">;
   readonly orgId: string;
@@ -232,8 +232,7 @@ export class Placements implements Part {
 
   /** A placement that came to nothing has nothing that is charged. */
   async #release({ id, blockId }: PlacementRecord): Promise<void> {
-    const charged = { blockId, instances: 0, operationId: id };
-    await this.#deps.charges.release(charged);
+    await this.#deps.charges.settle({ blockId, operationId: id }, "failed");
   }
 
   #decided(record: PlacementRecord, requestJson: string | undefined): void {

@@ -18,6 +18,8 @@ export const TEST_ORG = "default_org";
 /** The fleet that an org sees in tests; each part may be changed at any time. */
 export interface TestFleet {
   views: readonly ClusterView[];
+  /** Clusters that were not heard since the start. */
+  unheard: readonly string[];
   blocks: readonly ClusterBlocks[];
   readonly events: LinkEvent[];
 }
@@ -27,7 +29,7 @@ export async function openTestOrg(
   store: DocumentStore,
   clock: Clock = systemClock,
 ): Promise<{ readonly org: Org; readonly fleet: TestFleet }> {
-  const fleet: TestFleet = { views: [], blocks: [], events: [] };
+  const fleet: TestFleet = { views: [], unheard: [], blocks: [], events: [] };
   const clusters = {
     snapshot: async () => ({
       revision: 1,
@@ -37,6 +39,7 @@ export async function openTestOrg(
   const pace = new Pacer();
   const org = await openOrg({
     ...{ store, orgId: TEST_ORG, clusters, pace, clock, logger: silentLogger },
+    unheard: async () => fleet.unheard,
     blocks: {
       of: (clusterId) => fleet.blocks.find((one) => one.clusterId === clusterId),
       all: () => fleet.blocks,

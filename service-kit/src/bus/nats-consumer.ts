@@ -138,6 +138,8 @@ export class StreamReader {
   #config(): Partial<ConsumerConfig> {
     const durable = this.#durableName();
     const from = this.#settled.upTo + 1;
+    // Others may publish to a stream before this consumer is made: who keeps what comes while he is away gets that, too.
+    const first = durable === undefined ? "new" : "all";
     // The driver's enums are values of the lazily loaded package; these are their texts.
     return {
       ...(durable === undefined
@@ -148,7 +150,7 @@ export class StreamReader {
       ack_wait: ACK_WAIT_MS * NS_PER_MS,
       max_ack_pending: this.#atOnce,
       ...(from === 1
-        ? { deliver_policy: "new" as ConsumerConfig["deliver_policy"] }
+        ? { deliver_policy: first as ConsumerConfig["deliver_policy"] }
         : {
             deliver_policy: "by_start_sequence" as ConsumerConfig["deliver_policy"],
             opt_start_seq: from,

@@ -132,6 +132,15 @@ describe("/metrics/report", () => {
     ]);
   });
 
+  it("names clusters that were not heard since the start", async () => {
+    fleet.unheard = ["c9"];
+    const { sources, clusters } = await report();
+    expect(clusters.c9).toBeUndefined();
+    expect(sources.clusters).toMatchObject({
+      ...{ ok: false, unreachable: ["c9"], error: "1 clusters are unreachable: c9" },
+    });
+  });
+
   it("names what is unreachable or fails, and has everything else", async () => {
     fleet.views = [metricsView("c1", [], { health: "unreachable" })];
     await ask("POST", "/quota", BLOCK_QUOTA);

@@ -72,7 +72,6 @@ export function serveAdhocSocket(
     closed.abort();
     traffic.replies.forget(socket);
   });
-  socket.on("error", (err) => logger.debug("websocket error", { err }));
 }
 
 function withId(body: object, message: AdhocMessage | undefined): object {

@@ -77,7 +77,6 @@ export function serveAllocatorSocket(
     order.end();
     traffic.replies.forget(socket);
   });
-  socket.on("error", (err) => deps.logger.debug("websocket error", { err }));
 }
 
 async function replyTo(

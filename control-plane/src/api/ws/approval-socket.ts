@@ -66,5 +66,4 @@ export function serveApprovalSocket(
     end();
     traffic.replies.forget(socket);
   });
-  socket.on("error", (err) => logger.debug("websocket error", { err }));
 }

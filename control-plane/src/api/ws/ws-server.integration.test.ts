@@ -8,6 +8,7 @@ import {
   silentLogger,
 } from "@berth/service-kit";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { WebSocket } from "ws";
 import type { Allocator } from "../../allocation/allocator.ts";
 import type { Autoscaler } from "../../autoscaler/autoscaler.ts";
 import { WsEndpoints } from "./ws-server.ts";
@@ -39,7 +40,8 @@ beforeEach(async () => {
     autoscaler: {} as Autoscaler,
   });
   server = createBoundedServer((_request, response) => response.end());
-  endpoints.attach(server, new Map([["/ws", "allocator"]]));
+  const uses = { "/ws": "allocator", "/feed": "feed", "/adhoc": "adhoc" } as const;
+  endpoints.attach(server, new Map(Object.entries(uses)));
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   client = net.connect((server.address() as net.AddressInfo).port, "127.0.0.1");
@@ -89,6 +91,32 @@ it("tells the versions that it speaks to a client that asks for another", async 
   client.end(handshake({ "sec-websocket-version": "sec-websocket-version: 99" }));
   const answer = (await client.setEncoding("utf8").toArray()).join("");
   expect(answer).toContain("sec-websocket-version: 13, 8\r\n");
+});
+
+it.each([
+  ["a feed", "/feed?interval=x"],
+  ["ad-hoc scaling", "/adhoc?keep_open=x"],
+  ["approvals", "/adhoc?approvals=x"],
+])("survives a bad frame behind a URL of %s that does not hold", async (_what, path) => {
+  // A text frame that is not masked, in the packet of the handshake.
+  const frame = Buffer.from([0x81, 0x01, 0x78]);
+  client.write(Buffer.concat([Buffer.from(handshake({ GET: `GET ${path} HTTP/1.1` })), frame]));
+  const answer = (await client.toArray()).join("");
+  expect(answer).toMatch(/^HTTP\/1.1 101 /);
+});
+
+it("closes a socket whose URL does not hold with as much of the reason as fits", async () => {
+  const path = `/feed?interval=${encodeURIComponent("€".repeat(40))}`;
+  const { port } = server.address() as net.AddressInfo;
+  const socket = new WebSocket(`ws://127.0.0.1:${port}${path}`);
+  const closed = once(socket, "close");
+  const [frame] = await once(socket, "message");
+  const message = `interval: expected a whole number of seconds from 1 to 3600, got "${"€".repeat(40)}"`;
+  expect(JSON.parse(String(frame))).toMatchObject({ success: false, message });
+  const [code, reason] = await closed;
+  expect(code).toBe(1008);
+  expect(message.startsWith(String(reason))).toBe(true);
+  expect(Buffer.byteLength(String(reason))).toBeGreaterThan(119);
 });
 
 /** Lets the sockets do their work until it holds. */

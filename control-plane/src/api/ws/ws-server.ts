@@ -49,7 +49,7 @@ export interface WsDeps extends AllocatorSocketDeps {
 
 /**
  * The WebSocket endpoints of the allocator and of the report: every path of a port of its own ({@link WsEndpoints.part}), where a
- * URL with the key `interval` reads the report, and paths of the REST port ({@link WsEndpoints.attach}). Who reads the
+ * URL with the key `interval` or `changes` reads the report, and paths of the REST port ({@link WsEndpoints.attach}). Who reads the
  * report may ask the allocator on the same socket. Frames hold up to 16 MiB; a larger one closes
  * the socket with 1009. Sockets of which nothing comes between two pings are terminated.
  */
@@ -139,6 +139,8 @@ export class WsEndpoints {
       this.#pulse.watch(webSocket, { stream: socket, departure });
       this.#unfinished.watch(webSocket, socket);
       const { traffic, feed, autoscaler, logger } = this.#deps;
+      // Without a listener the first bad frame would end the program.
+      webSocket.on("error", (err) => logger.debug("websocket error", { err }));
       const taker = { socket: webSocket, departure, traffic };
       const { searchParams } = urlOf(request);
       if (use === "adhoc") {
@@ -177,9 +179,9 @@ function refusePlainRequest(_request: IncomingMessage, response: ServerResponse)
   response.end(JSON.stringify(toErrorBody(error)));
 }
 
-/** The seeds' port of the allocator and of the report: a URL with the key `interval` reads the report. */
+/** The seeds' port of the allocator and of the report: a URL with a key of the feed reads the report. */
 function byInterval(query: URLSearchParams): SocketUse {
-  return query.has("interval") ? "feed" : "allocator";
+  return query.has("interval") || query.has("changes") ? "feed" : "allocator";
 }
 
 function urlOf(request: IncomingMessage): Pick<URL, "pathname" | "searchParams"> {

@@ -5,7 +5,7 @@ import type { ScaleResponse } from "./scale-request.ts";
 
 /** Longest time for an external allocator to accept or refuse, ms. */
 const ANSWER_MS = 15_000;
-const MAX_REPLY_CHARACTERS = 64 * 1024;
+const MAX_REPLY_BYTES = 64 * 1024;
 
 /**
  * Leaves requests to an allocator of the org's own: `POST <url>/allocate {uuid, subject_id, replicas}`. It answers `{"success": true}`
@@ -51,7 +51,7 @@ async function post(url: string, body: object, signal: AbortSignal): Promise<Ans
       signal: late,
     });
     const { status } = answer;
-    const told = bodyOf((await answer.text()).slice(0, MAX_REPLY_CHARACTERS));
+    const told = bodyOf(await beginningOf(answer));
     if (status >= 500 || status === 429) throw silent(`it answered ${status}`);
     const { success, error, message = error } = told;
     const why = typeof message === "string" ? message : `the allocator answered ${status}`;
@@ -61,6 +61,18 @@ async function post(url: string, body: object, signal: AbortSignal): Promise<Ans
     signal.throwIfAborted();
     throw silent("it did not answer");
   }
+}
+
+/** The text of an answer; of one that is longer than it may be its beginning, and no more is read. */
+async function beginningOf({ body }: Response): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of body ?? []) {
+    chunks.push(chunk);
+    bytes += chunk.length;
+    if (bytes > MAX_REPLY_BYTES) break;
+  }
+  return Buffer.concat(chunks).subarray(0, MAX_REPLY_BYTES).toString();
 }
 
 function bodyOf(text: string): Body {

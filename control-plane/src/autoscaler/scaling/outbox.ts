@@ -1,7 +1,16 @@
-import { type Bus, backoffMs, type Logger, type Part, sleep } from "@berth/service-kit";
+import {
+  type Bus,
+  backoffMs,
+  isBerthError,
+  type Logger,
+  type Part,
+  type Reason,
+  sleep,
+} from "@berth/service-kit";
 import type { OrgTransactions } from "../../org/store/org-transactions.ts";
 
 import type { ScaleBook } from "./scale-book.ts";
+import type { BusText } from "./scale-messages.ts";
 
 /** What {@link Outbox} works with. */
 export interface OutboxDeps {
@@ -14,6 +23,7 @@ export interface OutboxDeps {
 const BACKOFF = { firstMs: 100, capMs: 10_000 } as const;
 /** Messages that are forgotten in one transaction when they were sent. */
 const BATCH = 100;
+const NEVER_TAKEN: readonly Reason[] = ["INVALID_ARGUMENT", "PAYLOAD_TOO_LARGE"];
 
 /**
  * Sends what transactions have left to send, in their order, each until the bus has taken it. One that was sent and is not
@@ -51,6 +61,17 @@ export class Outbox implements Part {
     });
   }
 
+  /** What the bus never takes is dropped: nothing behind it would ever leave. */
+  async #send(message: BusText): Promise<void> {
+    try {
+      await this.#deps.bus.publish(message, this.#stop.signal);
+    } catch (thrown) {
+      if (!isBerthError(thrown) || !NEVER_TAKEN.includes(thrown.reason)) throw thrown;
+      const subject = message.subject.slice(0, 300);
+      this.#deps.logger.error("a message cannot be sent, and is dropped", { subject, err: thrown });
+    }
+  }
+
   async #sendAll(): Promise<void> {
     this.#isWoken = false;
     const { scale, transactions, logger } = this.#deps;
@@ -61,7 +82,7 @@ export class Outbox implements Part {
       const sent: string[] = [];
       try {
         for (const [id, message] of due) {
-          await this.#deps.bus.publish(message, this.#stop.signal);
+          await this.#send(message);
           sent.push(id);
         }
         failures = 0;

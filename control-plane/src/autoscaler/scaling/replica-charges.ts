@@ -1,5 +1,5 @@
 import { BerthError } from "@berth/service-kit";
-import { surplusGpus } from "../../org/charges/block-charges.ts";
+import { surplusGpus } from "../../org/charges/block-row.ts";
 import {
   blockCharge,
   type Charge,
@@ -80,26 +80,23 @@ export class ReplicaCharges {
     const isRise = Object.entries(gpus).some(([flavor, milli]) => milli > (before[flavor] ?? 0));
     const about = { chargeId, quotaId, operationId: uuid, createdAt, gpus };
     const charge: Charge = { ...about, kind: "replicas" };
-    const block = this.#giveWay(plan, quota, charged);
+    this.#giveWay(plan, quota, charged);
     if (Object.keys(gpus).length === 0) books.charges.planRemoval(plan, chargeId);
     else if (isKnown || !isRise) books.charges.planAdoption(plan, charge);
     else {
       const put = books.charges.plan(plan, charge);
       if (put.kind === "refused") return put;
     }
-    if (block !== undefined) books.charges.planAdoption(plan, block);
     scale.putQuota(plan, quotaId, { ...scale.quota(quotaId), charged });
     return undefined;
   }
 
-  /** Takes the charge of the quota's block away, and gives what is left of it beside so many replicas. */
-  #giveWay(plan: Plan, quota: Quota, charged: number): Charge | undefined {
+  /** The charge of the quota's block is for what it has beside so many replicas. */
+  #giveWay(plan: Plan, quota: Quota, charged: number): void {
     const { charges } = this.#deps.books;
-    const chargeId = blockCharge(quota.quotaId);
-    const before = charges.planned(chargeId);
-    if (before === undefined) return undefined;
-    charges.planRemoval(plan, chargeId);
-    return { ...before, gpus: surplusGpus({ quota }, before.instances ?? 0, charged) };
+    const before = charges.planned(blockCharge(quota.quotaId));
+    if (before === undefined) return;
+    charges.planAdoption(plan, { ...before, gpus: surplusGpus({ quota }, before, charged) });
   }
 }
 

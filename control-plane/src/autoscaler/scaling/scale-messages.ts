@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { isJsonObject } from "@berth/service-kit";
 import type { ScaleRequest, ScaleResponse } from "./scale-request.ts";
 
@@ -35,14 +36,19 @@ export function approvalAnswerSubject(orgId: string): string {
   return `${approvalSubject(orgId)}.answers`;
 }
 
+/** Longest token of a subject. */
+const MAX_TOKEN = 200;
+
 /**
- * A text as one token of a subject: what may not stand in one is percent-encoded ("." as "%2E"); an empty text is "%00".
+ * A text as one token of a subject: what may not stand in one is percent-encoded ("." as "%2E"); an empty text is "%00". One that
+ * would be longer than 200 characters is "~" and the SHA-256 of the text in hex.
  */
 export function subjectToken(text: string): string {
   const encoded = encodeURIComponent(text.toWellFormed()).replaceAll(
     /[.*>!'()~]/g,
     (character) => `%${character.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`,
   );
+  if (encoded.length > MAX_TOKEN) return `~${createHash("sha256").update(text).digest("hex")}`;
   return encoded === "" ? "%00" : encoded;
 }
 
@@ -75,6 +81,9 @@ export interface Confirmation {
 }
 
 const MAX_REPLICAS = 100_000;
+/** Of a response; what is told on has to fit into a message of the bus. */
+const MAX_RESPONSE_BYTES = 400 * 1024;
+const MAX_WORDS = 1_000;
 
 /**
  * Reads a confirmation; why it is none otherwise. One that names its request and cannot be read beyond that says that the request has
@@ -107,7 +116,18 @@ export function readConfirmation(
   }
   const { replicas: _given, ...rest } = response;
   const known = { ...rest, status, ...(isNone ? {} : { replicas: Number(count) }) };
-  return { uuid, response: known, message };
+  return { uuid, response: bounded(known), message };
+}
+
+/** A response as it is kept and told on: of one that is too long the words that count. */
+function bounded(response: ScaleResponse): ScaleResponse {
+  if (Buffer.byteLength(JSON.stringify(response)) <= MAX_RESPONSE_BYTES) return response;
+  const { status, replicas, message } = response;
+  return {
+    status: status.slice(0, MAX_WORDS),
+    ...(replicas === undefined ? {} : { replicas }),
+    ...(typeof message === "string" ? { message: message.slice(0, MAX_WORDS) } : {}),
+  };
 }
 
 function unreadable(why: string) {

@@ -9,6 +9,7 @@ import {
   systemClock,
 } from "@berth/service-kit";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { previewQuota } from "../../org/charges/preview.ts";
 import {
   openScaling,
   type ScalingOptions,
@@ -241,6 +242,47 @@ describe("confirmations", () => {
     expect(scaling.books.charges.usedBy("q")).toEqual({ H100: 2_000 });
   });
 
+  it("of more than were asked for are not taken for what there is", async () => {
+    const { url } = await accepts();
+    await open({ allocatorUrl: url });
+    const allocation_info = { gpus_per_replica: { F: 1 } };
+    const bounds = { nominal: { F: 4 }, replica_count: 1 };
+    await scaling.books.quotas.create({
+      subject_id: "s",
+      quota_id: "q",
+      ...bounds,
+      allocation_info,
+    });
+    const { uuid } = await scaling.ask("s", 2);
+    await vi.waitFor(() => expect(scaling.scale.get(uuid)?.state).toBe("dispatched"));
+    await confirm(uuid, { status: "allocated", replicas: 90_000 });
+    await vi.waitFor(() => expect(scaling.scale.get(uuid)?.state).toBe("failed"));
+    const message = "90000 replicas were confirmed, expected at most 2";
+    expect(scaling.scale.get(uuid)?.response).toEqual({ status: "failed", message });
+    expect(scaling.books.charges.usedBy("q")).toEqual({ F: 2_000 });
+    expect(quota("q").replicas).toBe(1);
+  });
+
+  it("that are large, or of a subject with a long name, hold up nothing behind them", async () => {
+    const { url } = await accepts();
+    await open({ allocatorUrl: url });
+    const long = "é".repeat(100);
+    await scaling.books.quotas.create({ subject_id: long, quota_id: "q" });
+    await scaling.books.quotas.create({ subject_id: "s", quota_id: "q-s" });
+    const large = { status: "allocated", replicas: 2, detail: "x".repeat(500_000) };
+    for (const subject of [long, "s"]) {
+      const { uuid } = await scaling.ask(subject, 2);
+      await vi.waitFor(() => expect(scaling.scale.get(uuid)?.state).toBe("dispatched"));
+      await confirm(uuid, large);
+      await vi.waitFor(() => expect(scaling.scale.get(uuid)?.state).toBe("confirmed"));
+      expect(scaling.scale.get(uuid)?.response).toEqual({ status: "allocated", replicas: 2 });
+    }
+    await vi.waitFor(() => expect(scaling.scale.outbox()).toEqual([]));
+    const notices = heard.filter(({ subject }) => subject.endsWith(".allocation"));
+    expect(notices).toHaveLength(2);
+    expect(notices[0]?.subject).toMatch(/^berth\.default_org\.subject\.~[0-9a-f]{64}\.allocation$/);
+  });
+
   it("of an allocator that refuses say so, and of one that is away come when it is back", async () => {
     let answer: readonly [number, object] = [200, { success: false, error: "no room" }];
     const { url, asked } = await externalAllocator(() => answer);
@@ -308,6 +350,33 @@ describe("a quota whose replicas cost more than those that it has", () => {
   });
 });
 
+describe("a quota that uses more than it may", () => {
+  it("is previewed without a trace, and scaled back", async () => {
+    const { url } = await accepts();
+    await open({ allocatorUrl: url });
+    const { quotas, charges } = scaling.books;
+    const allocation_info = { gpus_per_replica: { F: 1 } };
+    const limit = { limit: { F: 2 }, replica_count: 5 };
+    await quotas.create({ subject_id: "s", quota_id: "q", ...limit, allocation_info });
+    const bring = async (asked: number, confirmed: number) => {
+      const { uuid } = await scaling.ask("s", asked);
+      await vi.waitFor(() => expect(scaling.scale.get(uuid)?.state).toBe("dispatched"));
+      await confirm(uuid, { status: "allocated", replicas: confirmed });
+      await vi.waitFor(() => expect(scaling.scale.get(uuid)?.state).not.toBe("dispatched"));
+      expect(quota("q").replicas).toBe(confirmed);
+    };
+    await bring(2, 5);
+    expect(charges.usedBy("q")).toEqual({ F: 5_000 });
+    const preview = await previewQuota(scaling.books, "q", { limit: { F: 100 } });
+    expect(preview).toMatchObject({ kind: "fits" });
+    expect(quotas.planned("q")).toMatchObject({ revision: 1, quota: { limit: { F: 2_000 } } });
+    await expect(scaling.ask("s", 9)).rejects.toMatchObject({ reason: "QUOTA_EXCEEDED" });
+    await quotas.change("q", { max_replicas: 50 });
+    await bring(1, 1);
+    expect(charges.usedBy("q")).toEqual({ F: 1_000 });
+  });
+});
+
 describe("a request that waits for a human", () => {
   const waiting = { approvalWithinMs: 60_000 };
 
@@ -329,6 +398,28 @@ describe("a request that waits for a human", () => {
     await expect(scaling.scaling.decide(request.uuid, false, "bob")).rejects.toMatchObject({
       reason: "CONFLICT",
     });
+  });
+
+  it("is not approved too late, nor beyond bounds that have changed", async () => {
+    let laterMs = 0;
+    const clock = {
+      nowMs: () => performance.now() + laterMs,
+      timestamp: () => new Date(Date.now() + laterMs).toISOString(),
+    };
+    await open({ clock });
+    await scaling.books.quotas.create({ subject_id: "s", quota_id: "q", replica_count: 1 });
+    const one = await scaling.ask("s", 7, waiting);
+    await scaling.books.quotas.change("q", { max_replicas: 2 });
+    await expect(scaling.scaling.decide(one.uuid, true, "alice")).rejects.toMatchObject({
+      reason: "PRECONDITION_FAILED",
+    });
+    await scaling.books.quotas.change("q", { max_replicas: 7 });
+    laterMs = 60_001;
+    await expect(scaling.scaling.decide(one.uuid, true, "alice")).rejects.toMatchObject({
+      reason: "CONFLICT",
+      message: expect.stringMatching(/was to be approved until /),
+    });
+    expect(quota("q").replicas).toBe(1);
   });
 
   it("is rejected by a human, or by time", async () => {

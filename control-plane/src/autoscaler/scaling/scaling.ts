@@ -19,6 +19,7 @@ import {
   isOpen,
   type ScaleOrigin,
   type ScaleRequest,
+  type ScaleResponse,
   scaleRequestDocument,
 } from "./scale-request.ts";
 
@@ -99,7 +100,10 @@ export class Scaling {
     return request;
   }
 
-  /** A human says whether a request may go on. NOT_FOUND; CONFLICT when nobody waits for that any more. */
+  /**
+   * A human says whether a request may go on. NOT_FOUND; CONFLICT when nobody waits for that any more, or when it is approved too late;
+   * PRECONDITION_FAILED when the bounds of its quota have changed, and QUOTA_EXCEEDED when there is no room for it.
+   */
   async decide(uuid: string, isApproved: boolean, by: string): Promise<ScaleRequest> {
     const { books, scale, clock } = this.#deps;
     const request = await books.transactions.run((plan) => {
@@ -108,6 +112,7 @@ export class Scaling {
       if (before.state !== "awaiting_approval") {
         throw new BerthError("CONFLICT", `request ${uuid} is ${before.state}: nobody waits for it`);
       }
+      if (isApproved) this.#checkApproval(before);
       const word = isApproved ? "approved" : "rejected";
       const { approvalEndsAtMs: _ended, ...rest } = before;
       const after: ScaleRequest = {
@@ -187,7 +192,7 @@ export class Scaling {
    * bus, too. Only the listener of the bus calls it.
    */
   async complete({ uuid, response: told, message }: Confirmation): Promise<Completed> {
-    const { orgId, books, scale, clock, isExternal } = this.#deps;
+    const { orgId, books, scale, clock } = this.#deps;
     let heard = message;
     const completed = await books.transactions.run((plan): Completed => {
       const found = scale.planned(uuid);
@@ -195,8 +200,8 @@ export class Scaling {
       if (!isOpen(found)) return { kind: "ignored", why: "over" };
       if (found.state !== "dispatched") return { kind: "ignored", why: "not dispatched" };
       const { answer, ...before } = found;
-      if (answer === undefined && !isExternal) return { kind: "ignored", why: "not applied" };
-      const response = answer ?? told;
+      const response = this.#credible(found, told);
+      if (response === undefined) return { kind: "ignored", why: "not applied" };
       if (answer !== undefined) heard = { uuid, response };
       const { state, replicas } = completionOf(before, response);
       const request = { ...before, state, response, updatedAt: clock.timestamp() };
@@ -209,6 +214,31 @@ export class Scaling {
     });
     if (completed.kind === "completed") this.#over(completed.request, heard);
     return completed;
+  }
+
+  /**
+   * What counts of a confirmation: Berth's own word of what it applied, undefined before that; of an allocator what can be, as more replicas
+   * than there were or were asked for are not taken for what there is.
+   */
+  #credible(request: ScaleRequest, told: ScaleResponse): ScaleResponse | undefined {
+    const { answer, quotaId, before, replicas: wanted } = request;
+    if (!this.#deps.isExternal) return answer;
+    const response = answer ?? told;
+    const { replicas = 0 } = response;
+    const most = Math.max(this.#deps.scale.quota(quotaId).charged, before, wanted);
+    if (replicas <= most) return response;
+    const message = `${replicas} replicas were confirmed, expected at most ${most}`;
+    return { status: "failed", message };
+  }
+
+  /** Nobody may agree when the time is over, or to what may not be asked for any more. */
+  #checkApproval({ uuid, quotaId, replicas, approvalEndsAtMs = 0 }: ScaleRequest): void {
+    const { books, clock } = this.#deps;
+    if (approvalEndsAtMs <= Date.parse(clock.timestamp())) {
+      const ended = new Date(approvalEndsAtMs).toISOString();
+      throw new BerthError("CONFLICT", `request ${uuid} was to be approved until ${ended}`);
+    }
+    checkReplicas(books.quotas.planned(quotaId).quota, replicas);
   }
 
   #plan(plan: Plan, asked: AskedReplicas) {

@@ -2,11 +2,10 @@ import { BerthError, type Clock, type Logger, type Part } from "@berth/service-k
 import type { FleetBlocks } from "../../fleet/agent-api.ts";
 import type { OrgBooks } from "../org-books.ts";
 import { ownersOf, profileOf } from "../profiles/quota-owners.ts";
-import type { GpuAmounts } from "../quotas/gpu-amounts.ts";
 import type { KeptQuota } from "../quotas/quota.ts";
 import type { Plan, Step } from "../store/org-transactions.ts";
-import { blockCharge, type Charge, replicasCharge, times } from "./charge.ts";
-import type { ChargeBook } from "./charge-book.ts";
+import { putInstances } from "./block-row.ts";
+import { blockCharge, type Charge, leaseCharge } from "./charge.ts";
 import { obstacleDocument } from "./preview.ts";
 
 /** What {@link BlockCharges} work with. */
@@ -21,21 +20,30 @@ export interface BlockChargesDeps {
   readonly logger: Logger;
 }
 
-/** A block that is about to have so many instances. */
+/** Instances of a block that are about to come. */
 export interface ChargedBlock {
   readonly blockId: string;
   /** Absent while nobody knows where it goes. */
   readonly clusterId?: string | undefined;
-  readonly instances: number;
+  /** As many as there are to be of a block that is made; absent where some are added to those that there are. */
+  readonly instances?: number;
+  /** So many more. */
+  readonly added?: number;
+  /** Leases that they take over: what these charge to the quota makes room. */
+  readonly leaseIds?: readonly string[];
   /** What makes them: a placement, an action. */
   readonly operationId: string;
 }
+
+/** What became of instances that were charged. */
+export type ChargedEnd = "made" | "failed";
 
 const LOOK_EVERY_MS = 5_000;
 /** What was charged a moment ago may not be there yet, ms. */
 const UNDER_WAY_MS = 30_000;
 /** In place of the operation of a row that follows what clusters tell. */
 const SEEN = "seen";
+const NOTHING = { instances: 0, adding: 0 };
 
 /**
  * What instances of blocks charge to the quotas whose replicas they are, beyond what requests to scale have charged for these: when the
@@ -65,38 +73,73 @@ export class BlockCharges implements Part {
   }
 
   /**
-   * Charges a block for its instances, and makes a further step, if there is one, in the same transaction; durable when it resolves.
-   * QUOTA_EXCEEDED says which quota has no room, and what would fit.
+   * Charges a block for instances that are about to come, and makes a further step, if there is one, in the same transaction; durable when it
+   * resolves. Gives the charges of leases that made room, for {@link settle}. QUOTA_EXCEEDED says which quota has no room, and
+   * what would fit.
    */
-  async charge(block: ChargedBlock, step?: Step): Promise<void> {
-    const { books, clock } = this.#deps;
+  async charge(block: ChargedBlock, step?: Step): Promise<readonly Charge[]> {
+    const { books } = this.#deps;
     const kept = this.#quotaOf(block);
-    if (kept === undefined && step === undefined) return;
-    await books.transactions.run((plan) => {
-      if (kept !== undefined) {
-        const { operationId, instances } = block;
-        const about = { operationId, createdAt: clock.timestamp() };
-        const refusal = putInstances(plan, books.charges, { kept, instances, ...about });
-        if (refusal !== undefined) {
-          const details = { obstacle: obstacleDocument(refusal.obstacle) };
-          throw new BerthError("QUOTA_EXCEEDED", refusal.message, { details });
-        }
-      }
+    if (kept === undefined && step === undefined) return [];
+    return books.transactions.run((plan) => {
+      const leases = kept === undefined ? [] : this.#plan(plan, block, kept);
       if (step !== undefined) plan.add(step);
+      return leases;
     });
   }
 
-  /** What was charged for a block came to nothing: what its clusters tell counts at once, unless something else was charged since. */
-  async release(block: ChargedBlock): Promise<void> {
+  #plan(plan: Plan, block: ChargedBlock, kept: KeptQuota): readonly Charge[] {
+    const { books, clock } = this.#deps;
+    const { quotaId } = kept.quota;
+    const leases = (block.leaseIds ?? [])
+      .flatMap((leaseId) => books.charges.planned(leaseCharge(leaseId)) ?? [])
+      .filter((lease) => lease.quotaId === quotaId);
+    for (const { chargeId } of leases) books.charges.planRemoval(plan, chargeId);
+    const row = books.charges.planned(blockCharge(quotaId));
+    const there = Math.max(row?.instances ?? 0, this.#count(kept, block.blockId));
+    const refusal = putInstances(plan, books.charges, {
+      ...{ kept, operationId: block.operationId, createdAt: clock.timestamp() },
+      instances: Math.max(there, block.instances ?? 0),
+      adding: (row?.adding ?? 0) + (block.added ?? 0),
+    });
+    if (refusal === undefined) return leases;
+    const details = { obstacle: obstacleDocument(refusal.obstacle) };
+    throw new BerthError("QUOTA_EXCEEDED", refusal.message, { details });
+  }
+
+  /**
+   * Instances that were charged are there, or do not come: then leases that made room are charged again. What clusters tell counts as soon as
+   * nothing else is on its way.
+   */
+  async settle(
+    block: ChargedBlock,
+    end: ChargedEnd,
+    leases: readonly Charge[] = [],
+  ): Promise<void> {
     const { charges, transactions } = this.#deps.books;
     const kept = this.#quotaOf(block);
     if (kept === undefined) return;
     await transactions.run((plan) => {
+      for (const lease of end === "failed" ? leases : []) charges.planAdoption(plan, lease);
       const row = charges.planned(blockCharge(kept.quota.quotaId));
-      if (row?.operationId !== block.operationId) return;
-      charges.planAdoption(plan, { ...row, operationId: SEEN });
+      if (row === undefined) return;
+      const { instances = 0, adding = 0, operationId, createdAt } = row;
+      const added = Math.min(block.added ?? 0, adding);
+      const left = adding - added;
+      const isLast = left === 0 && (added > 0 || operationId === block.operationId);
+      putInstances(plan, charges, {
+        ...{ kept, createdAt, isKnown: true, adding: left },
+        instances: end === "made" ? instances + added : instances,
+        operationId: isLast ? SEEN : operationId,
+      });
     });
     this.#wake();
+  }
+
+  /** Charges a lease again that made room, when nobody knows whether it was taken over: its ledger tells. */
+  async restore(lease: Charge): Promise<void> {
+    const { charges, transactions } = this.#deps.books;
+    await transactions.run((plan) => charges.planAdoption(plan, lease));
   }
 
   /** Brings what is charged to what the clusters tell of the blocks of all quotas. */
@@ -105,9 +148,11 @@ export class BlockCharges implements Part {
     const due = books.quotas.all().flatMap((kept) => {
       const { blockId, gpusPerReplica } = profileOf(kept.quota);
       const isCharged = blockId !== undefined && Object.keys(gpusPerReplica).length > 0;
-      const instances = isCharged ? this.#seen(kept, blockId) : 0;
-      const charged = books.charges.planned(blockCharge(kept.quota.quotaId))?.instances ?? 0;
-      return instances === undefined || instances === charged ? [] : [{ kept, instances }];
+      const told = isCharged ? this.#told(kept, blockId) : NOTHING;
+      const row = books.charges.planned(blockCharge(kept.quota.quotaId));
+      const { instances = 0, adding = 0 } = row ?? {};
+      const isSame = told?.instances === instances && told.adding === adding;
+      return told === undefined || isSame ? [] : [{ kept, ...told }];
     });
     const { tree } = books.quotas;
     const left = books.charges
@@ -116,27 +161,37 @@ export class BlockCharges implements Part {
     if (due.length === 0 && left.length === 0) return;
     const about = { operationId: SEEN, createdAt: clock.timestamp(), isKnown: true };
     await books.transactions.run((plan) => {
-      for (const one of due) putInstances(plan, books.charges, { ...one, ...about });
+      for (const one of due) putInstances(plan, books.charges, { ...about, ...one });
       for (const { chargeId } of left) books.charges.planRemoval(plan, chargeId);
     });
   }
 
-  /** Instances that all clusters tell of; undefined while that is not known, or about to change. */
-  #seen({ quota }: KeptQuota, blockId: string): number | undefined {
+  /** What clusters tell of a quota's block; undefined while that is not known, or about to change. */
+  #told(kept: KeptQuota, blockId: string) {
     const { books, blocks, unheard, isUnderway, clock } = this.#deps;
-    const { clusterId } = profileOf(quota);
+    const { clusterId } = profileOf(kept.quota);
     if (isUnderway(blockId) || unheard(blockId).length > 0) return undefined;
-    const row = books.charges.planned(blockCharge(quota.quotaId));
-    const isFresh = row !== undefined && row.operationId !== SEEN;
-    const ageMs = Date.parse(clock.timestamp()) - Date.parse(row?.createdAt ?? "");
-    if (isFresh && ageMs < UNDER_WAY_MS) return undefined;
-    let count = 0;
-    for (const told of blocks.withBlock(blockId)) {
-      if (clusterId !== undefined && told.clusterId !== clusterId) continue;
-      if (!told.isLive) return undefined;
-      count += told.blocks.get(blockId)?.instances.length ?? 0;
-    }
-    return count;
+    const its = blocks
+      .withBlock(blockId)
+      .filter((told) => (clusterId ?? told.clusterId) === told.clusterId);
+    if (its.some(({ isLive, isBehind }) => !isLive || isBehind)) return undefined;
+    const count = this.#count(kept, blockId);
+    const row = books.charges.planned(blockCharge(kept.quota.quotaId));
+    const { instances = 0, adding = 0, operationId = SEEN, createdAt = "" } = row ?? {};
+    const ageMs = Date.parse(clock.timestamp()) - Date.parse(createdAt);
+    if (operationId === SEEN || ageMs >= UNDER_WAY_MS) return { instances: count, adding: 0 };
+    // More than what is on its way explains: somebody has added to it elsewhere.
+    if (count <= instances + adding) return undefined;
+    return { instances: count - adding, adding, operationId, createdAt };
+  }
+
+  /** Instances of a quota's block that its clusters told of last. */
+  #count({ quota }: KeptQuota, blockId: string): number {
+    const { clusterId } = profileOf(quota);
+    return this.#deps.blocks
+      .withBlock(blockId)
+      .filter((told) => (clusterId ?? told.clusterId) === told.clusterId)
+      .reduce((sum, { blocks }) => sum + (blocks.get(blockId)?.instances.length ?? 0), 0);
   }
 
   #quotaOf({ blockId, clusterId }: ChargedBlock): KeptQuota | undefined {
@@ -154,55 +209,4 @@ export class BlockCharges implements Part {
         this.#looking = undefined;
       });
   }
-}
-
-/** GPUs that `instances` take beyond those that `charged` replicas are charged for. */
-export function surplusGpus(
-  { quota }: Pick<KeptQuota, "quota">,
-  instances: number,
-  charged: number,
-): GpuAmounts {
-  return times(profileOf(quota).gpusPerReplica, Math.max(0, instances - charged));
-}
-
-/** Has a quota charged for the instances of its block; the refusal when they do not fit. `isKnown`: they are there. */
-function putInstances(
-  plan: Plan,
-  charges: ChargeBook,
-  {
-    kept,
-    instances,
-    isKnown = false,
-    ...about
-  }: Pick<Charge, "operationId" | "createdAt"> & {
-    readonly kept: KeptQuota;
-    readonly instances: number;
-    readonly isKnown?: boolean;
-  },
-) {
-  const { quotaId } = kept.quota;
-  const chargeId = blockCharge(quotaId);
-  const before = charges.planned(chargeId)?.instances ?? 0;
-  const counted = isKnown ? instances : Math.max(before, instances);
-  const gpus = surplusGpus(kept, counted, chargedReplicas(charges, kept));
-  if (counted === 0) {
-    charges.planRemoval(plan, chargeId);
-    return undefined;
-  }
-  const charge: Charge = { chargeId, quotaId, kind: "block", gpus, instances: counted, ...about };
-  if (isKnown) {
-    charges.planAdoption(plan, charge);
-    return undefined;
-  }
-  const put = charges.plan(plan, charge);
-  return put.kind === "refused" ? put : undefined;
-}
-
-/** Replicas that requests to scale have charged for. */
-function chargedReplicas(charges: ChargeBook, { quota }: KeptQuota): number {
-  const row = charges.planned(replicasCharge(quota.quotaId));
-  const counts = Object.entries(profileOf(quota).gpusPerReplica).flatMap(([flavor, milli]) =>
-    milli === 0 ? [] : [(row?.gpus[flavor] ?? 0) / milli],
-  );
-  return counts.length === 0 ? 0 : Math.floor(Math.min(...counts));
 }

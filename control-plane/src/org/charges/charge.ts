@@ -11,8 +11,10 @@ export interface Charge {
   readonly gpus: GpuAmounts;
   /** Of a lease: where it is. */
   readonly clusterId?: string;
-  /** Of a block: instances that it is for, those that requests to scale have charged for too. */
+  /** Of a block: instances that there are or that a placement makes, those that requests to scale have charged for too. */
   readonly instances?: number;
+  /** Of a block: instances beside those, which are being added; absent: none. */
+  readonly adding?: number;
   /** What caused it: a request to scale, a placement, an allocation. */
   readonly operationId: string;
   /** ISO 8601, for people. */
@@ -53,4 +55,9 @@ export function replicasCharge(quotaId: string): string {
 /** The id of the charge for instances of a quota's block that no request to scale has charged for. */
 export function blockCharge(quotaId: string): string {
   return `block/${quotaId}`;
+}
+
+/** The id of the charge for a lease of the allocator. */
+export function leaseCharge(leaseId: string): string {
+  return `lease/${leaseId}`;
 }

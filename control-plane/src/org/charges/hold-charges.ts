@@ -3,7 +3,7 @@ import type { FleetBlocks } from "../../fleet/agent-api.ts";
 import type { FleetSnapshot } from "../../fleet/cluster-view.ts";
 import type { OrgBooks } from "../org-books.ts";
 import type { GpuAmounts } from "../quotas/gpu-amounts.ts";
-import type { Charge, ChargeRefusal } from "./charge.ts";
+import { type Charge, type ChargeRefusal, leaseCharge } from "./charge.ts";
 
 /** A lease that is about to be asked for. */
 export interface HeldPlace {
@@ -17,8 +17,10 @@ export interface HeldPlace {
 export interface HoldChargesDeps {
   readonly books: OrgBooks;
   readonly blocks: Pick<FleetBlocks, "of" | "onChange">;
-  /** The clusters that are registered. */
+  /** The clusters that are registered, or were heard since this program's start. */
   readonly snapshot: () => Promise<FleetSnapshot>;
+  /** Those that had an agent before, and were not heard since. */
+  readonly unheard: () => Promise<readonly string[]>;
   readonly clock: Pick<Clock, "timestamp">;
   readonly logger: Logger;
 }
@@ -106,11 +108,13 @@ export class HoldCharges implements Part {
 
   /** Ends the charges of leases that their ledgers do not have any more. */
   async look(): Promise<void> {
-    const { books, snapshot } = this.#deps;
+    const { books, snapshot, unheard } = this.#deps;
     const leases = books.charges.all().filter(({ kind }) => kind === "lease");
     if (leases.length === 0) return;
     const { clusters } = await snapshot();
-    const gone = leases.filter(({ clusterId = "" }) => !clusters.has(clusterId));
+    const away = leases.filter(({ clusterId = "" }) => !clusters.has(clusterId));
+    const kept = new Set(away.length === 0 ? [] : await unheard());
+    const gone = away.filter(({ clusterId = "" }) => !kept.has(clusterId));
     const over = leases.filter((charge) => this.#isOver(charge));
     await this.#remove([...gone, ...over].map(({ chargeId }) => chargeId));
   }
@@ -150,8 +154,4 @@ class Refused extends Error {
     super(refusal.message);
     this.refusal = refusal;
   }
-}
-
-function leaseCharge(leaseId: string): string {
-  return `lease/${leaseId}`;
 }

@@ -1,4 +1,4 @@
-import { BerthError, isJsonObject, typeName } from "@berth/service-kit";
+import { BerthError, isJsonObject, jsonDepth, typeName } from "@berth/service-kit";
 import { type GpuAmounts, readGpuAmounts } from "../quotas/gpu-amounts.ts";
 import { readReplicas } from "../quotas/replica-count.ts";
 
@@ -45,6 +45,8 @@ const KEYS: readonly string[] = [
 
 const MAX_TEXT_CHARACTERS = 512;
 const MAX_CLUSTERS = 10_000;
+/** Its parameters and filter go into messages that nest deeper. */
+const MAX_LEVELS = 32;
 
 /**
  * The profile that a quota's `allocation_info` says: the JSON of an object that has one of its fields, or
@@ -53,6 +55,9 @@ const MAX_CLUSTERS = 10_000;
  */
 export function readProfile(allocationInfo: string, field = "allocation_info"): AllocationProfile {
   const body = objectOf(allocationInfo);
+  if (body !== undefined && jsonDepth(body) > MAX_LEVELS) {
+    throw invalid(`${field}: expected at most ${MAX_LEVELS} nested levels`);
+  }
   if (body === undefined || !Object.keys(body).some((key) => KEYS.includes(key))) {
     return PLAIN_PROFILE;
   }

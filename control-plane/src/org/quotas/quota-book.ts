@@ -135,7 +135,7 @@ export class QuotaBook {
       documents.remove(plan, quotaId);
       plan.add({
         undo: () => {
-          this.#tree.put(quota);
+          this.#tree.restore(quota);
           this.#owners.replace(undefined, quota);
         },
       });
@@ -161,7 +161,7 @@ export class QuotaBook {
       undo: () => {
         this.#owners.replace(quota, before);
         if (before === undefined) this.#tree.remove(quota.quotaId);
-        else this.#tree.put(before);
+        else this.#tree.restore(before);
       },
     });
     return { quota, revision };

@@ -94,6 +94,21 @@ describe("changing the tree", () => {
     expect(tree.usedBy("org")).toEqual({ H100: 3_000 });
   });
 
+  it("takes changes of a quota that uses more than it may, but for a bound that is drawn tighter", () => {
+    const tree = treeOf(quota("q", undefined, { limit: { H100: 2_000 } }), quota("top"));
+    tree.adopt("q", "H100", 7_000);
+    tree.put(quota("q", undefined, { limit: { H100: 2_000 } }));
+    tree.put(quota("q", undefined, { limit: { H100: 4_000 } }));
+    tree.put(quota("q", "top", { limit: { H100: 4_000 } }));
+    expect(() => tree.put(quota("q", "top", { limit: { H100: 3_000 } }))).toThrow(
+      'limit.H100: "q" uses 7 GPUs, expected at least that',
+    );
+    expect(tree.charge("q", "H100", 1)).toMatchObject({ bound: "limit", fitsMilli: 0 });
+    tree.restore(quota("q", undefined, { limit: { H100: 1_000 } }));
+    expect(tree.usedBy("q")).toEqual({ H100: 7_000 });
+    expect(tree.usedBy("top")).toEqual({});
+  });
+
   it("has no circles, no parents that are not there, and no depth without end", () => {
     const tree = org();
     expect(() => tree.put(quota("org", "s1", { nominal: { H100: 8_000 } }))).toThrow(

@@ -56,6 +56,12 @@ export class QuotaTree {
     this.#checkUse(quota, before);
     const isMoved = before !== undefined && before.quota.parentId !== quota.parentId;
     if (isMoved) this.#checkMove(quota, before);
+    this.restore(quota);
+  }
+
+  /** {@link put} of what was there before, whatever the rules say. */
+  restore(quota: TreeQuota): void {
+    const before = this.#nodes.get(quota.quotaId);
     if (before !== undefined) this.#detach(before);
     const node = before ?? newNode(quota);
     node.quota = quota;
@@ -161,10 +167,13 @@ export class QuotaTree {
     if (quota.nominal !== undefined) checkGiving(quota, before);
   }
 
+  /** A bound is not drawn below what is used. One that is broken already, by what was there, may stay, and may be widened. */
   #checkUse(quota: TreeQuota, before: Node | undefined): void {
     for (const [flavor, used] of before?.used ?? []) {
       const bound = boundOf(quota, flavor);
       if (bound === undefined || used <= bound.milli) continue;
+      const former = before === undefined ? undefined : boundOf(before.quota, flavor);
+      if (former !== undefined && former.milli <= bound.milli) continue;
       const message = `${bound.kind}.${flavor}: ${quoted(quota.quotaId)} uses ${gpusText(used)}, expected at least that`;
       throw new BerthError("PRECONDITION_FAILED", message);
     }

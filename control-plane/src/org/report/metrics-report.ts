@@ -14,6 +14,8 @@ import type { SubjectUsage, UsageView } from "../usage/subject-usage.ts";
 export interface MetricsReportDeps {
   readonly orgId: string;
   readonly metrics: Pick<GlobalMetrics, "query">;
+  /** Clusters that had an agent before this program's start, and were not heard since. */
+  readonly unheard: () => Promise<readonly string[]>;
   readonly quotas: Pick<QuotaBook, "all">;
   readonly charges: Pick<ChargeBook, "usedBy">;
   readonly subjects: Pick<SubjectBook, "all" | "find">;
@@ -101,8 +103,8 @@ export class MetricsReport {
   }
 
   async #clusters(signal: AbortSignal): Promise<Writing> {
-    const { orgId, metrics } = this.#deps;
-    return clustersOf(await metrics.query({ orgId, filter: {}, signal }));
+    const { orgId, metrics, unheard } = this.#deps;
+    return clustersOf(await metrics.query({ orgId, filter: {}, signal }), await unheard());
   }
 
   /** Of all subjects that are known, and of those that have quotas. */
@@ -139,12 +141,12 @@ export class MetricsReport {
   }
 }
 
-/** The sum of all as "", and each cluster's totals by its id, which is never empty. */
-function* clustersOf(documents: readonly MetricsDocument[]): Writing {
+/** The sum of all as "", and each cluster's totals by its id, which is never empty. Of those that are unheard nothing is known. */
+function* clustersOf(documents: readonly MetricsDocument[], unheard: readonly string[]): Writing {
   const summer = new MetricsSummer();
   const members = new Map<string, string>();
   const ages: number[] = [];
-  const unreachable: string[] = [];
+  const unreachable = [...unheard];
   for (const document of documents) {
     const { view, totals, ageMs } = document;
     summer.add(document);

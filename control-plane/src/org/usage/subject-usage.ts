@@ -16,7 +16,7 @@ export const FRESH_MS = 60_000;
 export interface SubjectUsageDeps {
   readonly orgId: string;
   readonly book: UsageBook;
-  readonly quotas: Pick<QuotaBook, "all">;
+  readonly quotas: Pick<QuotaBook, "all" | "ofSubject">;
   readonly clusters: Pick<ClusterRegistry, "snapshot">;
   readonly blocks: FleetBlocks;
   readonly clock: Pick<Clock, "nowMs">;
@@ -97,7 +97,7 @@ export class SubjectUsage {
     const reportedOf = (subjectId: string) => {
       const reported = book.of(subjectId, nowMs);
       if (reported?.replicas === undefined) return undefined;
-      return ownersOf(quotas.all()).bySubject.get(subjectId)?.length === 1 ? reported : undefined;
+      return quotas.ofSubject(subjectId).length === 1 ? reported : undefined;
     };
     return ({ quota }) => {
       const reported = reportedOf(quota.subjectId);

@@ -1,0 +1,62 @@
+import { profileOf } from "../profiles/quota-owners.ts";
+import type { GpuAmounts } from "../quotas/gpu-amounts.ts";
+import type { KeptQuota } from "../quotas/quota.ts";
+import type { Plan } from "../store/org-transactions.ts";
+import { blockCharge, type Charge, type ChargeRefusal, replicasCharge, times } from "./charge.ts";
+import type { ChargeBook } from "./charge-book.ts";
+
+/** What a quota's block is charged for. */
+export interface BlockInstances extends Pick<Charge, "operationId" | "createdAt"> {
+  readonly kept: Pick<KeptQuota, "quota">;
+  /** That there are, or that a placement makes. */
+  readonly instances: number;
+  /** That are being added beside those. */
+  readonly adding: number;
+  /** They are there: they are counted whatever the rules say. */
+  readonly isKnown?: boolean;
+}
+
+/**
+ * GPUs of a block's instances beyond those that `charged` replicas are charged for. What is being added is not among the replicas: a request to
+ * scale may be adding its own at the same time.
+ */
+export function surplusGpus(
+  { quota }: Pick<KeptQuota, "quota">,
+  { instances = 0, adding = 0 }: Pick<Charge, "instances" | "adding">,
+  charged: number,
+): GpuAmounts {
+  const beyond = Math.max(0, instances - charged);
+  return times(profileOf(quota).gpusPerReplica, adding + beyond);
+}
+
+/** Has a quota charged for the instances of its block; the refusal when they do not fit. */
+export function putInstances(
+  plan: Plan,
+  charges: ChargeBook,
+  { kept, instances, adding, isKnown = false, ...about }: BlockInstances,
+): ChargeRefusal | undefined {
+  const { quotaId } = kept.quota;
+  const chargeId = blockCharge(quotaId);
+  if (instances + adding === 0) {
+    charges.planRemoval(plan, chargeId);
+    return undefined;
+  }
+  const gpus = surplusGpus(kept, { instances, adding }, chargedReplicas(charges, kept));
+  const counts = adding === 0 ? { instances } : { instances, adding };
+  const charge: Charge = { chargeId, quotaId, kind: "block", gpus, ...counts, ...about };
+  if (isKnown) {
+    charges.planAdoption(plan, charge);
+    return undefined;
+  }
+  const put = charges.plan(plan, charge);
+  return put.kind === "refused" ? put : undefined;
+}
+
+/** Replicas that requests to scale have charged for. */
+function chargedReplicas(charges: ChargeBook, { quota }: Pick<KeptQuota, "quota">): number {
+  const row = charges.planned(replicasCharge(quota.quotaId));
+  const counts = Object.entries(profileOf(quota).gpusPerReplica).flatMap(([flavor, milli]) =>
+    milli === 0 ? [] : [(row?.gpus[flavor] ?? 0) / milli],
+  );
+  return counts.length === 0 ? 0 : Math.floor(Math.min(...counts));
+}
