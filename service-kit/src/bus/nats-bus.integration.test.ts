@@ -47,6 +47,32 @@ describe.skipIf(!hasNats())("NatsBus", { timeout: 60_000 }, () => {
   busContract("NatsBus with JetStream", async () => open(await serve({ jetStream: true })));
   busContract("NatsBus without JetStream", async () => open(await serve({})));
 
+  it("hands over what was published before its consumer was made to who keeps what comes while he is away", async () => {
+    const server = await serve({ jetStream: true });
+    const early = open(server);
+    await early.publish({ subject: "test.early", text: "1" });
+    const { got } = await collect(open(server), "test.early", "keeper");
+    await vi.waitFor(() => expect(got).toEqual(["1"]), PATIENCE);
+  });
+
+  it("goes on when the server has lost the stream, after a restart and without one", async () => {
+    const server = await serve({ jetStream: true });
+    const bus = open(server);
+    const { got } = await collect(bus, "test.flow", "keeper");
+    await again(bus, "1");
+    await vi.waitFor(() => expect(got).toEqual(["1"]), PATIENCE);
+    const { connect } = await import("nats");
+    const client = await connect({ servers: server.url });
+    ends.push(() => client.close());
+    await (await client.jetstreamManager()).streams.delete(stream.name);
+    await again(bus, "2");
+    await vi.waitFor(() => expect(got).toEqual(["1", "2"]), PATIENCE);
+    await server.restart({ isFlushed: true });
+    await again(bus, "3");
+    await vi.waitFor(() => expect(got).toEqual(["1", "2", "3"]), PATIENCE);
+    expect(bus.status).toEqual({ driver: "nats", isConnected: true });
+  });
+
   it("loses nothing and keeps the order when the server is killed", async () => {
     const server: ExternalServer = await serve({ jetStream: true });
     const bus = open(server);

@@ -4,6 +4,7 @@ import { sleep } from "../clock.ts";
 import { BerthError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import {
+  isNotThere,
   type JetStream,
   openStream,
   type StreamOutcome,
@@ -119,11 +120,12 @@ export class NatsLink {
     const over = new AbortController();
     let session = this.#begin(connection, await this.#openStream(connection));
     let renewing: Promise<void> | undefined;
-    // A stream once had is waited for: a server that starts may need a while to offer it.
+    // A stream once had is waited for: a server that starts may need a while to offer it, or has lost it and gets it anew.
     const renew = async () => {
-      if (session.end.jetStream !== undefined) return this.#up(undefined);
+      const isGone = await this.#isStreamGone();
       const outcome = await this.#openStream(connection);
       if (outcome.kind === "missing") return this.#up(outcome.why);
+      if (!isGone) return this.#up(undefined);
       session.abort();
       session = this.#begin(connection, outcome);
     };
@@ -149,17 +151,27 @@ export class NatsLink {
     this.#down("the connection was closed");
   }
 
-  /** Tries again for a stream that cannot be used on a server that has JetStream, until the signal is aborted. */
+  /** Tries again for a stream that cannot be used on a server that has JetStream, or is gone from it, until the signal is aborted. */
   async #retryStream(
     connection: NatsConnection,
     { signal, renewOnce }: { readonly signal: AbortSignal; renewOnce(): Promise<void> },
   ): Promise<void> {
     for (let tries = 1; !signal.aborted; tries += 1) {
       await sleep(backoffMs(tries, STREAM_BACKOFF), signal);
-      const isMissing = this.#session?.jetStream === undefined;
-      const canBeHad = connection.info?.jetstream === true && this.#isUp;
-      if (!signal.aborted && isMissing && canBeHad) await renewOnce();
+      if (signal.aborted || connection.info?.jetstream !== true || !this.#isUp) continue;
+      const isMissing = this.#why !== undefined || (await this.#isStreamGone());
+      if (isMissing) await renewOnce();
+      else tries = 1;
     }
+  }
+
+  async #isStreamGone(): Promise<boolean> {
+    const { jetStream } = this.#session ?? {};
+    if (jetStream === undefined) return true;
+    return jetStream.manager.streams.info(jetStream.stream.name).then(
+      () => false,
+      (thrown) => isNotThere(thrown),
+    );
   }
 
   #openStream(connection: NatsConnection): Promise<StreamOutcome> {

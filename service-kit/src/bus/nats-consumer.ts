@@ -32,6 +32,8 @@ export class StreamReader {
   /** Nothing that is settled is handed over again. */
   readonly #settled = new SettledSequences();
   #consumerName: string | undefined;
+  /** When the stream was made of which {@link #settled} tells; ISO 8601. */
+  #streamCreated: string | undefined;
 
   constructor(options: StreamReaderOptions) {
     this.#options = options;
@@ -40,11 +42,12 @@ export class StreamReader {
   /** Makes the consumer where it is missing. Rejects with what the server says. */
   async open(jetStream: JetStream): Promise<Consumer> {
     const { manager, stream } = jetStream;
+    const { created } = await manager.streams.info(stream.name);
+    // A stream that was made anew counts from 1 again.
+    if (this.#streamCreated !== undefined && created !== this.#streamCreated) this.#settled.reset();
+    this.#streamCreated = created;
     const found = await this.#find(jetStream);
     if (found !== undefined) return jetStream.client.consumers.getPullConsumerFor(found);
-    const kept = (await manager.streams.info(stream.name)).state;
-    // A stream that was made anew counts from 1 again.
-    if (kept.last_seq < this.#settled.upTo) this.#settled.reset();
     const made = await manager.consumers.add(stream.name, this.#config());
     this.#consumerName = made.name;
     this.#settled.skip(made.delivered.stream_seq);

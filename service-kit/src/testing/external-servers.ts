@@ -1,6 +1,6 @@
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -20,8 +20,8 @@ export interface ExternalServer {
   readonly url: string;
   /** kill -9; resolves when the process has gone. */
   kill9(): Promise<void>;
-  /** Kills it when it runs and starts it with the same port and data; resolves when it answers. */
-  restart(): Promise<void>;
+  /** Kills it when it runs and starts it with the same port and data, or none when it is flushed; resolves when it answers. */
+  restart(options?: { readonly isFlushed?: boolean }): Promise<void>;
   /** Kills it and removes its data. */
   stop(): Promise<void>;
 }
@@ -114,8 +114,12 @@ async function startServer(plan: ServerPlan): Promise<ExternalServer> {
     child.kill("SIGKILL");
     await exited;
   };
-  const restart = async (): Promise<void> => {
+  const restart: ExternalServer["restart"] = async ({ isFlushed = false } = {}) => {
     await kill9();
+    if (isFlushed) {
+      rmSync(directory, { recursive: true, force: true });
+      mkdirSync(directory);
+    }
     child = spawnBound(plan.file, plan.args(directory), { output: "ignore" });
     await untilAnswers(plan, child);
   };

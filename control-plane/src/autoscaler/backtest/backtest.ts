@@ -4,6 +4,7 @@ import { type Judged, judgeSubjects } from "../evaluation/judge-subjects.ts";
 import { workflowInput } from "../evaluation/taken-report.ts";
 import type { AutoscaleRules } from "../settings/autoscale-rules.ts";
 import { readDecision } from "../workflows/decision.ts";
+import type { TrialContexts } from "../workflows/module-attempts.ts";
 import type { Workflow } from "../workflows/workflow.ts";
 import type { Body } from "../workflows/workflow-body.ts";
 import type { WorkflowRunner } from "../workflows/workflow-runner.ts";
@@ -70,6 +71,7 @@ export class Backtest {
   async #replay(request: BacktestRequest): Promise<BacktestOutcome> {
     const simulation = new Simulation(request.rules);
     const result = new BacktestResult();
+    const trial: TrialContexts = { kept: new Map(), isFresh: true };
     let span: BacktestOutcome["span"];
     let evaluations = 0;
     let failed = 0;
@@ -80,7 +82,7 @@ export class Backtest {
       const actual = reportedQuotas(report.dataJson);
       const simulated = simulation.quotas(actual);
       result.note(atMs, { actual, simulated }, wordOf);
-      const course = await this.#evaluate({ request, report, simulation, simulated });
+      const course = await this.#evaluate({ request, report, simulation, simulated, trial });
       checkSignal(request.signal);
       span = { fromMs: span?.fromMs ?? atMs, untilMs: atMs };
       evaluations += 1;
@@ -96,17 +98,20 @@ export class Backtest {
     report,
     simulation,
     simulated,
+    trial,
   }: {
     readonly request: BacktestRequest;
     readonly report: RecordedReport;
     readonly simulation: Simulation;
     readonly simulated: Quotas;
+    readonly trial: TrialContexts;
   }): Promise<Course> {
     const { workflow, config } = request;
     const signal = AbortSignal.any([request.signal, AbortSignal.timeout(EACH_MS)]);
     try {
       const input = workflowInput(report, simulated);
-      const outcome = await this.#runner.run(workflow, input, { signal, globalParameters: config });
+      const options = { signal, globalParameters: config, trial };
+      const outcome = await this.#runner.run(workflow, input, options);
       if (outcome.kind === "skipped") return { kind: "skipped", why: outcome.reason };
       if (outcome.kind === "failed") return { kind: "failed", why: outcome.error.message };
       const decision = readDecision(outcome.output, workflow.graph.sink);

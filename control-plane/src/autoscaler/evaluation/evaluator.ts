@@ -105,7 +105,7 @@ export class Evaluator {
       }
       const signal = AbortSignal.any([request.signal, AbortSignal.timeout(DEADLINE_MS)]);
       const report = await this.#deps.reports.take(signal);
-      const outcome = await this.#run(workflow, report, signal);
+      const outcome = await this.#run(workflow, report, { signal, isTrial: request.isShadow });
       const modules = outcome.facts.map(moduleDocument);
       const course = await this.#decided(outcome, { evaluationId, request, workflow, report });
       return { ...course, modules, report };
@@ -134,12 +134,17 @@ export class Evaluator {
     return `waits for clusters that were not heard since the control-plane was started: ${named}${more}`;
   }
 
-  #run(kept: KeptWorkflow, report: TakenReport, signal: AbortSignal): Promise<WorkflowOutcome> {
+  #run(
+    kept: KeptWorkflow,
+    report: TakenReport,
+    { signal, isTrial }: { readonly signal: AbortSignal; readonly isTrial: boolean },
+  ): Promise<WorkflowOutcome> {
     const { books, settings, workflows, runner } = this.#deps;
     const workflow = workflows.runnable(kept.id);
     const input = workflowInput(report, ownersOf(books.quotas.all()).bySubject);
     const globalParameters = settings.config.current.body;
-    return runner.run(workflow, input, { signal, globalParameters });
+    const trial = isTrial ? { trial: { kept: new Map(), isFresh: false } } : {};
+    return runner.run(workflow, input, { signal, globalParameters, ...trial });
   }
 
   async #decided(

@@ -28,6 +28,7 @@ export interface DispatcherDeps {
 const AT_ONCE = 32;
 /** A request that cannot be applied for so long has failed, ms. */
 const GIVE_UP_MS = 600_000;
+const REMIND_EVERY_MS = 10_000;
 const BACKOFF = { firstMs: 250, capMs: 15_000 } as const;
 
 /**
@@ -45,6 +46,7 @@ export class Dispatcher implements Part {
   readonly #waiting: (() => void)[] = [];
   #running = 0;
   #end: (() => void) | undefined;
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(deps: DispatcherDeps) {
     this.#deps = deps;
@@ -57,13 +59,23 @@ export class Dispatcher implements Part {
       onOver: ({ uuid }) => this.#done.delete(uuid),
     });
     for (const { quotaId } of scale.open()) this.#wake(quotaId);
+    this.#timer = setInterval(() => void this.#remind(), REMIND_EVERY_MS);
   }
 
   async stop(): Promise<void> {
     this.#end?.();
+    clearInterval(this.#timer);
     this.#stop.abort();
     for (const next of this.#waiting.splice(0)) next();
     await Promise.all(this.#lanes.values());
+  }
+
+  async #remind(): Promise<void> {
+    try {
+      await this.#deps.scaling.remind();
+    } catch (err) {
+      this.#deps.logger.warn("confirmations are sent again later", { err });
+    }
   }
 
   #wake(quotaId: string): void {

@@ -13,6 +13,7 @@ import {
   approvalSubject,
   type BusText,
   type Confirmation,
+  confirmationMessage,
 } from "./scale-messages.ts";
 import {
   completionOf,
@@ -22,6 +23,9 @@ import {
   type ScaleResponse,
   scaleRequestDocument,
 } from "./scale-request.ts";
+
+/** A confirmation that was sent is sent again after so long, ms. */
+const REMIND_AFTER_MS = 15_000;
 
 /** What {@link Scaling} works with. */
 export interface ScalingDeps {
@@ -183,6 +187,26 @@ export class Scaling {
       if (gone !== undefined) removePlaces(plan, scale, { quotaId: request.quotaId, ids: gone });
       scale.send(plan, message);
       return true;
+    });
+  }
+
+  /**
+   * Sends the confirmations again of requests that Berth has confirmed for a while and that are not over, when nothing else is to be sent: the bus
+   * has lost what it had taken.
+   */
+  async remind(): Promise<void> {
+    const { orgId, books, scale, clock } = this.#deps;
+    const beforeMs = Date.parse(clock.timestamp()) - REMIND_AFTER_MS;
+    const due = scale
+      .open()
+      .filter(({ answer, updatedAt }) => answer !== undefined && Date.parse(updatedAt) < beforeMs);
+    if (due.length === 0 || scale.outbox().length > 0) return;
+    await books.transactions.run((plan) => {
+      for (const { uuid } of due) {
+        const { state, answer } = scale.planned(uuid) ?? {};
+        if (state !== "dispatched" || answer === undefined) continue;
+        scale.send(plan, confirmationMessage(orgId, uuid, answer));
+      }
     });
   }
 

@@ -14,10 +14,20 @@ export interface ModuleCall {
   readonly inputJson: string;
   /** What the module finds in its settings and can call. */
   readonly clients: Readonly<Record<string, HostClient>>;
+  /** What policies keep is not the live one's: the run leaves no trace in it. */
+  readonly trial?: TrialContexts | undefined;
   /** How long the module may run, in ms; waiting for a place to run in does not count. */
   readonly timeoutMs: number;
   /** Ends the attempt: the workflow is given up, or the module has not answered in time. */
   readonly signal: AbortSignal;
+}
+
+/** What policies keep in runs that are only tried. */
+export interface TrialContexts {
+  /** JSON by the URI of the policy. */
+  readonly kept: Map<string, string>;
+  /** What is not kept yet begins empty; else with what the live policy keeps. */
+  readonly isFresh: boolean;
 }
 
 /** What came of one attempt. */

@@ -29,6 +29,8 @@ export function modulePolicies(deps: ModulePoliciesDeps): RunModule {
   };
 }
 
+type Contexts = PolicyRunDeps["contexts"];
+
 async function runCall(
   call: ModuleCall,
   policy: RunnablePolicy,
@@ -41,10 +43,21 @@ async function runCall(
       ...{ orgId: deps.orgId, policy, kind: "workflow", inputJson, clients, signal },
       ...{ parameters, settings, fieldPrefix: `modules.${call.module}.` },
     },
-    { ...deps, caps: { ...deps.caps, wallMs } },
+    { ...deps, caps: { ...deps.caps, wallMs }, contexts: contextsOf(call, deps.contexts) },
   );
   if (outcome.kind === "returned") return { kind: "returned", resultJson: outcome.resultJson };
   return failed(outcome.error);
+}
+
+function contextsOf({ trial }: ModuleCall, live: Contexts): Contexts {
+  if (trial === undefined) return live;
+  const { kept, isFresh } = trial;
+  return {
+    get: async (orgId, uri) => kept.get(uri) ?? (isFresh ? "{}" : live.get(orgId, uri)),
+    set: (_orgId, uri, json) => {
+      kept.set(uri, json);
+    },
+  };
 }
 
 async function policyOf(call: ModuleCall, deps: ModulePoliciesDeps): Promise<RunnablePolicy> {

@@ -9,7 +9,13 @@ import {
 } from "@berth/service-kit";
 import { type Condition, holds, isTruthy } from "./condition.ts";
 import { type GraphEnd, runGraph, type StepEnd } from "./graph-run.ts";
-import { type AttemptDeps, canceled, type RunModule, runAttempts } from "./module-attempts.ts";
+import {
+  type AttemptDeps,
+  canceled,
+  type RunModule,
+  runAttempts,
+  type TrialContexts,
+} from "./module-attempts.ts";
 import type { Workflow } from "./workflow.ts";
 import type { Body } from "./workflow-body.ts";
 import type { WorkflowGraph } from "./workflow-graph.ts";
@@ -61,6 +67,8 @@ export interface WorkflowRunOptions {
   readonly globalParameters?: Body;
   /** What the modules find in their settings and can call. */
   readonly clients?: Readonly<Record<string, HostClient>>;
+  /** Absent: policies keep what they keep as everywhere. */
+  readonly trial?: TrialContexts;
 }
 
 /** What {@link WorkflowRunner} needs. */
@@ -165,7 +173,7 @@ class OneRun {
         ...{ workflowId: this.#workflow.id, module: key, code: module.code },
         ...givenTo(module, this.#workflow, options.globalParameters ?? {}),
         inputJson: withMember(inputJson, "previous_outputs", this.#textOf(before)),
-        ...{ clients: options.clients ?? {}, signal },
+        ...{ clients: options.clients ?? {}, trial: options.trial, signal },
       },
       this.#deps,
     );
