@@ -50,6 +50,9 @@ export class FileMirror implements Mirror {
     return { driver: "none", isConnected: why === undefined, pending, ...rest };
   }
 
+  /** The file is this program's own. */
+  guard(): void {}
+
   put(entry: MirrorEntry): void {
     if (!this.#table.put(entry) || this.#closed.signal.aborted) return;
     this.#writing ??= this.#write();

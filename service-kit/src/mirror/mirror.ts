@@ -19,6 +19,12 @@ export interface MirrorStatus {
   readonly why?: string;
 }
 
+/** Says why nothing may be written, by what a shared mirror has under a key; undefined: it may. */
+export interface MirrorGuard {
+  readonly key: string;
+  readonly refusal: (entry: MirrorEntry | undefined) => string | undefined;
+}
+
 /** A written-through copy of small JSON documents, never the truth. */
 export interface Mirror {
   /**
@@ -33,6 +39,11 @@ export interface Mirror {
    */
   read(prefix: string): Promise<readonly MirrorEntry[]>;
   readonly status: MirrorStatus;
+  /**
+   * Has nothing written to what is shared while the guard gives a reason, which is in `status` then: it may be somebody else's. Asked at each
+   * connection, and every few seconds while it refuses.
+   */
+  guard(guard: MirrorGuard): void;
   /** Resolves when all that was put so far is there, or the signal is aborted. */
   settled(signal: AbortSignal): Promise<void>;
   /** Ends it; what is not there by then is given up after 2 s. May be called again. */

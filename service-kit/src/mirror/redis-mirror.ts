@@ -5,12 +5,13 @@ import { type Clock, sleep } from "../clock.ts";
 import { BerthError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { EntryTable, entryOf, type KeptEntry, newestOf, TOMBSTONE_MS } from "./entry-table.ts";
-import type { Mirror, MirrorEntry, MirrorStatus } from "./mirror.ts";
+import type { Mirror, MirrorEntry, MirrorGuard, MirrorStatus } from "./mirror.ts";
 
 const DEADLINE_MS = 2_000;
 const REWRITE_MS = 60_000;
 /** How often a reader looks whether the connection stands, ms. */
 const CONNECTING_MS = 10;
+const ASK_AGAIN_MS = 5_000;
 const BATCH = 100;
 const BACKOFF = { firstMs: 200, capMs: 5_000 };
 
@@ -45,6 +46,11 @@ export class RedisMirror implements Mirror {
   readonly #rewriting: ReturnType<typeof setInterval>;
   #writing: Promise<void> | undefined;
   #isUp = false;
+  #guard: MirrorGuard | undefined;
+  /** The guard has nothing against writing on this connection. */
+  #isAllowed = false;
+  #refusal: string | undefined;
+  #askAgain: NodeJS.Timeout | undefined;
   #why: string | undefined = "no connection yet";
 
   constructor(options: RedisMirrorOptions) {
@@ -60,10 +66,16 @@ export class RedisMirror implements Mirror {
   }
 
   get status(): MirrorStatus {
-    const why = this.#closed.signal.aborted ? "the mirror is closed" : this.#why;
+    const isClosed = this.#closed.signal.aborted;
+    const why = isClosed ? "the mirror is closed" : (this.#why ?? this.#refusal);
     const pending = this.#table.pending;
     const rest = why === undefined ? {} : { why };
     return { driver: "redis", isConnected: why === undefined && this.#isUp, pending, ...rest };
+  }
+
+  guard(guard: MirrorGuard): void {
+    this.#guard = guard;
+    this.#isAllowed = false;
   }
 
   put(entry: MirrorEntry): void {
@@ -90,6 +102,7 @@ export class RedisMirror implements Mirror {
 
   async close(): Promise<void> {
     clearInterval(this.#rewriting);
+    clearTimeout(this.#askAgain);
     if (!this.#closed.signal.aborted && this.#isUp) {
       await this.settled(AbortSignal.timeout(DEADLINE_MS));
     }
@@ -142,6 +155,7 @@ export class RedisMirror implements Mirror {
     for (let failures = 0; redis !== undefined && this.#mayWrite(); ) {
       const entries = this.#table.waiting(BATCH);
       try {
+        if (!(await this.#mayChange(redis))) break;
         await Promise.all(entries.map((entry) => this.#writeOne(redis, entry)));
         this.#table.written(entries);
         failures = 0;
@@ -152,6 +166,25 @@ export class RedisMirror implements Mirror {
       }
     }
     this.#writing = undefined;
+  }
+
+  /** Asks the guard, once on a connection, and again in a while when it refuses. */
+  async #mayChange(redis: Redis): Promise<boolean> {
+    if (this.#isAllowed || this.#guard === undefined) return true;
+    const { key, refusal } = this.#guard;
+    const [entry] = await this.#readOne(redis, this.#prefix + key);
+    const why = refusal(entry);
+    if (why !== undefined && this.#refusal !== why) {
+      this.#options.logger.warn("Redis is left as it is", { why });
+    }
+    this.#refusal = why;
+    this.#isAllowed = why === undefined;
+    if (why !== undefined) {
+      clearTimeout(this.#askAgain);
+      this.#askAgain = setTimeout(() => this.#start(), ASK_AGAIN_MS);
+      this.#askAgain.unref();
+    }
+    return this.#isAllowed;
   }
 
   #mayWrite(): boolean {
@@ -207,6 +240,7 @@ export class RedisMirror implements Mirror {
     const hasReason = this.#why !== undefined && thrown === "the connection was closed";
     const isNew = this.#isUp || (this.#why !== why && !hasReason);
     this.#isUp = false;
+    this.#isAllowed = false;
     // The end of a connection says less than the error before it.
     if (!hasReason) this.#why = why;
     if (isNew && !isClosing) this.#options.logger.warn("no connection to Redis", { why });

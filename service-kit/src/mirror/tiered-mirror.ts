@@ -1,5 +1,5 @@
 import { newestOf } from "./entry-table.ts";
-import type { Mirror, MirrorEntry, MirrorStatus } from "./mirror.ts";
+import type { Mirror, MirrorEntry, MirrorGuard, MirrorStatus } from "./mirror.ts";
 
 /** A mirror that many share, with a copy on this machine for the time when it is away. */
 export class TieredMirror implements Mirror {
@@ -18,6 +18,11 @@ export class TieredMirror implements Mirror {
     const pending = shared.pending + local.pending;
     const rest = why === undefined ? {} : { why };
     return { driver: shared.driver, isConnected: shared.isConnected, pending, ...rest };
+  }
+
+  guard(guard: MirrorGuard): void {
+    this.#shared.guard(guard);
+    this.#local.guard(guard);
   }
 
   put(entry: MirrorEntry): void {

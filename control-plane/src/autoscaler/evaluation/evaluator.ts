@@ -169,7 +169,8 @@ export class Evaluator {
     const scene = this.#scene(about);
     const judged = await this.#pacer.run(judgeSubjects(decision, scene), request.signal);
     for (const { remember } of judged) {
-      if (remember !== undefined) this.#deps.histories.keep(remember.quotaId, remember.history);
+      if (remember === undefined) continue;
+      this.#deps.histories.keep(remember.quotaId, remember.history, remember.from);
     }
     const decisions = await this.#ask(judged);
     await this.#forget();
@@ -214,9 +215,18 @@ export class Evaluator {
     const decisions: SubjectDecision[] = [];
     for (let from = 0; from < judged.length; from += AT_ONCE) {
       const some = judged.slice(from, from + AT_ONCE);
-      decisions.push(...(await Promise.all(some.map((one) => askReplicas(one, this.#deps)))));
+      const asking = some.map((one) => {
+        return this.#isOvertaken(one) ? overtaken(one.decision) : askReplicas(one, this.#deps);
+      });
+      decisions.push(...(await Promise.all(asking)));
     }
     return decisions;
+  }
+
+  /** Something was asked for of the quota since it was judged: that verdict holds no more. */
+  #isOvertaken({ asked, remember }: Judged): boolean {
+    if (asked === undefined || remember === undefined) return false;
+    return !this.#deps.histories.isNewest(remember.quotaId, remember.history);
   }
 
   /** Of quotas that are gone nothing is to be remembered. */
@@ -225,6 +235,12 @@ export class Evaluator {
     const { quotas, transactions } = books;
     return transactions.run((plan) => histories.forget(plan, (id) => quotas.tree.has(id)));
   }
+}
+
+function overtaken(decision: SubjectDecision): SubjectDecision {
+  const { wanted, current } = decision;
+  const why = `wanted ${wanted}, kept at ${current}: another change was asked for meanwhile`;
+  return { ...decision, kind: "keep", replicas: current, why };
 }
 
 function moduleDocument({ module, ms, attempts, skipped, fellBack }: ModuleFacts): object {

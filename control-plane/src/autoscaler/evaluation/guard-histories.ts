@@ -45,9 +45,14 @@ export class GuardHistories {
     return history;
   }
 
-  /** Remembers what a verdict gave. */
-  keep(quotaId: string, history: SubjectHistory): void {
-    this.#known.set(quotaId, history);
+  /** Remembers what a verdict gave, unless the history that it was given on is not the newest one any more. */
+  keep(quotaId: string, history: SubjectHistory, from: SubjectHistory): void {
+    if (this.isNewest(quotaId, from)) this.#known.set(quotaId, history);
+  }
+
+  /** Whether nothing was asked for of a quota since this history. */
+  isNewest(quotaId: string, history: SubjectHistory): boolean {
+    return this.#known.get(quotaId) === history;
   }
 
   /** A request of the autoscaler goes on: its change is remembered with it. */

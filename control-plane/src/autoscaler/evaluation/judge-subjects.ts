@@ -33,7 +33,12 @@ export interface JudgingScene {
 export interface Judged {
   readonly decision: SubjectDecision;
   readonly asked?: AskedReplicas;
-  readonly remember?: { readonly quotaId: string; readonly history: SubjectHistory };
+  readonly remember?: {
+    readonly quotaId: string;
+    readonly history: SubjectHistory;
+    /** The one that it was judged on. */
+    readonly from: SubjectHistory;
+  };
 }
 
 /**
@@ -105,13 +110,15 @@ function judgeQuota(change: ReplicaChange, quota: Quota, scene: JudgingScene): J
   const { quotaId, replicas: current } = quota;
   const own = guardsOf(scene.rules, subjectId);
   const rules = scene.isShadow ? { ...own, isShadow: true } : own;
+  const from = scene.historyOf(quota);
   const verdict = guard({
     ...{ subjectId, wanted, current, bounds: replicaBounds(quota), rules },
     ...{ inputAgeMs: scene.ageMsOf(subjectId), isBusy: scene.busy.has(quotaId) },
-    ...{ history: scene.historyOf(quota), nowMs: scene.nowMs },
+    ...{ history: from, nowMs: scene.nowMs },
   });
   // A run in the shadow leaves no trace in what later ones look at.
-  const remember = scene.isShadow ? {} : { remember: { quotaId, history: verdict.history } };
+  const { history } = verdict;
+  const remember = scene.isShadow ? {} : { remember: { quotaId, history, from } };
   const why = verdict.kind === "needs_approval" ? reasonToWait(verdict, quotaId, scene) : undefined;
   if (why !== undefined) {
     const kept: Verdict = { ...verdict, kind: "keep", replicas: current, why };
@@ -143,7 +150,7 @@ function askedFor(
   return {
     ...{ subjectId: change.subjectId, quotaId: quota.quotaId, replicas: verdict.replicas },
     ...{ origin: "autoscaler", reason: `${verdict.why}${said}`.slice(0, 1_000) },
-    evaluationId: scene.evaluationId,
+    ...{ evaluationId: scene.evaluationId, judgedAt: quota.replicas },
     ...(verdict.kind === "needs_approval" ? { approvalWithinMs: scene.rules.approvalMs } : {}),
   };
 }

@@ -49,6 +49,8 @@ export interface AskedReplicas {
   /** For people. */
   readonly reason: string;
   readonly evaluationId?: string;
+  /** Replicas that were desired when it was judged: with others, or with another request under way, it is refused (CONFLICT). */
+  readonly judgedAt?: number;
   /** A human is to approve it within this time, ms. */
   readonly approvalWithinMs?: number;
 }
@@ -269,6 +271,7 @@ export class Scaling {
     const { orgId, scale, clock } = this.#deps;
     const quota = this.#quotaOf(asked);
     checkReplicas(quota, asked.replicas);
+    if (asked.judgedAt !== undefined) checkStill(quota, asked.judgedAt, scale.open(quota.quotaId));
     const { quotaId, replicas: before } = quota;
     const scaled = scale.quota(quotaId);
     const now = clock.timestamp();
@@ -292,6 +295,7 @@ export class Scaling {
       scale.send(plan, allocationMessage(orgId, older));
     }
     scale.putQuota(plan, quotaId, { ...scaled, generation: request.generation });
+    scale.prune(plan);
     if (waits) {
       scale.put(plan, request);
       scale.send(plan, approvalMessage(orgId, request));
@@ -347,6 +351,16 @@ function checkReplicas(quota: Quota, replicas: number): void {
   const name = JSON.stringify(quota.quotaId.slice(0, 100));
   const message = `replica_count: quota ${name} has from ${min} to ${max} replicas, ${replicas} were asked for`;
   throw new BerthError("PRECONDITION_FAILED", message);
+}
+
+/** What was judged must still be so: no other request is under way, and as many replicas are desired. */
+function checkStill(quota: Quota, judgedAt: number, open: readonly ScaleRequest[]): void {
+  const isOthers = ({ origin, state }: ScaleRequest) =>
+    origin !== "autoscaler" || state !== "awaiting_approval";
+  if (quota.replicas === judgedAt && !open.some(isOthers)) return;
+  const name = JSON.stringify(quota.quotaId.slice(0, 100));
+  const message = `quota ${name} was changed meanwhile: ${judgedAt} replicas were desired when it was judged, ${quota.replicas} now`;
+  throw new BerthError("CONFLICT", message);
 }
 
 function approvalMessage(orgId: string, request: ScaleRequest): BusText {

@@ -6,13 +6,15 @@ import {
   toNumber,
   typeName,
 } from "@berth/service-kit";
-import { parseDocument, Scalar, visit } from "yaml";
+import { isScalar, parseDocument, Scalar, visit } from "yaml";
 
 /** A JSON object of a client; numbers may be kept as they were written. */
 export type Body = Readonly<Record<string, unknown>>;
 
 /** Most bytes of a workflow as JSON, and of its YAML text. */
 export const MAX_WORKFLOW_BYTES = 256 * 1024;
+/** Of YAML, which takes longer to read the longer it is. */
+const MAX_YAML_BYTES = 64 * 1024;
 /** Most levels of arrays and objects in a workflow: its parameters become part of what modules are given. */
 export const MAX_WORKFLOW_DEPTH = 48;
 /** Characters of a client's value that a message repeats. */
@@ -84,10 +86,24 @@ function parseObject(text: string): unknown {
 }
 
 function parseYaml(text: string): unknown {
-  const document = parseDocument(text, { logLevel: "error" });
+  const bytes = Buffer.byteLength(text);
+  if (bytes > MAX_YAML_BYTES) {
+    throw new Error(`expected at most ${MAX_YAML_BYTES / 1024} KiB of YAML, got ${bytes} bytes`);
+  }
+  // Its own check of keys compares each one with all others.
+  const document = parseDocument(text, { logLevel: "error", uniqueKeys: false });
   const [error] = document.errors;
   if (error !== undefined) throw error;
   visit(document, {
+    Map: (_, { items }) => {
+      const names = items.map(({ key }) => (isScalar(key) ? String(key.value) : undefined));
+      const once = new Set<string>();
+      for (const name of names) {
+        if (name !== undefined && once.has(name))
+          throw new Error(`the key ${shown(name)} comes twice`);
+        if (name !== undefined) once.add(name);
+      }
+    },
     Scalar: (_, node) => {
       const { source } = node;
       if (typeof node.value !== "number" || source === undefined) return undefined;

@@ -6,7 +6,7 @@ const EMPTY_WAIT_MS = 10_000;
 const LOOK_AGAIN_MS = 500;
 
 /**
- * What the mirror has at a start. One that is away is waited for when it alone may have what was, as it would be written anew later.
+ * What the mirror has at a start. One that is away is waited for when it alone may have what was.
  * Rejects when nothing of it can be read.
  */
 export async function entriesAtStart(
@@ -21,7 +21,7 @@ export async function entriesAtStart(
     if (!isEmpty || entries.length > 0 || isConnected) return entries;
     if (performance.now() >= untilMs) {
       const advice =
-        "what it has is written anew when it comes back: to take it, stop now, start it, and start again";
+        "what it has is left as it is when it comes back: to take it, start again with an empty data directory then";
       logger.warn("the store is empty, and the mirror is away", { why, advice });
       return entries;
     }

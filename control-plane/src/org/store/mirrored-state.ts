@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { isJsonObject, type MirrorEntry, type Write } from "@berth/service-kit";
 
 /** A document of the store. */
@@ -33,6 +33,37 @@ export interface StateMark {
   readonly seq: number;
   /** Of the store that it began with: another one has nothing to do with it. */
   readonly lineage: string;
+  /**
+   * What it has come from, the newest first: begun anew where a store went on that could not see its mirror, which may have been ahead of it.
+   */
+  readonly parents?: readonly Pick<StateMark, "seq" | "lineage">[];
+}
+
+const MAX_PARENTS = 100;
+
+/** The next mark of a store; of a new lineage when its mirror could not be seen. */
+export function nextMark(before: StateMark | undefined, isFork: boolean): StateMark {
+  if (before === undefined) return { seq: 1, lineage: randomUUID() };
+  const { seq, lineage, parents = [] } = before;
+  if (!isFork) return { ...before, seq: seq + 1 };
+  const all = [{ seq, lineage }, ...parents].slice(0, MAX_PARENTS);
+  return { seq: seq + 1, lineage: randomUUID(), parents: all };
+}
+
+/** Whether a state has all that another one has: it is that one, or has come from it. */
+export function includes({ seq, lineage, parents = [] }: StateMark, other: StateMark): boolean {
+  return [{ seq, lineage }, ...parents].some(
+    (one) => one.lineage === other.lineage && other.seq <= one.seq,
+  );
+}
+
+/** Reads the mark of a mirror; undefined when it is none. */
+export function readMark(body: unknown): StateMark | undefined {
+  if (!isJsonObject(body)) return undefined;
+  const { seq, lineage, parents } = body;
+  if (typeof lineage !== "string" || typeof seq !== "number") return undefined;
+  const known = Array.isArray(parents) ? parents.flatMap((one) => readMark(one) ?? []) : [];
+  return { seq, lineage, ...(known.length === 0 ? {} : { parents: known }) };
 }
 
 /** Whether documents of a collection are mirrored, one by one or by groups. */
@@ -86,15 +117,17 @@ export function comparison(
 ): Comparison {
   if (entries.length === 0) return { kind: "store" };
   const seq = entries.reduce((most, { revision }) => Math.max(most, revision), 0);
-  const state = entries.find(({ key }) => key === STATE_KEY)?.body;
-  const isMarked = isJsonObject(state) && typeof state.lineage === "string";
-  const lineage = isMarked ? String(state.lineage) : "unknown";
-  if (isMarked && mark === undefined && isEmpty) {
-    return { kind: "mirror", mark: { seq, lineage }, above: 0 };
+  const read = readMark(entries.find(({ key }) => key === STATE_KEY)?.body);
+  const state = read === undefined ? undefined : { ...read, seq };
+  if (state !== undefined && mark === undefined && isEmpty) {
+    return { kind: "mirror", mark: state, above: 0 };
   }
-  if (mark?.lineage !== lineage) return { kind: "stranger", lineage, seq };
-  if (seq <= mark.seq) return { kind: "store" };
-  return { kind: "mirror", mark: { seq, lineage }, above: mark.seq };
+  if (state === undefined || mark === undefined) {
+    return { kind: "stranger", lineage: state?.lineage ?? "unknown", seq };
+  }
+  if (includes(mark, state)) return { kind: "store" };
+  if (includes(state, mark)) return { kind: "mirror", mark: state, above: mark.seq };
+  return { kind: "stranger", lineage: state.lineage, seq };
 }
 
 /** The writes by which a store comes to what the entries say. `stored` is what it has, by the mirror's keys. Pure. */

@@ -189,6 +189,78 @@ describe.skipIf(!hasRedis())("the mirror of an org's state", { timeout: 60_000 }
     await redis.restart();
   });
 
+  it("keeps what it has when the data directory was lost while it was away", async () => {
+    const durable = await startRedisServer({ isDurable: true });
+    try {
+      const first = await live(newStore(), directory, durable.url);
+      for (const id of ["a", "b", "c"]) await first.books.quotas.create(quota(id));
+      await first.settled();
+      await end(first);
+      await durable.kill9();
+      const lost = newStore();
+      const other = mkdtempSync(path.join(directory, "lost-"));
+      const second = await live(lost, other, durable.url);
+      await second.books.quotas.create(quota("a", { replica_count: 7 }));
+      await durable.restart();
+      await vi.waitFor(() => {
+        expect(second.mirror.status.why).toMatch(/^it has the state of another store/);
+      }, WAIT);
+      await end(second);
+      await end(await live(lost, other, durable.url));
+      const empty = mkdtempSync(path.join(directory, "empty-"));
+      const third = await live(newStore(), empty, durable.url);
+      expect(third.books.quotas.all().map((kept) => kept.quota)).toMatchObject(
+        ["a", "b", "c"].map((quotaId) => ({ quotaId, replicas: 0 })),
+      );
+      await end(third);
+    } finally {
+      await durable.stop();
+    }
+  });
+
+  it("never takes an acknowledged write back from a copy that was put back while it was away", async () => {
+    const durable = await startRedisServer({ isDurable: true });
+    try {
+      const store = newStore();
+      const replicasIn = ({ books }: Life) => books.quotas.get("q").quota.replicas;
+      const begun = await live(store, directory, durable.url);
+      await begun.books.quotas.create(quota("q", { replica_count: 1 }));
+      await begun.settled();
+      await end(begun);
+      const older = newStore();
+      await copyOf(store, older);
+      const ahead = await live(store, directory, durable.url);
+      for (const replicas of [2, 3, 4])
+        await ahead.books.quotas.change("q", { replica_count: replicas });
+      await ahead.settled();
+      await end(ahead);
+      await durable.kill9();
+      const folder = mkdtempSync(path.join(directory, "older-"));
+      const restored = await live(older, folder, durable.url);
+      await restored.books.quotas.change("q", { replica_count: 77 });
+      await durable.restart();
+      await vi.waitFor(() => {
+        expect(restored.mirror.status.why).toMatch(/^it has the state of another store/);
+      }, WAIT);
+      await end(restored);
+      const again = await live(older, folder, durable.url);
+      expect(replicasIn(again)).toBe(77);
+      await end(again);
+      // What was ahead goes on where it was, and a store that went on without its mirror is that one's still.
+      await durable.kill9();
+      const unseen = await live(store, directory, durable.url);
+      await unseen.books.quotas.change("q", { replica_count: 5 });
+      await durable.restart();
+      await unseen.settled();
+      await end(unseen);
+      const empty = mkdtempSync(path.join(directory, "empty-"));
+      expect(replicasIn(await live(newStore(), empty, durable.url))).toBe(5);
+    } finally {
+      for (const life of lives.splice(0)) await life.end();
+      await durable.stop();
+    }
+  });
+
   it("is waited for when it is away and it alone may have what was", async () => {
     const durable = await startRedisServer({ isDurable: true });
     try {
@@ -208,7 +280,7 @@ describe.skipIf(!hasRedis())("the mirror of an org's state", { timeout: 60_000 }
     }
   });
 
-  it("leaves a store alone that has nothing to do with it, and is its mirror then", async () => {
+  it("is left alone by a store that has nothing to do with it, until its keys are gone", async () => {
     const first = await live(newStore());
     for (const id of ["a", "b", "c", "d", "e"]) await first.books.quotas.create(quota(id));
     await first.settled();
@@ -220,10 +292,26 @@ describe.skipIf(!hasRedis())("the mirror of an org's state", { timeout: 60_000 }
     const elsewhere = mkdtempSync(path.join(directory, "other-"));
     const second = await live(other, elsewhere);
     expect(second.books.quotas.all()).toMatchObject([{ quota: { quotaId: "x" } }]);
-    await second.settled();
+    await second.books.quotas.create(quota("a", { replica_count: 7 }));
+    await vi.waitFor(() => {
+      expect(second.mirror.status.why).toMatch(
+        /^it has the state of another store, .*delete its keys/,
+      );
+    }, WAIT);
     await end(second);
+    const former = await live(newStore(), mkdtempSync(path.join(directory, "former-")));
+    expect(former.books.quotas.all().map((kept) => kept.quota)).toMatchObject(
+      ["a", "b", "c", "d", "e"].map((quotaId) => ({ quotaId, replicas: 0 })),
+    );
+    await end(former);
+    const again = await live(other, elsewhere);
+    await client.flushall();
+    await again.settled();
+    await end(again);
     const third = await live(newStore(), mkdtempSync(path.join(directory, "third-")));
-    expect(third.books.quotas.all()).toMatchObject([{ quota: { quotaId: "x" } }]);
+    expect(third.books.quotas.all()).toMatchObject([
+      ...[{ quota: { quotaId: "a", replicas: 7 } }, { quota: { quotaId: "x" } }],
+    ]);
   });
 
   it("is taken in full when the program is killed while it takes it", async () => {

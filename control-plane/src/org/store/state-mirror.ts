@@ -15,9 +15,12 @@ import { entriesAtStart } from "./entries-at-start.ts";
 import {
   comparison,
   type GroupedCollection,
+  includes,
   isMirrored,
   mirroredCollections,
   mirrorKey,
+  nextMark,
+  readMark,
   STATE_KEY,
   type StateMark,
   type StoredState,
@@ -48,6 +51,8 @@ const PAGE = 200;
 const PORTION = 1_000;
 const PORTION_MS = 10_000;
 const BEHIND_EVERY_MS = 30_000;
+const ADVICE =
+  "to take it, start with an empty data directory; to give it up, delete its keys berth:<org>:*; if another control-plane uses it, set a BERTH_ORG_ID or a Redis of one's own";
 
 /**
  * Keeps a mirror of an org's configuration and of what is under way: each transaction raises a number that is durable with it, and what it
@@ -59,6 +64,8 @@ export class StateMirror implements Part {
   readonly #deps: StateMirrorDeps;
   readonly #stop = new AbortController();
   #mark: StateMark | undefined;
+  /** What is shared could not be read at the start, and nothing was written since: it may be ahead of the store. */
+  #isUnseen = false;
   /** Mirrored documents of grouped collections, by key and id. */
   readonly #groups = new Map<string, Map<string, unknown>>();
   /** Something was not handed to the mirror: all is to be mirrored anew. */
@@ -87,9 +94,11 @@ export class StateMirror implements Part {
     try {
       entries = await entriesAtStart(mirror, isEmpty, logger);
     } catch (err) {
+      this.#isUnseen = true;
       logger.warn("the mirror cannot be read: what the store has counts", { err });
       return;
     }
+    this.#isUnseen = !mirror.status.isConnected;
     const compared = comparison(this.#mark, isEmpty, entries);
     if (compared.kind === "store" && this.#mark === undefined && !isEmpty) {
       await this.#writeMark({ seq: 1, lineage: randomUUID() });
@@ -98,9 +107,10 @@ export class StateMirror implements Part {
       const { lineage, seq } = compared;
       const own = this.#mark ?? { seq: 0, lineage: randomUUID() };
       await this.#writeMark({ ...own, seq: Math.max(own.seq, seq) + 1 });
-      const advice =
-        "if it is that of another control-plane, give this one a BERTH_ORG_ID or a Redis of its own";
-      logger.warn("the mirror is of another store, and is written anew", { lineage, advice });
+      logger.warn("the mirror is of another store: what the store has counts", {
+        lineage,
+        advice: ADVICE,
+      });
     }
     if (compared.kind !== "mirror") return;
     const { mark, above } = compared;
@@ -116,6 +126,7 @@ export class StateMirror implements Part {
   }
 
   async start(): Promise<void> {
+    this.#deps.mirror.guard({ key: STATE_KEY, refusal: (entry) => this.#refusal(entry) });
     this.#sync();
     this.#timer = setInterval(() => {
       if (this.#isBehind) this.#sync();
@@ -151,13 +162,14 @@ export class StateMirror implements Part {
   stamp(): Stamp {
     const { orgId } = this.#deps;
     const before = this.#mark;
-    const mark = { seq: (before?.seq ?? 0) + 1, lineage: before?.lineage ?? randomUUID() };
+    const mark = nextMark(before, this.#isUnseen);
     const key = { orgId, collection: COLLECTION, id: ID };
     const kind = before === undefined ? "insert" : "replace";
     return {
       write: { kind, key, body: mark },
       written: (writes) => {
         this.#mark = mark;
+        this.#isUnseen = false;
         this.#mirror(writes, mark);
       },
     };
@@ -205,6 +217,17 @@ export class StateMirror implements Part {
       this.#isBehind = true;
       this.#isMissed = true;
     }
+  }
+
+  /** What another store has left in what is shared may be the only copy. */
+  #refusal(entry: MirrorEntry | undefined): string | undefined {
+    const state = readMark(entry?.body);
+    const isOurs = this.#mark !== undefined && state !== undefined && includes(this.#mark, state);
+    if (state === undefined || isOurs) return undefined;
+    if (this.#mark !== undefined && includes(state, this.#mark)) {
+      return "it is ahead of the store: start again to take what it has";
+    }
+    return `it has the state of another store, ${state.lineage}: ${ADVICE}`;
   }
 
   #sync(): void {
