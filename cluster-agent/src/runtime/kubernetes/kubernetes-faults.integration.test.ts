@@ -23,6 +23,7 @@ async function startRelay(targetPort: number) {
   const sockets = new Set<net.Socket>();
   const deaf = new WeakSet<net.Socket>();
   let isShut = false;
+  let isDeaf = false;
   const relay = net.createServer((client) => {
     if (isShut) {
       client.destroy();
@@ -34,6 +35,7 @@ async function startRelay(targetPort: number) {
       [server, client],
     ] as const) {
       sockets.add(socket);
+      if (isDeaf) deaf.add(socket);
       socket.on("error", () => socket.destroy());
       socket.on("close", () => other.destroy());
       socket.on("data", (bytes) => {
@@ -46,14 +48,16 @@ async function startRelay(targetPort: number) {
   return {
     port,
     cut: () => {
+      isDeaf = false;
       for (const socket of sockets) socket.destroy();
     },
     /** Takes no more connections, or takes them again. */
     shut: (shut: boolean) => {
       isShut = shut;
     },
-    /** Lets the connections that there are stand, and nothing through them. */
-    deafen: () => {
+    /** Lets the connections that there are stand, and nothing through them; with `all` new ones, too, until they are cut. */
+    deafen: (all = false) => {
+      isDeaf = all;
       for (const socket of sockets) deaf.add(socket);
     },
     close: () => {
@@ -154,7 +158,7 @@ describe.skipIf(!hasKubernetes())("a Kubernetes API that fails", () => {
   });
 
   it("is not taken at its last word where connections stand and carry nothing", async () => {
-    relay.deafen();
+    relay.deafen(true);
     await changeBeside();
     await expect(runtime.observe(never)).rejects.toMatchObject(UNAVAILABLE);
     relay.cut();
