@@ -60,6 +60,7 @@ export {
   toErrorBody,
 } from "./errors.ts";
 export { type ArrivalLimits, createBoundedServer } from "./http/bounded-server.ts";
+export { boundedText } from "./http/bounded-text.ts";
 export type { ServerTls } from "./http/certificate-renewal.ts";
 export { type Departure, departureOf } from "./http/departure.ts";
 export { HttpTraffic } from "./http/http-traffic.ts";

@@ -132,4 +132,30 @@ describe.skipIf(!hasNats())("the autoscaler", () => {
     }, WAIT);
     expect(await replicas()).toBe("1");
   });
+
+  it("decides nothing after a restart until every cluster was heard, and says which are missing", async () => {
+    const simulators = fleet.pids("simulator");
+    expect(simulators.length).toBeGreaterThan(0);
+    for (const pid of simulators) process.kill(pid, "SIGSTOP");
+    try {
+      const before = fleet.pidOf("control-plane");
+      process.kill(before, "SIGKILL");
+      await vi.waitFor(async () => {
+        const { body } = await call("POST", "/autoscale/evaluate");
+        expect(body.data).toMatchObject({
+          state: "held",
+          reason: expect.stringMatching(/^waits for clusters .*: sim-0, sim-1$/),
+        });
+      }, WAIT);
+      const { sources } = (await call("GET", "/metrics/report")).body.data;
+      expect(sources.clusters).toMatchObject({ ok: false, unreachable: ["sim-0", "sim-1"] });
+      expect(fleet.pidOf("control-plane")).not.toBe(before);
+    } finally {
+      for (const pid of simulators) process.kill(pid, "SIGCONT");
+    }
+    await vi.waitFor(async () => {
+      const { body } = await call("POST", "/autoscale/evaluate");
+      expect(body.data.state).toBe("done");
+    }, WAIT);
+  });
 });

@@ -122,6 +122,11 @@ export async function openAutoscaler(deps: AutoscalerDeps): Promise<Autoscaler> 
   const timer = new EvaluationTimer({
     ...{ evaluator, clock },
     intervalSeconds: () => settings.interval.current.value,
+    lastAgeMs: () => {
+      const last = log.list().find(({ shadow }) => !shadow);
+      if (last === undefined) return undefined;
+      return Date.parse(clock.timestamp()) - Date.parse(last.started_at);
+    },
     onChange: (listener) => settingDocuments.onChange(listener),
   });
   const parts = [

@@ -5,7 +5,13 @@ import { EvaluationTimer } from "./evaluation-timer.ts";
 beforeEach(() => vi.useFakeTimers());
 afterEach(() => vi.useRealTimers());
 
-function harness({ tookMs = 0 }: { readonly tookMs?: number } = {}) {
+function harness({
+  tookMs = 0,
+  lastAgeMs,
+}: {
+  readonly tookMs?: number;
+  readonly lastAgeMs?: number;
+} = {}) {
   let seconds = 60;
   let running = 0;
   let most = 0;
@@ -24,7 +30,7 @@ function harness({ tookMs = 0 }: { readonly tookMs?: number } = {}) {
     },
   };
   const timer = new EvaluationTimer({
-    ...{ evaluator, clock, intervalSeconds: () => seconds },
+    ...{ evaluator, clock, intervalSeconds: () => seconds, lastAgeMs: () => lastAgeMs },
     onChange: (listener) => {
       listeners.add(listener);
       return () => listeners.delete(listener);
@@ -47,6 +53,22 @@ describe("the timer of evaluations", () => {
     await vi.advanceTimersByTimeAsync(600_000);
     expect(startedMs).toHaveLength(3);
   });
+
+  it.each([
+    [20_000, 40_000],
+    [-5_000, 60_000],
+    // What is due waits until the agents are back.
+    [3_600_000, 15_000],
+  ])(
+    "counts the interval from one that was made %i ms before the start",
+    async (lastAgeMs, firstMs) => {
+      const { timer, startedMs } = harness({ lastAgeMs });
+      await timer.start();
+      await vi.advanceTimersByTimeAsync(firstMs + 60_500);
+      expect(startedMs).toEqual([firstMs, firstMs + 60_000]);
+      await timer.stop();
+    },
+  );
 
   it("follows a new interval at once", async () => {
     const { timer, startedMs, change } = harness();

@@ -9,14 +9,18 @@ export interface EvaluationTimerDeps {
   readonly intervalSeconds: () => number;
   /** Calls back when it may have changed; gives the function that ends that. */
   readonly onChange: (listener: () => void) => () => void;
+  /** Age of the last evaluation that an earlier start has made, ms; undefined when there is none. */
+  readonly lastAgeMs?: () => number | undefined;
   readonly clock: Pick<Clock, "nowMs">;
 }
 
+/** After a start the agents have so long to come back before what is due is made, ms. */
+const SETTLING_MS = 15_000;
 /** Evaluations by hand that wait for their turn, at most. */
 const MAX_WAITING = 16;
 
 /**
- * Has an evaluation made in each interval, the first one an interval after the start, one after the other: an interval that passes
+ * Has an evaluation made in each interval, also over restarts, one after the other: an interval that passes
  * while one is being made is left out. A new interval counts from the start of the last evaluation, at once.
  */
 export class EvaluationTimer implements Part {
@@ -42,7 +46,9 @@ export class EvaluationTimer implements Part {
   }
 
   async start(): Promise<void> {
-    this.#lastMs = this.#deps.clock.nowMs();
+    const { clock, intervalSeconds, lastAgeMs } = this.#deps;
+    const atMostMs = Math.max(0, intervalSeconds() * 1_000 - SETTLING_MS);
+    this.#lastMs = clock.nowMs() - Math.min(Math.max(0, lastAgeMs?.() ?? 0), atMostMs);
     this.#unsubscribe = this.#deps.onChange(() => this.#schedule());
     this.#schedule();
   }

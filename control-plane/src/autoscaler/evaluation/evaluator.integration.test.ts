@@ -205,6 +205,45 @@ describe("an evaluation", () => {
     expect(scaling.scale.all()).toEqual([]);
   });
 
+  it("withdraws what waits for a human when the workflow does not want it any more, or at pause", async () => {
+    let wanted = 4;
+    const guards = { approval: { replicas_above: 2 } };
+    const scaling = await ready(() => ({ a: wanted }), { guards });
+    const waiting = async () => {
+      const { decisions } = await evaluate(scaling);
+      expect(decisions[0]?.kind).toBe("needs_approval");
+      return decisions[0]?.uuid ?? "";
+    };
+    const first = await waiting();
+    await evaluate(scaling, true);
+    expect(scaling.scale.get(first)?.state).toBe("awaiting_approval");
+    wanted = 1;
+    await evaluate(scaling);
+    expect(scaling.scale.get(first)).toMatchObject({
+      state: "superseded",
+      reason: expect.stringMatching(/; withdrawn: no change: 1 wanted, 1 desired/),
+    });
+    wanted = 4;
+    const second = await waiting();
+    await scaling.settings.rules.merge({ guards: { ...FREE, ...guards, paused: true } });
+    await evaluate(scaling);
+    expect(scaling.scale.get(second)?.state).toBe("superseded");
+    expect(scaling.scale.open()).toEqual([]);
+  });
+
+  it("leaves a request of somebody else alone that came while it was made", async () => {
+    const scaling = await ready(() => ({}), { subjects: ["a", "b"] });
+    const { uuid } = await scaling.ask("b", 2, { approvalWithinMs: 60_000 });
+    await expect(scaling.ask("b", 5, { origin: "autoscaler", judgedAt: 1 })).rejects.toMatchObject({
+      reason: "CONFLICT",
+    });
+    await expect(scaling.ask("a", 5, { origin: "autoscaler", judgedAt: 3 })).rejects.toMatchObject({
+      message:
+        'quota "q-a" was changed meanwhile: 3 replicas were desired when it was judged, 1 now',
+    });
+    expect(scaling.scale.open().map((one) => one.uuid)).toEqual([uuid]);
+  });
+
   it("refuses subjects one by one", async () => {
     const wanted = { a: 2, b: 1.5, c: true, none: 1, d: -1, e: "3" };
     const scaling = await ready(() => wanted, { subjects: ["a", "b", "c", "d", "e"] });

@@ -25,7 +25,7 @@ import { metricAges, type ReportSource, type TakenReport, workflowInput } from "
 export interface EvaluatorDeps {
   readonly books: OrgBooks;
   readonly scale: ScaleBook;
-  readonly scaling: Pick<Scaling, "request">;
+  readonly scaling: Pick<Scaling, "request" | "withdraw">;
   readonly settings: AutoscaleSettings;
   readonly workflows: WorkflowBook;
   readonly runner: WorkflowRunner;
@@ -173,6 +173,7 @@ export class Evaluator {
       this.#deps.histories.keep(remember.quotaId, remember.history, remember.from);
     }
     const decisions = await this.#ask(judged);
+    await this.#withdraw(judged);
     await this.#forget();
     const { change, needs_approval: waiting } = decisionCounts(decisions);
     const subjects = `${decisions.length} ${decisions.length === 1 ? "subject" : "subjects"}`;
@@ -221,6 +222,18 @@ export class Evaluator {
       decisions.push(...(await Promise.all(asking)));
     }
     return decisions;
+  }
+
+  /** Nobody is to approve what the workflow or the guards do not want any more. */
+  async #withdraw(judged: readonly Judged[]): Promise<void> {
+    const { scale, scaling } = this.#deps;
+    for (const { withdrawn, decision } of judged) {
+      if (withdrawn === undefined) continue;
+      for (const { uuid, origin, state } of scale.open(withdrawn)) {
+        const isOwn = origin === "autoscaler" && state === "awaiting_approval";
+        if (isOwn) await scaling.withdraw(uuid, `withdrawn: ${decision.why}`.slice(0, 500));
+      }
+    }
   }
 
   /** Something was asked for of the quota since it was judged: that verdict holds no more. */

@@ -33,6 +33,8 @@ export interface JudgingScene {
 export interface Judged {
   readonly decision: SubjectDecision;
   readonly asked?: AskedReplicas;
+  /** The quota whose request that waits for a human is wanted no more. */
+  readonly withdrawn?: string;
   readonly remember?: {
     readonly quotaId: string;
     readonly history: SubjectHistory;
@@ -125,9 +127,16 @@ function judgeQuota(change: ReplicaChange, quota: Quota, scene: JudgingScene): J
     return { decision: decisionOf(change, quota, kept), ...remember };
   }
   const decision = decisionOf(change, quota, verdict);
-  if (verdict.kind !== "change" && verdict.kind !== "needs_approval")
-    return { decision, ...remember };
+  if (verdict.kind !== "change" && verdict.kind !== "needs_approval") {
+    const asked = scene.isShadow ? undefined : scene.waiting.get(quotaId);
+    const isMoot = asked !== undefined && (rules.isPaused || !isSameWay(current, wanted, asked));
+    return { decision, ...remember, ...(isMoot ? { withdrawn: quotaId } : {}) };
+  }
   return { decision, ...remember, asked: askedFor(verdict, { change, quota, scene }) };
+}
+
+function isSameWay(from: number, one: number, other: number): boolean {
+  return Math.sign(one - from) === Math.sign(other - from);
 }
 
 /** Why a human is not asked now: somebody is already, or has just refused the same. */

@@ -50,7 +50,7 @@ const send = (text: string) => {
 
 /** The clock stands still but for what a test adds. */
 async function open(laterMs: () => number = () => 0): Promise<FeedReports> {
-  const clock = { nowMs: () => systemClock.nowMs() + laterMs() };
+  const clock = { ...systemClock, nowMs: () => systemClock.nowMs() + laterMs() };
   const url = `ws://127.0.0.1:${port}/?interval=1`;
   const reports = new FeedReports({ url, clock, logger: silentLogger });
   opened.push(reports);
@@ -83,6 +83,24 @@ it("asks REST of the same host while the feed is silent, and gives the old frame
   rest = { status: 200, text: report(7) };
   expect(await take(reports)).toEqual({ dataJson: dataOf(7), ageMs: 0 });
   expect(dialled.at(-1)).toBe("GET /metrics/report");
+});
+
+it("counts a report as old as it says, however lately it came", async () => {
+  const made = (agoMs: number) => {
+    const generated_at = new Date(Date.now() - agoMs).toISOString();
+    return JSON.stringify({ success: true, data: { subjects: {}, generated_at } });
+  };
+  const reports = await open();
+  send(made(3_600_000));
+  await vi.waitFor(
+    async () => expect((await take(reports)).ageMs).toBeGreaterThan(3_599_000),
+    WAIT,
+  );
+  rest = { status: 200, text: made(1_800_000) };
+  expect((await take(reports)).ageMs).toBeLessThan(1_900_000);
+  expect((await take(reports)).ageMs).toBeGreaterThan(1_799_000);
+  send(made(-60_000));
+  await vi.waitFor(async () => expect((await take(reports)).ageMs).toBeLessThan(5_000), WAIT);
 });
 
 it("takes no frame that is no report", async () => {

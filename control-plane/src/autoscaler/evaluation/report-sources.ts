@@ -1,6 +1,7 @@
 import {
   BerthError,
   backoffMs,
+  boundedText,
   type Clock,
   type Logger,
   type Part,
@@ -18,7 +19,7 @@ export function ownReports(report: { text(): Promise<string> }): ReportSource {
 export interface FeedReportsOptions {
   /** `ws://` or `wss://`: a metrics feed of the seed, with its query. */
   readonly url: string;
-  readonly clock: Pick<Clock, "nowMs">;
+  readonly clock: Pick<Clock, "nowMs" | "timestamp">;
   readonly logger: Logger;
 }
 
@@ -68,7 +69,8 @@ export class FeedReports implements ReportSource, Part {
     const frame = this.#taken();
     if (frame !== undefined && frame.ageMs <= this.#freshMs) return frame;
     try {
-      return { dataJson: reportData(await this.#fetch(signal)), ageMs: 0 };
+      const dataJson = reportData(await this.#fetch(signal));
+      return { dataJson, ageMs: this.#ageAtArrival(dataJson) };
     } catch (cause) {
       const last = this.#taken();
       if (last !== undefined) return last;
@@ -84,13 +86,21 @@ export class FeedReports implements ReportSource, Part {
     return { dataJson, ageMs: this.#options.clock.nowMs() - atMs };
   }
 
+  /** What was made long before it came is as old as it says; clocks that go ahead of ours make nothing younger. */
+  #ageAtArrival(dataJson: string): number {
+    const { generated_at: at } = JSON.parse(dataJson) as { readonly generated_at?: unknown };
+    const madeMs = typeof at === "string" ? Date.parse(at) : Number.NaN;
+    const ageMs = Date.parse(this.#options.clock.timestamp()) - madeMs;
+    return Number.isFinite(ageMs) ? Math.max(0, ageMs) : 0;
+  }
+
   async #fetch(signal: AbortSignal): Promise<string> {
     const limits = [signal, this.#stop.signal, AbortSignal.timeout(FETCH_MS)];
     const response = await fetch(this.#restUrl, { signal: AbortSignal.any(limits) });
     if (!response.ok) throw new Error(`${this.#restUrl.host} answers ${response.status}`);
-    const declared = Number(response.headers.get("content-length") ?? 0);
-    if (declared > MAX_FRAME_BYTES) throw new Error(`${declared} bytes are too many`);
-    return response.text();
+    const { text, isWhole } = await boundedText(response, MAX_FRAME_BYTES);
+    if (!isWhole) throw new Error(`expected at most ${MAX_FRAME_BYTES} bytes`);
+    return text;
   }
 
   async #follow(): Promise<void> {
@@ -123,7 +133,8 @@ export class FeedReports implements ReportSource, Part {
         silence = setTimeout(() => socket.terminate(), this.#freshMs);
         try {
           const dataJson = reportData(String(frame));
-          this.#newest = { dataJson, atMs: this.#options.clock.nowMs() };
+          const atMs = this.#options.clock.nowMs() - this.#ageAtArrival(dataJson);
+          this.#newest = { dataJson, atMs };
           frames += 1;
         } catch (thrown) {
           why = thrown instanceof Error ? thrown.message : String(thrown);

@@ -102,9 +102,13 @@ export class Dispatcher implements Part {
         if (left !== undefined && isOpen(left)) this.#done.add(request.uuid);
       }
     } finally {
-      this.#running -= 1;
-      this.#waiting.shift()?.();
+      this.#giveTurn();
     }
+  }
+
+  #giveTurn(): void {
+    this.#running -= 1;
+    this.#waiting.shift()?.();
   }
 
   async #turn(): Promise<void> {
@@ -133,7 +137,10 @@ export class Dispatcher implements Part {
           ? await this.#try(request, clock.nowMs() >= giveUpAtMs)
           : { response: request.answer };
       if (applied === "again") {
+        // Others have their turn meanwhile: what is away may be so for long.
+        this.#giveTurn();
         await sleep(backoffMs(attempt + 1, BACKOFF), this.#stop.signal);
+        await this.#turn();
         this.#stop.signal.throwIfAborted();
         if (this.#next(quotaId)?.uuid !== uuid) return;
         continue;

@@ -1,4 +1,4 @@
-import { BerthError, isJsonObject } from "@berth/service-kit";
+import { BerthError, boundedText, isJsonObject } from "@berth/service-kit";
 import { type Applier, failedResponse } from "./applier.ts";
 import { readConfirmation } from "./scale-messages.ts";
 import type { ScaleResponse } from "./scale-request.ts";
@@ -51,7 +51,7 @@ async function post(url: string, body: object, signal: AbortSignal): Promise<Ans
       signal: late,
     });
     const { status } = answer;
-    const told = bodyOf(await beginningOf(answer));
+    const told = bodyOf((await boundedText(answer, MAX_REPLY_BYTES)).text);
     if (status >= 500 || status === 429) throw silent(`it answered ${status}`);
     const { success, error, message = error } = told;
     const why = typeof message === "string" ? message : `the allocator answered ${status}`;
@@ -61,18 +61,6 @@ async function post(url: string, body: object, signal: AbortSignal): Promise<Ans
     signal.throwIfAborted();
     throw silent("it did not answer");
   }
-}
-
-/** The text of an answer; of one that is longer than it may be its beginning, and no more is read. */
-async function beginningOf({ body }: Response): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const chunk of body ?? []) {
-    chunks.push(chunk);
-    bytes += chunk.length;
-    if (bytes > MAX_REPLY_BYTES) break;
-  }
-  return Buffer.concat(chunks).subarray(0, MAX_REPLY_BYTES).toString();
 }
 
 function bodyOf(text: string): Body {

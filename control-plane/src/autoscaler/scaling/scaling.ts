@@ -139,6 +139,24 @@ export class Scaling {
     return request;
   }
 
+  /** A request that waits for a human is wanted no more; nothing happens when it does not wait. */
+  async withdraw(uuid: string, why: string): Promise<void> {
+    const { orgId, books, scale, clock } = this.#deps;
+    const request = await books.transactions.run((plan) => {
+      const before = scale.planned(uuid);
+      if (before?.state !== "awaiting_approval") return undefined;
+      const { approvalEndsAtMs: _ended, ...rest } = before;
+      const reason = `${before.reason}; ${why}`;
+      const after: ScaleRequest = {
+        ...{ ...rest, reason, state: "superseded", updatedAt: clock.timestamp() },
+      };
+      scale.put(plan, after);
+      scale.send(plan, allocationMessage(orgId, after));
+      return after;
+    });
+    if (request !== undefined) this.#over(request, undefined);
+  }
+
   /** Rejects requests whose approval has not come in time; `nowMs` is the time of day. */
   async expireApprovals(nowMs: number): Promise<void> {
     for (const { uuid, approvalEndsAtMs } of this.#deps.scale.open()) {
