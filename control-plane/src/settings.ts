@@ -62,11 +62,20 @@ export const settings = {
     doc: "alias port: configuration of the autoscaler",
     fallback: 5000,
   }),
-  orgId: textSetting({
-    env: "BERTH_ORG_ID",
-    doc: "organization that records belong to",
-    fallback: "default_org",
-  }),
+  orgId: {
+    ...textSetting({
+      env: "BERTH_ORG_ID",
+      doc: "organization that records belong to; 1-100 characters without spaces, * and >",
+      fallback: "default_org",
+    }),
+    read: (text: string) => {
+      // It is a part of the bus's subjects.
+      if (/^[^\s*>.\p{Cc}]+(\.[^\s*>.\p{Cc}]+)*$/u.test(text) && text.length <= 100) return text;
+      throw new Error(
+        "expected 1-100 characters without spaces, * and >, and no empty part between dots",
+      );
+    },
+  },
   adhocAliasPort: portSetting({
     env: "BERTH_ADHOC_ALIAS_PORT",
     doc: "alias port: ad-hoc scaling by WebSocket",

@@ -1,6 +1,13 @@
-import type { Bus, Logger, Part } from "@berth/service-kit";
+import {
+  type Bus,
+  backoffMs,
+  isBerthError,
+  type Logger,
+  type Part,
+  sleep,
+} from "@berth/service-kit";
 
-import { confirmationSubject, readConfirmation } from "./scale-messages.ts";
+import { type Confirmation, confirmationSubject, readConfirmation } from "./scale-messages.ts";
 import type { Scaling } from "./scaling.ts";
 
 /** What {@link confirmationListener} works with. */
@@ -13,6 +20,7 @@ export interface ConfirmationsDeps {
 
 /** Completions that are written together at most: each waits until it is durable. */
 const AT_ONCE = 64;
+const BACKOFF = { firstMs: 100, capMs: 5_000 };
 
 /**
  * Hears confirmations on the seed's subject and completes the requests that they are of: nothing else does. What is unreadable,
@@ -21,13 +29,28 @@ const AT_ONCE = 64;
 export function confirmationListener(deps: ConfirmationsDeps): Part {
   const { orgId, bus, scaling, logger } = deps;
   let subscription: { stop(): Promise<void> } | undefined;
+  const stop = new AbortController();
+  /** Nobody confirms it again: what the store does not take now is kept until it does. */
+  const complete = async (confirmation: Confirmation) => {
+    for (let failures = 1; ; failures += 1) {
+      try {
+        return await scaling.complete(confirmation);
+      } catch (thrown) {
+        const isAway = isBerthError(thrown) && thrown.reason === "UNAVAILABLE";
+        if (!isAway || stop.signal.aborted) throw thrown;
+        if (failures === 1) logger.warn("a confirmation waits for the store", { err: thrown });
+        await sleep(backoffMs(failures, BACKOFF), stop.signal);
+        stop.signal.throwIfAborted();
+      }
+    }
+  };
   const hear = async (text: string) => {
     const confirmation = readConfirmation(text);
     if ("kind" in confirmation) {
       logger.warn("a confirmation could not be read", { why: confirmation.why });
       return;
     }
-    const completed = await scaling.complete(confirmation);
+    const completed = await complete(confirmation);
     if (completed.kind === "completed") return;
     logger.info("a confirmation changed nothing", {
       uuid: confirmation.uuid.slice(0, 100),
@@ -44,6 +67,9 @@ export function confirmationListener(deps: ConfirmationsDeps): Part {
         atOnce: AT_ONCE,
       });
     },
-    stop: async () => subscription?.stop(),
+    async stop() {
+      stop.abort();
+      await subscription?.stop();
+    },
   };
 }

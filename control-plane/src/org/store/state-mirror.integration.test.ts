@@ -261,6 +261,29 @@ describe.skipIf(!hasRedis())("the mirror of an org's state", { timeout: 60_000 }
     }
   });
 
+  it("removes what was removed while it was away, after a restart without it, too", async () => {
+    const durable = await startRedisServer({ isDurable: true });
+    try {
+      const store = newStore();
+      const first = await live(store, directory, durable.url);
+      for (const id of ["keep", "gone"]) await first.books.quotas.create(quota(id));
+      await first.settled();
+      await durable.kill9();
+      await first.books.quotas.remove("gone");
+      await end(first);
+      const second = await live(store, directory, durable.url);
+      await durable.restart();
+      await second.settled();
+      await end(second);
+      const empty = mkdtempSync(path.join(directory, "empty-"));
+      const third = await live(newStore(), empty, durable.url);
+      expect(third.books.quotas.all().map((kept) => kept.quota.quotaId)).toEqual(["keep"]);
+      await end(third);
+    } finally {
+      await durable.stop();
+    }
+  });
+
   it("is waited for when it is away and it alone may have what was", async () => {
     const durable = await startRedisServer({ isDurable: true });
     try {

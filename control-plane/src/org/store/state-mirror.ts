@@ -251,10 +251,12 @@ export class StateMirror implements Part {
       const { stored } = await this.#stored();
       const known = await mirror.read("");
       const entries = this.#entriesOf(stored, mark.seq);
-      const gone = known.filter(({ key, body }) => {
-        return key !== STATE_KEY && body !== undefined && !stored.has(key);
-      });
-      entries.push(...gone.map(({ key }) => ({ key, revision: mark.seq, body: undefined })));
+      // What is removed in the local file may not be so in what is shared.
+      const gone = known.filter(({ key }) => key !== STATE_KEY && !stored.has(key));
+      const since = ({ body, revision }: MirrorEntry) => (body === undefined ? revision : mark.seq);
+      entries.push(
+        ...gone.map((entry) => ({ key: entry.key, revision: since(entry), body: undefined })),
+      );
       for (let from = 0; from < entries.length; from += PORTION) {
         for (const entry of entries.slice(from, from + PORTION)) mirror.put(entry);
         const limits = [this.#stop.signal, AbortSignal.timeout(PORTION_MS)];

@@ -30,7 +30,7 @@ export interface UsageLimits {
 export const USAGE_LIMITS: UsageLimits = {
   subjects: 100_000,
   events: 10_000,
-  keptMs: 3_600_000,
+  keptMs: 7 * 24 * 3_600_000,
 };
 
 /** A time that is ahead of ours by so much is taken for a wrong clock, ms: it counts as now. */
