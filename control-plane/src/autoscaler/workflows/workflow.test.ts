@@ -201,6 +201,15 @@ describe("what a workflow cannot be", () => {
 });
 
 describe("a checker", () => {
+  it("needs no graph for a single module, and leaves the decision's single one without", () => {
+    const workflow = readWorkflow({
+      ...{ workflow_id: "w", modules: { b: module } },
+      checker: { modules: { c: module } },
+    });
+    expect(workflow.graph).toMatchObject({ order: ["b"], sink: "b" });
+    expect(workflow.checker).toMatchObject({ order: ["c"], sink: "c" });
+  });
+
   it("has a graph of its own over the same modules, and may have more of them", () => {
     const checker = { graph: { a: ["c"] }, modules: { c: module } };
     const when = { output: "c", op: "exists" };

@@ -158,17 +158,29 @@ function readGraphs(
 ): Pick<Workflow, "checker" | "graph"> {
   const field = pathOf(mainPath, "graph");
   const graph = readGraph({
-    ...{ field, value: main.graph, outputField: "output", output: body.output, modules },
+    ...{ field, value: graphOf(main), outputField: "output", output: body.output, modules },
   });
   if (checker === undefined) return { checker, graph };
   const first = readGraph({
-    ...{ field: "checker.graph", value: checker.graph, modules },
+    ...{ field: "checker.graph", value: graphOf(checker), modules },
     ...{ outputField: "checker.output", output: checker.output },
   });
   const both = graph.order.find((module) => first.order.includes(module));
   if (both === undefined) return { checker: first, graph };
   const advice = "its output is in previous_outputs; expected it in one graph only";
   throw invalid(`${pathOf(field, both)}: the checker runs it already, and ${advice}`);
+}
+
+/** The graph of a part; a single module of its own needs none. */
+function graphOf({ graph, modules }: Body): unknown {
+  const own = isJsonObject(modules) ? Object.keys(modules) : [];
+  const [only = ""] = own;
+  const isMissing = graph === undefined || isEmptyObject(graph);
+  return isMissing && own.length === 1 ? { [only]: [] } : graph;
+}
+
+function isEmptyObject(value: unknown): boolean {
+  return isJsonObject(value) && Object.keys(value).length === 0;
 }
 
 /** A condition on what may not have run yet would hold or not as it happens. */
