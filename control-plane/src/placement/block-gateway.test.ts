@@ -22,7 +22,7 @@ function open() {
       return fleet.call(id, begun, options);
     },
   };
-  const charges = { charge: async () => [], settle: async () => {}, restore: async () => {} };
+  const charges = { charge: async () => [], settle: async () => {} };
   return { gateway: new BlockGateway({ agents, blocks: fleet.blocks, homes, charges }), queries };
 }
 

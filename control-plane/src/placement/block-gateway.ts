@@ -19,7 +19,7 @@ export interface BlockGatewayDeps {
   readonly agents: AgentApi;
   readonly blocks: FleetBlocks;
   readonly homes: Pick<BlockHomes, "unheard" | "unheardClusters">;
-  readonly charges: Pick<BlockCharges, "charge" | "settle" | "restore">;
+  readonly charges: Pick<BlockCharges, "charge" | "settle">;
 }
 
 /** A block where it is. */
@@ -160,8 +160,7 @@ export class BlockGateway {
     try {
       answer = await this.#act(action, signal);
     } catch (thrown) {
-      // Nobody knows what became of it: what was charged stays until its cluster tells.
-      for (const lease of leases) await charges.restore(lease);
+      await settle("unknown");
       throw thrown;
     }
     const operationId = answer.status === 202 ? acceptedId(answer.bodyJson) : undefined;

@@ -3,6 +3,7 @@ import { type BerthError, type Clock, type Logger, Pacer, toBerthError } from "@
 import type { OrgBooks } from "../../org/org-books.ts";
 import { ownersOf } from "../../org/profiles/quota-owners.ts";
 import type { ScaleBook } from "../scaling/scale-book.ts";
+import { givesWay } from "../scaling/scale-request.ts";
 import type { Scaling } from "../scaling/scaling.ts";
 import { guardsOf } from "../settings/autoscale-rules.ts";
 import type { AutoscaleSettings } from "../settings/autoscale-settings.ts";
@@ -229,9 +230,9 @@ export class Evaluator {
     const { scale, scaling } = this.#deps;
     for (const { withdrawn, decision } of judged) {
       if (withdrawn === undefined) continue;
-      for (const { uuid, origin, state } of scale.open(withdrawn)) {
-        const isOwn = origin === "autoscaler" && state === "awaiting_approval";
-        if (isOwn) await scaling.withdraw(uuid, `withdrawn: ${decision.why}`.slice(0, 500));
+      const why = `withdrawn: ${decision.why}`.slice(0, 500);
+      for (const { uuid } of scale.open(withdrawn).filter(givesWay)) {
+        await scaling.withdraw(uuid, why);
       }
     }
   }
@@ -265,10 +266,9 @@ function moduleDocument({ module, ms, attempts, skipped, fellBack }: ModuleFacts
 function openOf(scale: ScaleBook): Pick<JudgingScene, "busy" | "waiting"> {
   const busy = new Set<string>();
   const waiting = new Map<string, number>();
-  for (const { quotaId, origin, state, replicas } of scale.open()) {
-    const isOwn = origin === "autoscaler" && state === "awaiting_approval";
-    if (isOwn) waiting.set(quotaId, replicas);
-    else busy.add(quotaId);
+  for (const request of scale.open()) {
+    if (givesWay(request)) waiting.set(request.quotaId, request.replicas);
+    else busy.add(request.quotaId);
   }
   return { busy, waiting };
 }

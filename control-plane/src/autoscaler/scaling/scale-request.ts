@@ -74,6 +74,11 @@ export function isOpen({ state }: Pick<ScaleRequest, "state">): boolean {
   return OPEN.includes(state);
 }
 
+/** Whether it is the autoscaler's own and waits for a human: it gives way to what needs nobody. */
+export function givesWay({ origin, state }: Pick<ScaleRequest, "origin" | "state">): boolean {
+  return origin === "autoscaler" && state === "awaiting_approval";
+}
+
 /** What a confirmation makes of a request that was dispatched. */
 export interface Completion {
   readonly state: "confirmed" | "partial" | "failed";

@@ -17,6 +17,7 @@ import {
 } from "./scale-messages.ts";
 import {
   completionOf,
+  givesWay,
   isOpen,
   type ScaleOrigin,
   type ScaleRequest,
@@ -373,9 +374,7 @@ function checkReplicas(quota: Quota, replicas: number): void {
 
 /** What was judged must still be so: no other request is under way, and as many replicas are desired. */
 function checkStill(quota: Quota, judgedAt: number, open: readonly ScaleRequest[]): void {
-  const isOthers = ({ origin, state }: ScaleRequest) =>
-    origin !== "autoscaler" || state !== "awaiting_approval";
-  if (quota.replicas === judgedAt && !open.some(isOthers)) return;
+  if (quota.replicas === judgedAt && open.every(givesWay)) return;
   const name = JSON.stringify(quota.quotaId.slice(0, 100));
   const message = `quota ${name} was changed meanwhile: ${judgedAt} replicas were desired when it was judged, ${quota.replicas} now`;
   throw new BerthError("CONFLICT", message);

@@ -24,6 +24,8 @@ export interface GraphFields {
   readonly output: unknown;
   /** Keys of the modules that there are. */
   readonly modules: readonly string[];
+  /** Those of the graph's own part. */
+  readonly own: readonly string[];
 }
 
 type Edges = ReadonlyMap<string, readonly string[]>;
@@ -61,11 +63,11 @@ export function didYouMean(name: string, known: readonly string[]): string {
   return near.length === 0 ? "" : ` Did you mean ${near.join(" or ")}?`;
 }
 
-/** With every module of the graph as a key, those that are keys first. A single module needs no graph. */
-function readEdges({ field, value, modules }: GraphFields): Edges {
-  const [only = ""] = modules;
+/** With every module of the graph as a key, those that are keys first. A single module of its own needs no graph. */
+function readEdges({ field, value, modules, own }: GraphFields): Edges {
+  const [only = ""] = own;
   const isMissing = value === undefined || (isJsonObject(value) && Object.keys(value).length === 0);
-  if (isMissing && modules.length === 1) return new Map([[only, []]]);
+  if (isMissing && own.length === 1) return new Map([[only, []]]);
   if (!isJsonObject(value)) {
     const expected = "an object of lists, one for each module, of the modules that follow it";
     throw invalid(`${field}: expected ${expected}, got ${shown(value)}`);

@@ -158,11 +158,12 @@ function readGraphs(
 ): Pick<Workflow, "checker" | "graph"> {
   const field = pathOf(mainPath, "graph");
   const graph = readGraph({
-    ...{ field, value: graphOf(main), outputField: "output", output: body.output, modules },
+    ...{ field, value: main.graph, outputField: "output", output: body.output, modules },
+    own: keysOf(main.modules),
   });
   if (checker === undefined) return { checker, graph };
   const first = readGraph({
-    ...{ field: "checker.graph", value: graphOf(checker), modules },
+    ...{ field: "checker.graph", value: checker.graph, modules, own: keysOf(checker.modules) },
     ...{ outputField: "checker.output", output: checker.output },
   });
   const both = graph.order.find((module) => first.order.includes(module));
@@ -171,16 +172,8 @@ function readGraphs(
   throw invalid(`${pathOf(field, both)}: the checker runs it already, and ${advice}`);
 }
 
-/** The graph of a part; a single module of its own needs none. */
-function graphOf({ graph, modules }: Body): unknown {
-  const own = isJsonObject(modules) ? Object.keys(modules) : [];
-  const [only = ""] = own;
-  const isMissing = graph === undefined || isEmptyObject(graph);
-  return isMissing && own.length === 1 ? { [only]: [] } : graph;
-}
-
-function isEmptyObject(value: unknown): boolean {
-  return isJsonObject(value) && Object.keys(value).length === 0;
+function keysOf(value: unknown): readonly string[] {
+  return isJsonObject(value) ? Object.keys(value) : [];
 }
 
 /** A condition on what may not have run yet would hold or not as it happens. */

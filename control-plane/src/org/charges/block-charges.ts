@@ -35,8 +35,8 @@ export interface ChargedBlock {
   readonly operationId: string;
 }
 
-/** What became of instances that were charged. */
-export type ChargedEnd = "made" | "failed";
+/** What became of instances that were charged; "unknown": what was charged stays until their cluster tells. */
+export type ChargedEnd = "made" | "failed" | "unknown";
 
 const LOOK_EVERY_MS = 5_000;
 /** What was charged a moment ago may not be there yet, ms. */
@@ -108,38 +108,44 @@ export class BlockCharges implements Part {
   }
 
   /**
-   * Instances that were charged are there, or do not come: then leases that made room are charged again. What clusters tell counts as soon as
-   * nothing else is on its way.
+   * Instances that were charged are there, or do not come. Unless they are there, leases that made room are charged again. What clusters tell
+   * counts as soon as nothing else is on its way. Never rejects: what is not written is settled by what clusters tell.
    */
   async settle(
     block: ChargedBlock,
     end: ChargedEnd,
     leases: readonly Charge[] = [],
   ): Promise<void> {
-    const { charges, transactions } = this.#deps.books;
+    const { books, logger } = this.#deps;
     const kept = this.#quotaOf(block);
     if (kept === undefined) return;
-    await transactions.run((plan) => {
-      for (const lease of end === "failed" ? leases : []) charges.planAdoption(plan, lease);
-      const row = charges.planned(blockCharge(kept.quota.quotaId));
-      if (row === undefined) return;
-      const { instances = 0, adding = 0, operationId, createdAt } = row;
-      const added = Math.min(block.added ?? 0, adding);
-      const left = adding - added;
-      const isLast = left === 0 && (added > 0 || operationId === block.operationId);
-      putInstances(plan, charges, {
-        ...{ kept, createdAt, isKnown: true, adding: left },
-        instances: end === "made" ? instances + added : instances,
-        operationId: isLast ? SEEN : operationId,
+    try {
+      await books.transactions.run((plan) => {
+        for (const lease of end === "made" ? [] : leases) books.charges.planAdoption(plan, lease);
+        if (end !== "unknown") this.#planEnd(plan, { block, kept, end });
       });
-    });
+    } catch (err) {
+      logger.warn("charges of blocks are settled later", { err });
+    }
     this.#wake();
   }
 
-  /** Charges a lease again that made room, when nobody knows whether it was taken over: its ledger tells. */
-  async restore(lease: Charge): Promise<void> {
-    const { charges, transactions } = this.#deps.books;
-    await transactions.run((plan) => charges.planAdoption(plan, lease));
+  #planEnd(
+    plan: Plan,
+    { block, kept, end }: { block: ChargedBlock; kept: KeptQuota; end: ChargedEnd },
+  ): void {
+    const { charges } = this.#deps.books;
+    const row = charges.planned(blockCharge(kept.quota.quotaId));
+    if (row === undefined) return;
+    const { instances = 0, adding = 0, operationId, createdAt } = row;
+    const added = Math.min(block.added ?? 0, adding);
+    const left = adding - added;
+    const isLast = left === 0 && (added > 0 || operationId === block.operationId);
+    putInstances(plan, charges, {
+      ...{ kept, createdAt, isKnown: true, adding: left },
+      instances: end === "made" ? instances + added : instances,
+      operationId: isLast ? SEEN : operationId,
+    });
   }
 
   /** Brings what is charged to what the clusters tell of the blocks of all quotas. */
@@ -168,13 +174,10 @@ export class BlockCharges implements Part {
 
   /** What clusters tell of a quota's block; undefined while that is not known, or about to change. */
   #told(kept: KeptQuota, blockId: string) {
-    const { books, blocks, unheard, isUnderway, clock } = this.#deps;
-    const { clusterId } = profileOf(kept.quota);
+    const { books, unheard, isUnderway, clock } = this.#deps;
     if (isUnderway(blockId) || unheard(blockId).length > 0) return undefined;
-    const its = blocks
-      .withBlock(blockId)
-      .filter((told) => (clusterId ?? told.clusterId) === told.clusterId);
-    if (its.some(({ isLive, isBehind }) => !isLive || isBehind)) return undefined;
+    const homes = this.#homesOf(kept, blockId);
+    if (homes.some(({ isLive, isBehind }) => !isLive || isBehind)) return undefined;
     const count = this.#count(kept, blockId);
     const row = books.charges.planned(blockCharge(kept.quota.quotaId));
     const { instances = 0, adding = 0, operationId = SEEN, createdAt = "" } = row ?? {};
@@ -186,12 +189,17 @@ export class BlockCharges implements Part {
   }
 
   /** Instances of a quota's block that its clusters told of last. */
-  #count({ quota }: KeptQuota, blockId: string): number {
+  #count(kept: KeptQuota, blockId: string): number {
+    const counts = this.#homesOf(kept, blockId).map(
+      ({ blocks }) => blocks.get(blockId)?.instances.length ?? 0,
+    );
+    return counts.reduce((sum, count) => sum + count, 0);
+  }
+
+  #homesOf({ quota }: KeptQuota, blockId: string) {
     const { clusterId } = profileOf(quota);
-    return this.#deps.blocks
-      .withBlock(blockId)
-      .filter((told) => (clusterId ?? told.clusterId) === told.clusterId)
-      .reduce((sum, { blocks }) => sum + (blocks.get(blockId)?.instances.length ?? 0), 0);
+    const homes = this.#deps.blocks.withBlock(blockId);
+    return homes.filter((told) => (clusterId ?? told.clusterId) === told.clusterId);
   }
 
   #quotaOf({ blockId, clusterId }: ChargedBlock): KeptQuota | undefined {

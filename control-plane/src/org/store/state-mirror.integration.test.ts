@@ -29,6 +29,7 @@ describe.skipIf(!hasRedis())("the mirror of an org's state", { timeout: 60_000 }
   let client: Redis;
   let directory: string;
   const stores: DocumentStore[] = [];
+  const servers: ExternalServer[] = [];
   const lives: Life[] = [];
 
   interface Life extends TestScaling {
@@ -54,9 +55,17 @@ describe.skipIf(!hasRedis())("the mirror of an org's state", { timeout: 60_000 }
   });
   afterEach(async () => {
     for (const life of lives.splice(0)) await life.end();
+    for (const server of servers.splice(0)) await server.stop();
     for (const store of stores.splice(0)) await store.close();
     rmSync(directory, { recursive: true, force: true });
   });
+
+  /** A Redis that has what it took after a kill, too. */
+  async function durableRedis(): Promise<ExternalServer> {
+    const server = await startRedisServer({ isDurable: true });
+    servers.push(server);
+    return server;
+  }
 
   function newStore(): DocumentStore {
     const store = openSqliteDocumentStore(":memory:", systemClock);
@@ -190,117 +199,100 @@ describe.skipIf(!hasRedis())("the mirror of an org's state", { timeout: 60_000 }
   });
 
   it("keeps what it has when the data directory was lost while it was away", async () => {
-    const durable = await startRedisServer({ isDurable: true });
-    try {
-      const first = await live(newStore(), directory, durable.url);
-      for (const id of ["a", "b", "c"]) await first.books.quotas.create(quota(id));
-      await first.settled();
-      await end(first);
-      await durable.kill9();
-      const lost = newStore();
-      const other = mkdtempSync(path.join(directory, "lost-"));
-      const second = await live(lost, other, durable.url);
-      await second.books.quotas.create(quota("a", { replica_count: 7 }));
-      await durable.restart();
-      await vi.waitFor(() => {
-        expect(second.mirror.status.why).toMatch(/^it has the state of another store/);
-      }, WAIT);
-      await end(second);
-      await end(await live(lost, other, durable.url));
-      const empty = mkdtempSync(path.join(directory, "empty-"));
-      const third = await live(newStore(), empty, durable.url);
-      expect(third.books.quotas.all().map((kept) => kept.quota)).toMatchObject(
-        ["a", "b", "c"].map((quotaId) => ({ quotaId, replicas: 0 })),
-      );
-      await end(third);
-    } finally {
-      await durable.stop();
-    }
+    const durable = await durableRedis();
+    const first = await live(newStore(), directory, durable.url);
+    for (const id of ["a", "b", "c"]) await first.books.quotas.create(quota(id));
+    await first.settled();
+    await end(first);
+    await durable.kill9();
+    const lost = newStore();
+    const other = mkdtempSync(path.join(directory, "lost-"));
+    const second = await live(lost, other, durable.url);
+    await second.books.quotas.create(quota("a", { replica_count: 7 }));
+    await durable.restart();
+    await vi.waitFor(() => {
+      expect(second.mirror.status.why).toMatch(/^it has the state of another store/);
+    }, WAIT);
+    await end(second);
+    await end(await live(lost, other, durable.url));
+    const empty = mkdtempSync(path.join(directory, "empty-"));
+    const third = await live(newStore(), empty, durable.url);
+    expect(third.books.quotas.all().map((kept) => kept.quota)).toMatchObject(
+      ["a", "b", "c"].map((quotaId) => ({ quotaId, replicas: 0 })),
+    );
+    await end(third);
   });
 
   it("never takes an acknowledged write back from a copy that was put back while it was away", async () => {
-    const durable = await startRedisServer({ isDurable: true });
-    try {
-      const store = newStore();
-      const replicasIn = ({ books }: Life) => books.quotas.get("q").quota.replicas;
-      const begun = await live(store, directory, durable.url);
-      await begun.books.quotas.create(quota("q", { replica_count: 1 }));
-      await begun.settled();
-      await end(begun);
-      const older = newStore();
-      await copyOf(store, older);
-      const ahead = await live(store, directory, durable.url);
-      for (const replicas of [2, 3, 4])
-        await ahead.books.quotas.change("q", { replica_count: replicas });
-      await ahead.settled();
-      await end(ahead);
-      await durable.kill9();
-      const folder = mkdtempSync(path.join(directory, "older-"));
-      const restored = await live(older, folder, durable.url);
-      await restored.books.quotas.change("q", { replica_count: 77 });
-      await durable.restart();
-      await vi.waitFor(() => {
-        expect(restored.mirror.status.why).toMatch(/^it has the state of another store/);
-      }, WAIT);
-      await end(restored);
-      const again = await live(older, folder, durable.url);
-      expect(replicasIn(again)).toBe(77);
-      await end(again);
-      // What was ahead goes on where it was, and a store that went on without its mirror is that one's still.
-      await durable.kill9();
-      const unseen = await live(store, directory, durable.url);
-      await unseen.books.quotas.change("q", { replica_count: 5 });
-      await durable.restart();
-      await unseen.settled();
-      await end(unseen);
-      const empty = mkdtempSync(path.join(directory, "empty-"));
-      expect(replicasIn(await live(newStore(), empty, durable.url))).toBe(5);
-    } finally {
-      for (const life of lives.splice(0)) await life.end();
-      await durable.stop();
-    }
+    const durable = await durableRedis();
+    const store = newStore();
+    const replicasIn = ({ books }: Life) => books.quotas.get("q").quota.replicas;
+    const begun = await live(store, directory, durable.url);
+    await begun.books.quotas.create(quota("q", { replica_count: 1 }));
+    await begun.settled();
+    await end(begun);
+    const older = newStore();
+    await copyOf(store, older);
+    const ahead = await live(store, directory, durable.url);
+    for (const replicas of [2, 3, 4])
+      await ahead.books.quotas.change("q", { replica_count: replicas });
+    await ahead.settled();
+    await end(ahead);
+    await durable.kill9();
+    const folder = mkdtempSync(path.join(directory, "older-"));
+    const restored = await live(older, folder, durable.url);
+    await restored.books.quotas.change("q", { replica_count: 77 });
+    await durable.restart();
+    await vi.waitFor(() => {
+      expect(restored.mirror.status.why).toMatch(/^it has the state of another store/);
+    }, WAIT);
+    await end(restored);
+    const again = await live(older, folder, durable.url);
+    expect(replicasIn(again)).toBe(77);
+    await end(again);
+    // What was ahead goes on where it was, and a store that went on without its mirror is that one's still.
+    await durable.kill9();
+    const unseen = await live(store, directory, durable.url);
+    await unseen.books.quotas.change("q", { replica_count: 5 });
+    await durable.restart();
+    await unseen.settled();
+    await end(unseen);
+    const empty = mkdtempSync(path.join(directory, "empty-"));
+    expect(replicasIn(await live(newStore(), empty, durable.url))).toBe(5);
   });
 
   it("removes what was removed while it was away, after a restart without it, too", async () => {
-    const durable = await startRedisServer({ isDurable: true });
-    try {
-      const store = newStore();
-      const first = await live(store, directory, durable.url);
-      for (const id of ["keep", "gone"]) await first.books.quotas.create(quota(id));
-      await first.settled();
-      await durable.kill9();
-      await first.books.quotas.remove("gone");
-      await end(first);
-      const second = await live(store, directory, durable.url);
-      await durable.restart();
-      await second.settled();
-      await end(second);
-      const empty = mkdtempSync(path.join(directory, "empty-"));
-      const third = await live(newStore(), empty, durable.url);
-      expect(third.books.quotas.all().map((kept) => kept.quota.quotaId)).toEqual(["keep"]);
-      await end(third);
-    } finally {
-      await durable.stop();
-    }
+    const durable = await durableRedis();
+    const store = newStore();
+    const first = await live(store, directory, durable.url);
+    for (const id of ["keep", "gone"]) await first.books.quotas.create(quota(id));
+    await first.settled();
+    await durable.kill9();
+    await first.books.quotas.remove("gone");
+    await end(first);
+    const second = await live(store, directory, durable.url);
+    await durable.restart();
+    await second.settled();
+    await end(second);
+    const empty = mkdtempSync(path.join(directory, "empty-"));
+    const third = await live(newStore(), empty, durable.url);
+    expect(third.books.quotas.all().map((kept) => kept.quota.quotaId)).toEqual(["keep"]);
+    await end(third);
   });
 
   it("is waited for when it is away and it alone may have what was", async () => {
-    const durable = await startRedisServer({ isDurable: true });
-    try {
-      const first = await live(newStore(), directory, durable.url);
-      await first.books.quotas.create(quota("a"));
-      await first.settled();
-      await end(first);
-      await durable.kill9();
-      const empty = mkdtempSync(path.join(directory, "empty-"));
-      const second = live(newStore(), empty, durable.url);
-      await sleep(2_500);
-      await durable.restart();
-      expect((await second).books.quotas.all()).toMatchObject([{ quota: { quotaId: "a" } }]);
-      await end(await second);
-    } finally {
-      await durable.stop();
-    }
+    const durable = await durableRedis();
+    const first = await live(newStore(), directory, durable.url);
+    await first.books.quotas.create(quota("a"));
+    await first.settled();
+    await end(first);
+    await durable.kill9();
+    const empty = mkdtempSync(path.join(directory, "empty-"));
+    const second = live(newStore(), empty, durable.url);
+    await sleep(2_500);
+    await durable.restart();
+    expect((await second).books.quotas.all()).toMatchObject([{ quota: { quotaId: "a" } }]);
+    await end(await second);
   });
 
   it("is left alone by a store that has nothing to do with it, until its keys are gone", async () => {
