@@ -22,12 +22,14 @@ import { blockApplier } from "./scaling/block-applier.ts";
 import { confirmationListener } from "./scaling/confirmations.ts";
 import { Dispatcher } from "./scaling/dispatcher.ts";
 import { externalApplier } from "./scaling/external-applier.ts";
+import { Fulfilment } from "./scaling/fulfilment.ts";
 import { Outbox } from "./scaling/outbox.ts";
 import { placeApplier } from "./scaling/place-applier.ts";
 import { PlaceKeeper } from "./scaling/place-keeper.ts";
 import type { Placer } from "./scaling/placer.ts";
 import { ReplicaPlaces } from "./scaling/replica-places.ts";
 import { openQuotaOf, ScaleBook } from "./scaling/scale-book.ts";
+import { ScaleListeners } from "./scaling/scale-listeners.ts";
 import { type BusText, confirmationSubject } from "./scaling/scale-messages.ts";
 import type { ScaleRequest } from "./scaling/scale-request.ts";
 import { Scaler } from "./scaling/scaler.ts";
@@ -68,6 +70,7 @@ export interface AutoscalerDeps {
 export interface Autoscaler {
   readonly scale: ScaleBook;
   readonly scaling: Scaling;
+  readonly listeners: ScaleListeners;
   readonly scaler: Scaler;
   readonly settings: AutoscaleSettings;
   readonly workflows: WorkflowBook;
@@ -93,14 +96,16 @@ export async function openAutoscaler(deps: AutoscalerDeps): Promise<Autoscaler> 
   const isExternal = deps.allocatorUrl !== "";
   const { scale, settings, settingDocuments, workflows, histories } =
     await openAutoscalerBooks(deps);
+  const listeners = new ScaleListeners();
   const scaling = new Scaling({
-    ...{ orgId, books, scale, clock, isExternal },
+    ...{ orgId, books, scale, listeners, clock },
     onAccepted: (plan, request) => {
       if (request.origin !== "autoscaler") return;
       histories.note(plan, request, guardsOf(settings.rules.current.value, request.subjectId));
     },
   });
-  const scaler = new Scaler(scaling, scale);
+  const fulfilment = new Fulfilment({ orgId, books, scale, listeners, clock, isExternal });
+  const scaler = new Scaler({ scaling, scale, listeners });
   books.quotas.keepWhile((quotaId) => {
     const [open] = scale.open(quotaId);
     return open === undefined
@@ -109,7 +114,7 @@ export async function openAutoscaler(deps: AutoscalerDeps): Promise<Autoscaler> 
   });
   const places = new ReplicaPlaces(transactions, scale);
   const dispatcher = new Dispatcher({
-    ...{ orgId, scaling, scale, clock, logger },
+    ...{ orgId, fulfilment, listeners, scale, clock, logger },
     applierOf: (request) => applierOf(request, places, deps),
   });
   const log = new EvaluationLog({ store: deps.decisionStore, orgId, clock, logger });
@@ -122,15 +127,11 @@ export async function openAutoscaler(deps: AutoscalerDeps): Promise<Autoscaler> 
   const timer = new EvaluationTimer({
     ...{ evaluator, clock },
     intervalSeconds: () => settings.interval.current.value,
-    lastAgeMs: () => {
-      const last = log.list().find(({ shadow }) => !shadow);
-      if (last === undefined) return undefined;
-      return Date.parse(clock.timestamp()) - Date.parse(last.started_at);
-    },
+    lastAgeMs: () => lastAgeMs(log, clock),
     onChange: (listener) => settingDocuments.onChange(listener),
   });
   const parts = [
-    confirmationListener({ orgId, bus, scaling, logger }),
+    confirmationListener({ orgId, bus, fulfilment, logger }),
     new Outbox({ scale, transactions, bus, logger }),
     dispatcher,
     new PlaceKeeper({ scale, places, quotas: books.quotas, placer: deps.placer, logger }),
@@ -144,7 +145,28 @@ export async function openAutoscaler(deps: AutoscalerDeps): Promise<Autoscaler> 
     const text = JSON.stringify({ uuid, response });
     await bus.publish({ subject: confirmationSubject(orgId), text });
   };
-  return { scale, scaling, scaler, settings, workflows, timer, log, backtest, confirm, parts };
+  return {
+    ...{
+      scale,
+      scaling,
+      listeners,
+      scaler,
+      settings,
+      workflows,
+      timer,
+      log,
+      backtest,
+      confirm,
+      parts,
+    },
+  };
+}
+
+/** Time since the last evaluation that counted, ms; undefined when there was none. */
+function lastAgeMs(log: Pick<EvaluationLog, "list">, clock: Clock): number | undefined {
+  const last = log.list().find(({ shadow }) => !shadow);
+  if (last === undefined) return undefined;
+  return Date.parse(clock.timestamp()) - Date.parse(last.started_at);
 }
 
 /** What is written down of the autoscaler, read, and written together with the books of the org. */

@@ -8,6 +8,7 @@ import {
 } from "@berth/service-kit";
 import { readApprovalAnswer } from "../../autoscaler/scaling/approvals.ts";
 import type { ScaleBook } from "../../autoscaler/scaling/scale-book.ts";
+import type { ScaleListeners } from "../../autoscaler/scaling/scale-listeners.ts";
 import { type ScaleRequest, scaleRequestDocument } from "../../autoscaler/scaling/scale-request.ts";
 import type { Scaling } from "../../autoscaler/scaling/scaling.ts";
 import { Inbox } from "./inbox.ts";
@@ -16,7 +17,8 @@ import { type FrameTaker, sendFrame } from "./send-frame.ts";
 /** What {@link serveApprovalSocket} works with. */
 export interface ApprovalSocketDeps {
   readonly scale: Pick<ScaleBook, "open">;
-  readonly scaling: Pick<Scaling, "listen" | "decide">;
+  readonly scaling: Pick<Scaling, "decide">;
+  readonly listeners: ScaleListeners;
   readonly logger: Logger;
 }
 
@@ -27,7 +29,7 @@ export interface ApprovalSocketDeps {
  */
 export function serveApprovalSocket(
   taker: FrameTaker & { readonly traffic: HttpTraffic },
-  { scale, scaling, logger }: ApprovalSocketDeps,
+  { scale, scaling, listeners, logger }: ApprovalSocketDeps,
 ): void {
   const { socket, traffic } = taker;
   const send = (body: object) => sendFrame(taker, Buffer.from(JSON.stringify(body)));
@@ -42,7 +44,7 @@ export function serveApprovalSocket(
   const decided = (request: ScaleRequest) => {
     if (told.delete(request.uuid)) tell("decided", request);
   };
-  const end = scaling.listen({ onWaiting: waits, onPending: decided, onOver: decided });
+  const end = listeners.listen({ onWaiting: waits, onPending: decided, onOver: decided });
   for (const request of scale.open()) if (request.state === "awaiting_approval") waits(request);
   const answer = async (text: string, refusal: BerthError | undefined) => {
     try {

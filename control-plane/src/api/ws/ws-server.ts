@@ -39,7 +39,7 @@ export type SocketUse = "allocator" | "feed" | "adhoc";
 
 /** What the WebSocket endpoints need. */
 export interface WsDeps extends AllocatorSocketDeps {
-  readonly autoscaler: Pick<Autoscaler, "scaler" | "scale" | "scaling">;
+  readonly autoscaler: Pick<Autoscaler, "scaler" | "scale" | "scaling" | "listeners">;
   readonly feed: Pick<ReportFeed, "subscribe">;
   readonly authenticate: Authenticate;
   readonly origins: OriginRules;

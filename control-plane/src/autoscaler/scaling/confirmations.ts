@@ -7,14 +7,14 @@ import {
   sleep,
 } from "@berth/service-kit";
 
+import type { Fulfilment } from "./fulfilment.ts";
 import { type Confirmation, confirmationSubject, readConfirmation } from "./scale-messages.ts";
-import type { Scaling } from "./scaling.ts";
 
 /** What {@link confirmationListener} works with. */
 export interface ConfirmationsDeps {
   readonly orgId: string;
   readonly bus: Pick<Bus, "subscribe">;
-  readonly scaling: Pick<Scaling, "complete">;
+  readonly fulfilment: Pick<Fulfilment, "complete">;
   readonly logger: Logger;
 }
 
@@ -27,14 +27,14 @@ const BACKOFF = { firstMs: 100, capMs: 5_000 };
  * of a uuid that nobody knows, of a request that is over already or that Berth has not applied yet changes nothing and is told in the log.
  */
 export function confirmationListener(deps: ConfirmationsDeps): Part {
-  const { orgId, bus, scaling, logger } = deps;
+  const { orgId, bus, fulfilment, logger } = deps;
   let subscription: { stop(): Promise<void> } | undefined;
   const stop = new AbortController();
   /** Nobody confirms it again: what the store does not take now is kept until it does. */
   const complete = async (confirmation: Confirmation) => {
     for (let failures = 1; ; failures += 1) {
       try {
-        return await scaling.complete(confirmation);
+        return await fulfilment.complete(confirmation);
       } catch (thrown) {
         const isAway = isBerthError(thrown) && thrown.reason === "UNAVAILABLE";
         if (!isAway || stop.signal.aborted) throw thrown;

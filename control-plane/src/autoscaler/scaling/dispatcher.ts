@@ -8,15 +8,17 @@ import {
   toBerthError,
 } from "@berth/service-kit";
 import { type Applied, type Applier, failedResponse, isPassing } from "./applier.ts";
+import type { Fulfilment } from "./fulfilment.ts";
 import type { ScaleBook } from "./scale-book.ts";
+import type { ScaleListeners } from "./scale-listeners.ts";
 import { confirmationMessage } from "./scale-messages.ts";
 import { isOpen, type ScaleRequest } from "./scale-request.ts";
-import type { Scaling } from "./scaling.ts";
 
 /** What {@link Dispatcher} works with. */
 export interface DispatcherDeps {
   readonly orgId: string;
-  readonly scaling: Scaling;
+  readonly fulfilment: Fulfilment;
+  readonly listeners: ScaleListeners;
   readonly scale: ScaleBook;
   /** Who applies a request. */
   readonly applierOf: (request: ScaleRequest) => Applier;
@@ -53,8 +55,8 @@ export class Dispatcher implements Part {
   }
 
   async start(): Promise<void> {
-    const { scaling, scale } = this.#deps;
-    this.#end = scaling.listen({
+    const { listeners, scale } = this.#deps;
+    this.#end = listeners.listen({
       onPending: ({ quotaId }) => this.#wake(quotaId),
       onOver: ({ uuid }) => this.#done.delete(uuid),
     });
@@ -72,7 +74,7 @@ export class Dispatcher implements Part {
 
   async #remind(): Promise<void> {
     try {
-      await this.#deps.scaling.remind();
+      await this.#deps.fulfilment.remind();
     } catch (err) {
       this.#deps.logger.warn("confirmations are sent again later", { err });
     }
@@ -80,18 +82,27 @@ export class Dispatcher implements Part {
 
   #wake(quotaId: string): void {
     if (this.#stop.signal.aborted || this.#lanes.has(quotaId)) return;
-    const lane = this.#runLane(quotaId)
-      .catch((err: unknown) => {
-        if (!this.#stop.signal.aborted) this.#deps.logger.error("scaling failed", { quotaId, err });
-      })
-      .finally(() => {
-        this.#lanes.delete(quotaId);
-        if (this.#next(quotaId) !== undefined) this.#wake(quotaId);
-      });
+    const lane = this.#runLane(quotaId).finally(() => {
+      this.#lanes.delete(quotaId);
+      if (this.#next(quotaId) !== undefined) this.#wake(quotaId);
+    });
     this.#lanes.set(quotaId, lane);
   }
 
+  /** Until nothing is left to be applied. Never rejects: what the store does not take now is tried again later. */
   async #runLane(quotaId: string): Promise<void> {
+    for (let failures = 1; !this.#stop.signal.aborted; failures += 1) {
+      try {
+        return await this.#drain(quotaId);
+      } catch (err) {
+        if (this.#stop.signal.aborted) return;
+        this.#deps.logger.error("scaling waits and goes on", { quotaId, err });
+        await sleep(backoffMs(failures, BACKOFF), this.#stop.signal);
+      }
+    }
+  }
+
+  async #drain(quotaId: string): Promise<void> {
     await this.#turn();
     try {
       for (;;) {
@@ -127,10 +138,10 @@ export class Dispatcher implements Part {
 
   /** Applies a request until there is something to confirm, it is superseded, or it is given up. */
   async #bring({ uuid, quotaId }: ScaleRequest): Promise<void> {
-    const { scaling, clock, orgId } = this.#deps;
+    const { fulfilment, clock, orgId } = this.#deps;
     const giveUpAtMs = clock.nowMs() + GIVE_UP_MS;
     for (let attempt = 0; ; attempt += 1) {
-      const request = await scaling.dispatch(uuid);
+      const request = await fulfilment.dispatch(uuid);
       if (request === undefined) return;
       const applied =
         request.answer === undefined
@@ -147,18 +158,18 @@ export class Dispatcher implements Part {
       }
       if (applied === undefined) return;
       const message = confirmationMessage(orgId, uuid, applied.response);
-      if (await scaling.confirm(uuid, message, applied)) await applied.afterwards?.();
+      if (await fulfilment.confirm(uuid, message, applied)) await applied.afterwards?.();
       return;
     }
   }
 
   async #try(request: ScaleRequest, isLast: boolean): Promise<Applied | "again" | undefined> {
-    const { scaling, scale, applierOf, logger } = this.#deps;
+    const { fulfilment, scale, applierOf, logger } = this.#deps;
     const { uuid } = request;
     try {
       return await applierOf(request).apply(request, {
         ...{ signal: this.#stop.signal, isLast },
-        keep: (order) => scaling.dispatch(uuid, order),
+        keep: (order) => fulfilment.dispatch(uuid, order),
       });
     } catch (thrown) {
       if (this.#stop.signal.aborted) throw thrown;

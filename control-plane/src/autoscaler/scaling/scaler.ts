@@ -1,5 +1,6 @@
 import { BerthError } from "@berth/service-kit";
 import type { ScaleBook } from "./scale-book.ts";
+import type { ScaleListeners } from "./scale-listeners.ts";
 import type { Confirmation } from "./scale-messages.ts";
 import { isOpen, type ScaleRequest } from "./scale-request.ts";
 import type { AskedReplicas, Scaling } from "./scaling.ts";
@@ -22,10 +23,17 @@ interface Waiting {
   readonly done: (end: ScaleEnd) => void;
 }
 
+/** What a {@link Scaler} works with. */
+export interface ScalerDeps {
+  readonly scaling: Pick<Scaling, "request">;
+  readonly scale: Pick<ScaleBook, "get">;
+  readonly listeners: ScaleListeners;
+}
+
 /** Makes requests to scale and waits for their ends. */
 export class Scaler {
-  readonly #scaling: Scaling;
-  readonly #scale: ScaleBook;
+  readonly #scaling: ScalerDeps["scaling"];
+  readonly #scale: ScalerDeps["scale"];
   /** By uuid. */
   readonly #waiting = new Map<string, Set<Waiting>>();
   #count = 0;
@@ -33,10 +41,10 @@ export class Scaler {
   readonly #early = new Map<string, ScaleEnd>();
   #making = 0;
 
-  constructor(scaling: Scaling, scale: ScaleBook) {
+  constructor({ scaling, scale, listeners }: ScalerDeps) {
     this.#scaling = scaling;
     this.#scale = scale;
-    scaling.listen({
+    listeners.listen({
       onOver: (request, message) => this.#over({ kind: "over", request, message }),
     });
   }

@@ -4,29 +4,16 @@ import type { OrgBooks } from "../../org/org-books.ts";
 import { replicaBounds } from "../../org/profiles/replica-bounds.ts";
 import type { Quota } from "../../org/quotas/quota.ts";
 import type { Plan } from "../../org/store/org-transactions.ts";
-import type { Applied } from "./applier.ts";
 import { ReplicaCharges } from "./replica-charges.ts";
-import { keepToldPlaces, removePlaces } from "./replica-places.ts";
 import type { ScaleBook } from "./scale-book.ts";
+import type { ScaleListeners } from "./scale-listeners.ts";
+import { allocationMessage, approvalSubject, type BusText } from "./scale-messages.ts";
 import {
-  allocationMessage,
-  approvalSubject,
-  type BusText,
-  type Confirmation,
-  confirmationMessage,
-} from "./scale-messages.ts";
-import {
-  completionOf,
   givesWay,
-  isOpen,
   type ScaleOrigin,
   type ScaleRequest,
-  type ScaleResponse,
   scaleRequestDocument,
 } from "./scale-request.ts";
-
-/** A confirmation that was sent is sent again after so long, ms. */
-const REMIND_AFTER_MS = 15_000;
 
 /** What {@link Scaling} works with. */
 export interface ScalingDeps {
@@ -34,8 +21,7 @@ export interface ScalingDeps {
   readonly books: OrgBooks;
   readonly scale: ScaleBook;
   readonly clock: Clock;
-  /** An allocator of the org's own applies requests: what it confirms is the only word of them. */
-  readonly isExternal: boolean;
+  readonly listeners: ScaleListeners;
   /** Writes down what goes with a request that nobody has to approve any more, in its transaction. */
   readonly onAccepted?: (plan: Plan, request: ScaleRequest) => void;
 }
@@ -56,42 +42,17 @@ export interface AskedReplicas {
   readonly approvalWithinMs?: number;
 }
 
-/** What came of a confirmation. */
-export type Completed =
-  | { readonly kind: "completed"; readonly request: ScaleRequest }
-  /** Nothing has changed. */
-  | {
-      readonly kind: "ignored";
-      readonly why: "unknown" | "over" | "not dispatched" | "not applied";
-    };
-
-/** Hears of requests that wait for a human, that are to be applied, and that are over. Must not throw. */
-export interface ScalingListener {
-  /** A human is to approve it. */
-  readonly onWaiting?: (request: ScaleRequest) => void;
-  readonly onPending?: (request: ScaleRequest) => void;
-  /** `message` is what confirmed it; undefined when nothing did. */
-  readonly onOver?: (request: ScaleRequest, message: Confirmation["message"] | undefined) => void;
-}
-
 /**
- * Requests to scale the replicas of quotas: each is written down, with what it charges, before anything is sent, and only a
- * confirmation completes one that was. A newer request of a quota supersedes those before it.
+ * Requests to scale the replicas of quotas: each is written down, with what it charges, before anything is sent, and waits for
+ * a human where one is to approve it. A newer request of a quota supersedes those before it.
  */
 export class Scaling {
   readonly #deps: ScalingDeps;
   readonly #charges: ReplicaCharges;
-  readonly #listeners = new Set<ScalingListener>();
 
   constructor(deps: ScalingDeps) {
     this.#deps = deps;
     this.#charges = new ReplicaCharges(deps);
-  }
-
-  /** Calls back; gives the function that ends that. */
-  listen(listener: ScalingListener): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
   }
 
   /**
@@ -101,9 +62,9 @@ export class Scaling {
   async request(asked: AskedReplicas): Promise<ScaleRequest> {
     const { transactions } = this.#deps.books;
     const { request, superseded } = await transactions.run((plan) => this.#plan(plan, asked));
-    for (const older of superseded) this.#over(older, undefined);
-    if (request.state === "pending") this.#pending(request);
-    else for (const { onWaiting } of this.#listeners) onWaiting?.(request);
+    for (const older of superseded) this.#deps.listeners.over(older);
+    if (request.state === "pending") this.#deps.listeners.pending(request);
+    else this.#deps.listeners.waiting(request);
     return request;
   }
 
@@ -135,8 +96,8 @@ export class Scaling {
       }
       return this.#accept(plan, after, scale.quota(after.quotaId).charged);
     });
-    if (isApproved) this.#pending(request);
-    else this.#over(request, undefined);
+    if (isApproved) this.#deps.listeners.pending(request);
+    else this.#deps.listeners.over(request);
     return request;
   }
 
@@ -155,7 +116,7 @@ export class Scaling {
       scale.send(plan, allocationMessage(orgId, after));
       return after;
     });
-    if (request !== undefined) this.#over(request, undefined);
+    if (request !== undefined) this.#deps.listeners.over(request);
   }
 
   /** Rejects requests whose approval has not come in time; `nowMs` is the time of day. */
@@ -169,111 +130,6 @@ export class Scaling {
         if (!(thrown instanceof BerthError && thrown.reason === "CONFLICT")) throw thrown;
       }
     }
-  }
-
-  /**
-   * A request is about to be sent; durable when it resolves, with the order that is sent. Undefined when it is not to be sent any
-   * more.
-   */
-  dispatch(uuid: string, order?: ScaleRequest["order"]): Promise<ScaleRequest | undefined> {
-    const { books, scale, clock } = this.#deps;
-    return books.transactions.run((plan) => {
-      const before = scale.planned(uuid);
-      if (before === undefined || (before.state !== "pending" && before.state !== "dispatched")) {
-        return undefined;
-      }
-      const known = before.order ?? order;
-      const isSame = before.state === "dispatched" && known === before.order;
-      if (isSame) return before;
-      const after: ScaleRequest = {
-        ...before,
-        state: "dispatched",
-        ...(known === undefined ? {} : { order: known }),
-        updatedAt: clock.timestamp(),
-      };
-      scale.put(plan, after);
-      return after;
-    });
-  }
-
-  /** Writes an applier's confirmation down and to the outbox, and which places go with it; false when it is not wanted any more. */
-  confirm(uuid: string, message: BusText, applied: Applied): Promise<boolean> {
-    const { books, scale } = this.#deps;
-    const { response, isUntouched, gone } = applied;
-    return books.transactions.run((plan) => {
-      const request = scale.planned(uuid);
-      if (request?.state !== "dispatched") return false;
-      const untouched = isUntouched ? { isUntouched } : {};
-      scale.put(plan, { ...request, ...untouched, answer: response });
-      if (gone !== undefined) removePlaces(plan, scale, { quotaId: request.quotaId, ids: gone });
-      scale.send(plan, message);
-      return true;
-    });
-  }
-
-  /**
-   * Sends the confirmations again of requests that Berth has confirmed for a while and that are not over, when nothing else is to be sent: the bus
-   * has lost what it had taken.
-   */
-  async remind(): Promise<void> {
-    const { orgId, books, scale, clock } = this.#deps;
-    const beforeMs = Date.parse(clock.timestamp()) - REMIND_AFTER_MS;
-    const due = scale
-      .open()
-      .filter(({ answer, updatedAt }) => answer !== undefined && Date.parse(updatedAt) < beforeMs);
-    if (due.length === 0 || scale.outbox().length > 0) return;
-    await books.transactions.run((plan) => {
-      for (const { uuid } of due) {
-        const { state, answer } = scale.planned(uuid) ?? {};
-        if (state !== "dispatched" || answer === undefined) continue;
-        scale.send(plan, confirmationMessage(orgId, uuid, answer));
-      }
-    });
-  }
-
-  /**
-   * Completes a request as a confirmation says: its state, the replicas and the charge of its quota, and what its subject is told, all
-   * or none; durable when it resolves. Of what Berth applied itself its own word counts, whatever the message says: others may write to the
-   * bus, too. Only the listener of the bus calls it.
-   */
-  async complete({ uuid, response: told, message }: Confirmation): Promise<Completed> {
-    const { orgId, books, scale, clock } = this.#deps;
-    let heard = message;
-    const completed = await books.transactions.run((plan): Completed => {
-      const found = scale.planned(uuid);
-      if (found === undefined) return { kind: "ignored", why: "unknown" };
-      if (!isOpen(found)) return { kind: "ignored", why: "over" };
-      if (found.state !== "dispatched") return { kind: "ignored", why: "not dispatched" };
-      const { answer, ...before } = found;
-      const response = this.#credible(found, told);
-      if (response === undefined) return { kind: "ignored", why: "not applied" };
-      if (answer !== undefined) heard = { uuid, response };
-      const { state, replicas } = completionOf(before, response);
-      const request = { ...before, state, response, updatedAt: clock.timestamp() };
-      this.#charges.settle(plan, request, replicas);
-      scale.put(plan, request);
-      if (answer?.places !== undefined) keepToldPlaces(plan, scale, request);
-      scale.send(plan, allocationMessage(orgId, request));
-      scale.prune(plan);
-      return { kind: "completed", request };
-    });
-    if (completed.kind === "completed") this.#over(completed.request, heard);
-    return completed;
-  }
-
-  /**
-   * What counts of a confirmation: Berth's own word of what it applied, undefined before that; of an allocator what can be, as more replicas
-   * than there were or were asked for are not taken for what there is.
-   */
-  #credible(request: ScaleRequest, told: ScaleResponse): ScaleResponse | undefined {
-    const { answer, quotaId, before, replicas: wanted } = request;
-    if (!this.#deps.isExternal) return answer;
-    const response = answer ?? told;
-    const { replicas = 0 } = response;
-    const most = Math.max(this.#deps.scale.quota(quotaId).charged, before, wanted);
-    if (replicas <= most) return response;
-    const message = `${replicas} replicas were confirmed, expected at most ${most}`;
-    return { status: "failed", message };
   }
 
   /** Nobody may agree when the time is over, or to what may not be asked for any more. */
@@ -352,14 +208,6 @@ export class Scaling {
     const ids = found.map(({ quota }) => quota.quotaId);
     const message = `quota_id: subject ${shown} has several quotas, expected one of ${ids.slice(0, 10).join(", ")}`;
     throw new BerthError("INVALID_ARGUMENT", message, { details: { quota_ids: ids } });
-  }
-
-  #pending(request: ScaleRequest): void {
-    for (const { onPending } of this.#listeners) onPending?.(request);
-  }
-
-  #over(request: ScaleRequest, message: Confirmation["message"] | undefined): void {
-    for (const { onOver } of this.#listeners) onOver?.(request, message);
   }
 }
 
