@@ -1,92 +1,24 @@
-import {
-  BerthError,
-  type DocumentStore,
-  openSqliteDocumentStore,
-  systemClock,
-} from "@berth/service-kit";
+import { BerthError, openSqliteDocumentStore, systemClock } from "@berth/service-kit";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
-  openScaling,
-  type ScalingOptions,
-  type TestScaling,
-} from "../../testing/scaling-fixture.ts";
-import type { RunModule } from "../workflows/module-attempts.ts";
+  deciding,
+  EvaluatedOrg,
+  evaluate,
+  type Given,
+  replicasOf,
+  settled,
+} from "../../testing/evaluated-org.ts";
 import type { TakenReport } from "./taken-report.ts";
 
-let store: DocumentStore;
-const opened: TestScaling[] = [];
+let org: EvaluatedOrg;
 beforeEach(() => {
-  store = openSqliteDocumentStore(":memory:", systemClock);
+  org = new EvaluatedOrg();
 });
-afterEach(async () => {
-  for (const one of opened.splice(0)) await one.stop();
-  await store.close();
-});
-
-/** What the module of the workflow says: the result, by what it was given. */
-type Deciding = (input: Given, parameters: Record<string, unknown>) => unknown;
-
-interface Given {
-  readonly metrics: { readonly subjects: { readonly metrics?: Record<string, { load: number }> } };
-  readonly quotas: Record<string, unknown>;
-  readonly replicas: Record<string, number>;
-}
-
-const deciding =
-  (decide: Deciding): RunModule =>
-  async ({ inputJson, parameters }) => {
-    const plain = JSON.parse(JSON.stringify(parameters)) as Record<string, unknown>;
-    const result = decide(JSON.parse(inputJson) as Given, plain);
-    return { kind: "returned", resultJson: JSON.stringify(result) };
-  };
-
-const WORKFLOW = { workflow_id: "w", modules: { m: { code: "x" } }, graph: { m: [] } };
-/** Nothing but what a test asks for stands in the way. */
-const FREE = {
-  tolerance: 0,
-  scale_up: { rate_policies: [] },
-  scale_down: { stabilization_seconds: 0, rate_policies: [] },
-};
-
-async function open(options: Partial<ScalingOptions>): Promise<TestScaling> {
-  const scaling = await openScaling({ store, ...options });
-  opened.push(scaling);
-  return scaling;
-}
-
-/** An autoscaler with the workflow, and quotas of one replica for these subjects. */
-async function ready(
-  decide: Deciding,
-  {
-    subjects = ["a"],
-    guards = {},
-    ...more
-  }: Partial<ScalingOptions> & { subjects?: readonly string[]; guards?: object } = {},
-): Promise<TestScaling> {
-  const scaling = await open({ runModule: deciding(decide), ...more });
-  await scaling.workflows.create(WORKFLOW);
-  await scaling.settings.rules.merge({ workflow_id: "w", guards: { ...FREE, ...guards } });
-  for (const subject of subjects) {
-    await scaling.books.quotas.create({
-      subject_id: subject,
-      quota_id: `q-${subject}`,
-      replica_count: 1,
-    });
-  }
-  return scaling;
-}
-
-const replicasOf = ({ books }: TestScaling, subject = "a") =>
-  books.quotas.get(`q-${subject}`).quota.replicas;
-const evaluate = ({ timer }: TestScaling, isShadow = false) => timer.evaluateNow(isShadow);
-const settled = async (scaling: TestScaling, uuid = "") => {
-  const limits = { timeoutMs: 10_000, signal: new AbortController().signal };
-  return (await scaling.scaler.wait(uuid, limits)).request;
-};
+afterEach(() => org.close());
 
 describe("an evaluation", () => {
   it("asks for what the workflow wants, and says why", async () => {
-    const scaling = await ready(() => ({ a: { replicas: 3, reason: "busy" }, b: 1 }), {
+    const scaling = await org.ready(() => ({ a: { replicas: 3, reason: "busy" }, b: 1 }), {
       subjects: ["a", "b", "c"],
     });
     const { summary, decisions } = await evaluate(scaling);
@@ -125,7 +57,7 @@ describe("an evaluation", () => {
         '{"cluster_metrics":{"gpus":8.0},"subjects":{"quotas":{"a":[{"quota_id":"q-a"}]},"metrics":{}}}',
       ageMs: 0,
     });
-    const scaling = await ready(
+    const scaling = await org.ready(
       (input, parameters) => {
         given = { input, parameters };
         return {};
@@ -147,7 +79,7 @@ describe("an evaluation", () => {
   });
 
   it("is held without a workflow, and until the fleet was heard", async () => {
-    const scaling = await open({});
+    const scaling = await org.open({});
     expect((await evaluate(scaling)).summary).toMatchObject({
       state: "held",
       reason: expect.stringMatching(/no workflow is set/),
@@ -158,7 +90,7 @@ describe("an evaluation", () => {
       reason: 'there is no workflow "w"',
     });
     const missing = ["eu-1"];
-    const other = await ready(() => ({ a: 2 }), {
+    const other = await org.ready(() => ({ a: 2 }), {
       store: openSqliteDocumentStore(":memory:", systemClock),
       missingClusters: () => missing,
     });
@@ -171,7 +103,7 @@ describe("an evaluation", () => {
   it("changes nothing when the workflow, its result or the report fails", async () => {
     let result: unknown = 7;
     let report = (): TakenReport => ({ dataJson: '{"subjects":{}}', ageMs: 0 });
-    const scaling = await ready(
+    const scaling = await org.ready(
       () => {
         if (result === "raise") throw new BerthError("POLICY_FAILED", "division by zero");
         return result;
@@ -205,48 +137,9 @@ describe("an evaluation", () => {
     expect(scaling.scale.all()).toEqual([]);
   });
 
-  it("withdraws what waits for a human when the workflow does not want it any more, or at pause", async () => {
-    let wanted = 4;
-    const guards = { approval: { replicas_above: 2 } };
-    const scaling = await ready(() => ({ a: wanted }), { guards });
-    const waiting = async () => {
-      const { decisions } = await evaluate(scaling);
-      expect(decisions[0]?.kind).toBe("needs_approval");
-      return decisions[0]?.uuid ?? "";
-    };
-    const first = await waiting();
-    await evaluate(scaling, true);
-    expect(scaling.scale.get(first)?.state).toBe("awaiting_approval");
-    wanted = 1;
-    await evaluate(scaling);
-    expect(scaling.scale.get(first)).toMatchObject({
-      state: "superseded",
-      reason: expect.stringMatching(/; withdrawn: no change: 1 wanted, 1 desired/),
-    });
-    wanted = 4;
-    const second = await waiting();
-    await scaling.settings.rules.merge({ guards: { ...FREE, ...guards, paused: true } });
-    await evaluate(scaling);
-    expect(scaling.scale.get(second)?.state).toBe("superseded");
-    expect(scaling.scale.open()).toEqual([]);
-  });
-
-  it("leaves a request of somebody else alone that came while it was made", async () => {
-    const scaling = await ready(() => ({}), { subjects: ["a", "b"] });
-    const { uuid } = await scaling.ask("b", 2, { approvalWithinMs: 60_000 });
-    await expect(scaling.ask("b", 5, { origin: "autoscaler", judgedAt: 1 })).rejects.toMatchObject({
-      reason: "CONFLICT",
-    });
-    await expect(scaling.ask("a", 5, { origin: "autoscaler", judgedAt: 3 })).rejects.toMatchObject({
-      message:
-        'quota "q-a" was changed meanwhile: 3 replicas were desired when it was judged, 1 now',
-    });
-    expect(scaling.scale.open().map((one) => one.uuid)).toEqual([uuid]);
-  });
-
   it("refuses subjects one by one", async () => {
     const wanted = { a: 2, b: 1.5, c: true, none: 1, d: -1, e: "3" };
-    const scaling = await ready(() => wanted, { subjects: ["a", "b", "c", "d", "e"] });
+    const scaling = await org.ready(() => wanted, { subjects: ["a", "b", "c", "d", "e"] });
     await scaling.books.quotas.create({ subject_id: "c", quota_id: "q-c2" });
     const { decisions } = await evaluate(scaling);
     const kinds = Object.fromEntries(decisions.map(({ subject_id, kind }) => [subject_id, kind]));
@@ -265,7 +158,7 @@ describe("an evaluation", () => {
   });
 
   it("brings subjects within the bounds of quota and profile", async () => {
-    const scaling = await ready(() => ({ a: 50 }));
+    const scaling = await org.ready(() => ({ a: 50 }));
     await scaling.books.quotas.change("q-a", {
       max_replicas: 20,
       allocation_info: '{"max_replicas": 6}',
@@ -276,7 +169,7 @@ describe("an evaluation", () => {
   });
 
   it("asks for what fits where a quota has no room for all", async () => {
-    const scaling = await ready(() => ({ a: 10 }), { subjects: [] });
+    const scaling = await org.ready(() => ({ a: 10 }), { subjects: [] });
     const { quotas } = scaling.books;
     await quotas.create({ quota_id: "team", nominal: { H100: 8 }, limit: { H100: 8 } });
     const info = '{"gpus_per_replica": {"H100": 2}}';
@@ -304,7 +197,7 @@ describe("an evaluation", () => {
   });
 
   it("asks for nothing in the shadow, by rule or by request, and when it is paused", async () => {
-    const scaling = await ready(() => ({ a: 3 }));
+    const scaling = await org.ready(() => ({ a: 3 }));
     expect((await evaluate(scaling, true)).decisions[0]).toMatchObject({
       kind: "shadow",
       replicas: 3,
@@ -327,64 +220,10 @@ describe("an evaluation", () => {
     expect(scaling.scale.all()).toEqual([]);
   });
 
-  it("waits for a human above a threshold, and does not ask again at once who refused", async () => {
-    const scaling = await ready(() => ({ a: 6 }), { guards: { approval: { replicas_above: 4 } } });
-    const first = (await evaluate(scaling)).decisions[0];
-    expect(first).toMatchObject({ kind: "needs_approval", replicas: 6 });
-    expect(scaling.scale.get(first?.uuid ?? "")?.state).toBe("awaiting_approval");
-    expect((await evaluate(scaling)).decisions[0]).toMatchObject({
-      kind: "keep",
-      why: expect.stringMatching(/6 replicas wait for approval/),
-    });
-    await scaling.scaling.decide(first?.uuid ?? "", false, "ops");
-    expect((await evaluate(scaling)).decisions[0]).toMatchObject({
-      kind: "keep",
-      why: expect.stringMatching(/were not approved/),
-    });
-    await scaling.settings.rules.merge({
-      approval_seconds: 1,
-      guards: { approval: { replicas_above: 5 } },
-    });
-    const at = Date.now();
-    while (Date.now() - at < 1_100) await new Promise((resolve) => setImmediate(resolve));
-    const second = (await evaluate(scaling)).decisions[0];
-    expect(second).toMatchObject({ kind: "needs_approval" });
-    await scaling.scaling.decide(second?.uuid ?? "", true, "ops");
-    expect((await settled(scaling, second?.uuid)).state).toBe("confirmed");
-    expect(replicasOf(scaling)).toBe(6);
-  });
-
-  it("asks no human for what a quota has no room for", async () => {
-    const guards = { approval: { replicas_above: 2 } };
-    const scaling = await ready(() => ({ a: 9 }), { subjects: [], guards });
-    const info = '{"gpus_per_replica": {"H100": 1}}';
-    const quota = { subject_id: "a", quota_id: "q-a", allocation_info: info };
-    await scaling.books.quotas.create({ ...quota, nominal: { H100: 5 }, limit: { H100: 5 } });
-    const { decisions } = await evaluate(scaling);
-    expect(decisions[0]).toMatchObject({ kind: "needs_approval", wanted: 9, replicas: 5 });
-    expect(scaling.scale.open()).toMatchObject([{ replicas: 5, state: "awaiting_approval" }]);
-  });
-
-  it("gives up what waits for a human when the workflow wants what needs nobody", async () => {
-    let wanted = 6;
-    const guards = { approval: { replicas_above: 4 } };
-    const scaling = await ready(() => ({ a: wanted }), { guards });
-    const first = (await evaluate(scaling)).decisions[0];
-    wanted = 7;
-    expect((await evaluate(scaling)).decisions[0]).toMatchObject({
-      ...{ kind: "keep", wanted: 7, why: "6 replicas wait for approval" },
-    });
-    wanted = 2;
-    const second = (await evaluate(scaling)).decisions[0];
-    expect(second).toMatchObject({ kind: "change", replicas: 2 });
-    expect(scaling.scale.get(first?.uuid ?? "")?.state).toBe("superseded");
-    expect((await settled(scaling, second?.uuid)).state).toBe("confirmed");
-  });
-
   it("holds subjects whose input is stale, and those only", async () => {
     const metrics = { a: { age_seconds: 400 }, b: { age_seconds: 5 } };
     const report = () => ({ dataJson: JSON.stringify({ subjects: { metrics } }), ageMs: 1_000 });
-    const scaling = await ready(() => ({ a: 3, b: 3 }), { subjects: ["a", "b"], report });
+    const scaling = await org.ready(() => ({ a: 3, b: 3 }), { subjects: ["a", "b"], report });
     const { decisions } = await evaluate(scaling);
     expect(decisions.map(({ kind }) => kind)).toEqual(["keep", "change"]);
     expect(decisions[0]?.why).toMatch(/6 min 41 s/);
@@ -394,12 +233,12 @@ describe("an evaluation", () => {
     const guards = {
       scale_up: { rate_policies: [{ type: "replicas", value: 2, period_seconds: 3_600 }] },
     };
-    const before = await ready(() => ({ a: 10 }), { guards });
+    const before = await org.ready(() => ({ a: 10 }), { guards });
     const first = (await evaluate(before)).decisions[0];
     expect(first).toMatchObject({ kind: "change", replicas: 3 });
     await settled(before, first?.uuid);
     await before.stop();
-    const after = await open({ runModule: deciding(() => ({ a: 10 })) });
+    const after = await org.open({ runModule: deciding(() => ({ a: 10 })) });
     expect((await evaluate(after)).decisions[0]).toMatchObject({
       kind: "keep",
       replicas: 3,
@@ -409,7 +248,7 @@ describe("an evaluation", () => {
 
   it("scales nothing down right after a start: what is desired counts as wanted then", async () => {
     const guards = { scale_down: { stabilization_seconds: 300 } };
-    const scaling = await ready(() => ({ a: 0 }), { guards });
+    const scaling = await org.ready(() => ({ a: 0 }), { guards });
     expect((await evaluate(scaling)).decisions[0]).toMatchObject({
       kind: "keep",
       why: expect.stringMatching(/5 min/),
@@ -417,12 +256,12 @@ describe("an evaluation", () => {
   });
 
   it("is remembered over a restart with its decisions and its report", async () => {
-    const before = await ready(() => ({ a: 2 }), {
+    const before = await org.ready(() => ({ a: 2 }), {
       report: () => ({ dataJson: '{"subjects":{},"n":1.0}', ageMs: 0 }),
     });
     const { summary } = await evaluate(before);
     await before.stop();
-    const after = await open({});
+    const after = await org.open({});
     expect(after.log.list()).toEqual([summary]);
     const { evaluation_id: id } = summary;
     expect((await after.log.get(id)).decisions[0]).toMatchObject({
