@@ -50,8 +50,9 @@ type Writing = Generator<void, Part>;
  */
 export class MetricsReport {
   readonly #deps: MetricsReportDeps;
-  /** The report that is being made: who asks meanwhile gets the same. */
   #making: Promise<string> | undefined;
+  /** The report that is made behind that one. */
+  #next: Promise<string> | undefined;
   /** Sources whose failure is in the log already. */
   readonly #failing = new Set<string>();
 
@@ -59,9 +60,21 @@ export class MetricsReport {
     this.#deps = deps;
   }
 
-  /** The report as it stands now, `{"success": true, "data": …}` as JSON text. */
+  /**
+   * The report as it stands now, `{"success": true, "data": …}` as JSON text. All who ask while one is made get the same one, which is
+   * begun behind it, so that it has what they have just written.
+   */
   text(): Promise<string> {
-    this.#making ??= this.#make().finally(() => {
+    if (this.#making === undefined) return this.#begin();
+    this.#next ??= this.#making.then(() => {
+      this.#next = undefined;
+      return this.#making ?? this.#begin();
+    });
+    return this.#next;
+  }
+
+  #begin(): Promise<string> {
+    this.#making = this.#make().finally(() => {
       this.#making = undefined;
     });
     return this.#making;
