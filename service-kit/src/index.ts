@@ -187,6 +187,7 @@ export {
   type Selection,
 } from "./query/query-runner.ts";
 export { applyUpdate } from "./query/update.ts";
+export { Recurring, type RecurringOptions } from "./recurring.ts";
 export { Serial } from "./serial.ts";
 export { StallGuard } from "./stall-guard.ts";
 export { allPages } from "./store/all-pages.ts";

@@ -6,6 +6,7 @@ import {
   isJsonObject,
   type Logger,
   type Part,
+  Recurring,
   typeName,
 } from "@berth/service-kit";
 import { approvalAnswerSubject } from "./scale-messages.ts";
@@ -51,8 +52,6 @@ export interface ApprovalDeps {
 export function approvalListener(deps: ApprovalDeps): Part {
   const { orgId, bus, scaling, clock, logger } = deps;
   let subscription: { stop(): Promise<void> } | undefined;
-  let timer: NodeJS.Timeout | undefined;
-  let looking: Promise<void> | undefined;
   const hear = async (text: string) => {
     try {
       const { uuid, isApproved, by } = readApprovalAnswer(JSON.parse(text), "the bus");
@@ -64,28 +63,24 @@ export function approvalListener(deps: ApprovalDeps): Part {
       logger.warn("an answer to an approval changed nothing", { why: thrown.message });
     }
   };
-  const look = () => {
-    looking ??= scaling
-      .expireApprovals(Date.parse(clock.timestamp()))
-      .catch((err: unknown) => logger.error("approvals were not looked at", { err }))
-      .finally(() => {
-        looking = undefined;
-      });
-  };
+  const expiry = new Recurring({
+    ...{ name: "approvals", everyMs: EXPIRED_EVERY_MS },
+    task: () => scaling.expireApprovals(Date.parse(clock.timestamp())),
+    onFailure: (err) => logger.error("approvals were not looked at", { err }),
+  });
   return {
-    name: "approvals",
+    name: expiry.name,
     async start() {
       subscription = await bus.subscribe({
         subject: approvalAnswerSubject(orgId),
         name: "berth-approvals",
         handler: ({ text }) => hear(text),
       });
-      timer = setInterval(look, EXPIRED_EVERY_MS);
+      await expiry.start();
     },
     async stop() {
-      clearInterval(timer);
       await subscription?.stop();
-      await looking;
+      await expiry.stop();
     },
   };
 }

@@ -4,6 +4,7 @@ import {
   isBerthError,
   type Logger,
   type Part,
+  Recurring,
   sleep,
   toBerthError,
 } from "@berth/service-kit";
@@ -48,10 +49,14 @@ export class Dispatcher implements Part {
   readonly #waiting: (() => void)[] = [];
   #running = 0;
   #end: (() => void) | undefined;
-  #timer: NodeJS.Timeout | undefined;
+  readonly #reminders: Recurring;
 
   constructor(deps: DispatcherDeps) {
     this.#deps = deps;
+    this.#reminders = new Recurring({
+      ...{ name: this.name, everyMs: REMIND_EVERY_MS, task: () => deps.fulfilment.remind() },
+      onFailure: (err) => deps.logger.warn("confirmations are sent again later", { err }),
+    });
   }
 
   async start(): Promise<void> {
@@ -61,23 +66,14 @@ export class Dispatcher implements Part {
       onOver: ({ uuid }) => this.#done.delete(uuid),
     });
     for (const { quotaId } of scale.open()) this.#wake(quotaId);
-    this.#timer = setInterval(() => void this.#remind(), REMIND_EVERY_MS);
+    await this.#reminders.start();
   }
 
   async stop(): Promise<void> {
     this.#end?.();
-    clearInterval(this.#timer);
     this.#stop.abort();
     for (const next of this.#waiting.splice(0)) next();
-    await Promise.all(this.#lanes.values());
-  }
-
-  async #remind(): Promise<void> {
-    try {
-      await this.#deps.fulfilment.remind();
-    } catch (err) {
-      this.#deps.logger.warn("confirmations are sent again later", { err });
-    }
+    await Promise.all([this.#reminders.stop(), ...this.#lanes.values()]);
   }
 
   #wake(quotaId: string): void {

@@ -1,4 +1,4 @@
-import type { Logger, Part } from "@berth/service-kit";
+import { type Logger, type Part, Recurring } from "@berth/service-kit";
 import type { QuotaBook } from "../../org/quotas/quota-book.ts";
 import type { Placer } from "./placer.ts";
 import type { ReplicaPlaces } from "./replica-places.ts";
@@ -20,22 +20,26 @@ export class PlaceKeeper implements Part {
   readonly name = "replica places";
   readonly #deps: PlaceKeeperDeps;
   readonly #stop = new AbortController();
-  #timer: NodeJS.Timeout | undefined;
-  #looking: Promise<void> | undefined;
+  readonly #looks: Recurring;
 
   constructor(deps: PlaceKeeperDeps) {
     this.#deps = deps;
+    this.#looks = new Recurring({
+      ...{ name: this.name, everyMs: LOOK_EVERY_MS, task: () => this.look() },
+      onFailure: (err) => {
+        if (this.#stop.signal.aborted) return;
+        deps.logger.error("the places of replicas could not be kept", { err });
+      },
+    });
   }
 
-  async start(): Promise<void> {
-    this.#timer = setInterval(() => this.#wake(), LOOK_EVERY_MS);
-    this.#timer.unref();
+  start(): Promise<void> {
+    return this.#looks.start();
   }
 
   async stop(): Promise<void> {
-    clearInterval(this.#timer);
     this.#stop.abort();
-    await this.#looking;
+    await this.#looks.stop();
   }
 
   /**
@@ -53,17 +57,5 @@ export class PlaceKeeper implements Part {
     for (const [quotaId, some] of placed) {
       if (some.some(({ id }) => gone.has(id))) await places.lose(quotaId, gone);
     }
-  }
-
-  #wake(): void {
-    if (this.#looking !== undefined) return;
-    this.#looking = this.look()
-      .catch((err: unknown) => {
-        if (this.#stop.signal.aborted) return;
-        this.#deps.logger.error("the places of replicas could not be kept", { err });
-      })
-      .finally(() => {
-        this.#looking = undefined;
-      });
   }
 }

@@ -1,4 +1,4 @@
-import { BerthError, type Clock, type Logger, type Part } from "@berth/service-kit";
+import { BerthError, type Clock, type Logger, type Part, Recurring } from "@berth/service-kit";
 import type { FleetBlocks } from "../../fleet/agent-api.ts";
 import type { OrgBooks } from "../org-books.ts";
 import { ownersOf, profileOf } from "../profiles/quota-owners.ts";
@@ -53,23 +53,25 @@ const NOTHING = { instances: 0, adding: 0 };
 export class BlockCharges implements Part {
   readonly name = "charges of blocks";
   readonly #deps: BlockChargesDeps;
-  #timer: NodeJS.Timeout | undefined;
+  readonly #looks: Recurring;
   #unsubscribe: (() => void) | undefined;
-  #looking: Promise<void> | undefined;
 
   constructor(deps: BlockChargesDeps) {
     this.#deps = deps;
+    this.#looks = new Recurring({
+      ...{ name: this.name, everyMs: LOOK_EVERY_MS, task: () => this.look() },
+      onFailure: (err) => deps.logger.warn("charges of blocks are settled later", { err }),
+    });
   }
 
   async start(): Promise<void> {
-    this.#unsubscribe = this.#deps.blocks.onChange(() => this.#wake());
-    this.#timer = setInterval(() => this.#wake(), LOOK_EVERY_MS);
+    this.#unsubscribe = this.#deps.blocks.onChange(() => this.#looks.wake());
+    await this.#looks.start();
   }
 
   async stop(): Promise<void> {
     this.#unsubscribe?.();
-    clearInterval(this.#timer);
-    await this.#looking;
+    await this.#looks.stop();
   }
 
   /**
@@ -127,7 +129,7 @@ export class BlockCharges implements Part {
     } catch (err) {
       logger.warn("charges of blocks are settled later", { err });
     }
-    this.#wake();
+    this.#looks.wake();
   }
 
   #planEnd(
@@ -206,15 +208,5 @@ export class BlockCharges implements Part {
     const all = this.#deps.books.quotas.all();
     if (clusterId !== undefined) return ownersOf(all).quotaOfBlock(clusterId, blockId);
     return all.find(({ quota }) => profileOf(quota).blockId === blockId);
-  }
-
-  #wake(): void {
-    this.#looking ??= this.look()
-      .catch((err: unknown) =>
-        this.#deps.logger.warn("charges of blocks are settled later", { err }),
-      )
-      .finally(() => {
-        this.#looking = undefined;
-      });
   }
 }

@@ -1,4 +1,4 @@
-import { BerthError, type Clock, type Logger, type Part } from "@berth/service-kit";
+import { BerthError, type Clock, type Logger, type Part, Recurring } from "@berth/service-kit";
 import type { FleetBlocks } from "../../fleet/agent-api.ts";
 import type { FleetSnapshot } from "../../fleet/cluster-view.ts";
 import type { OrgBooks } from "../org-books.ts";
@@ -36,23 +36,25 @@ const UNDER_WAY_MS = 15_000;
 export class HoldCharges implements Part {
   readonly name = "charges of holds";
   readonly #deps: HoldChargesDeps;
-  #timer: NodeJS.Timeout | undefined;
+  readonly #looks: Recurring;
   #unsubscribe: (() => void) | undefined;
-  #looking: Promise<void> | undefined;
 
   constructor(deps: HoldChargesDeps) {
     this.#deps = deps;
+    this.#looks = new Recurring({
+      ...{ name: this.name, everyMs: LOOK_EVERY_MS, task: () => this.look() },
+      onFailure: (err) => deps.logger.warn("charges of holds are settled later", { err }),
+    });
   }
 
   async start(): Promise<void> {
-    this.#unsubscribe = this.#deps.blocks.onChange(() => this.#wake());
-    this.#timer = setInterval(() => this.#wake(), LOOK_EVERY_MS);
+    this.#unsubscribe = this.#deps.blocks.onChange(() => this.#looks.wake());
+    await this.#looks.start();
   }
 
   async stop(): Promise<void> {
     this.#unsubscribe?.();
-    clearInterval(this.#timer);
-    await this.#looking;
+    await this.#looks.stop();
   }
 
   /**
@@ -133,16 +135,6 @@ export class HoldCharges implements Part {
     await books.transactions.run((plan) => {
       for (const chargeId of chargeIds) books.charges.planRemoval(plan, chargeId);
     });
-  }
-
-  #wake(): void {
-    this.#looking ??= this.look()
-      .catch((err: unknown) =>
-        this.#deps.logger.warn("charges of holds are settled later", { err }),
-      )
-      .finally(() => {
-        this.#looking = undefined;
-      });
   }
 }
 

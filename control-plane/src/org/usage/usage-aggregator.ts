@@ -1,4 +1,4 @@
-import type { Clock, Logger, Part } from "@berth/service-kit";
+import { type Clock, type Logger, type Part, Recurring } from "@berth/service-kit";
 import type { FleetEvents } from "../../fleet/fleet-events.ts";
 import type { QuotaBook } from "../quotas/quota-book.ts";
 import { DriftWatch } from "./replica-drift.ts";
@@ -26,8 +26,6 @@ const INTERVAL_MS = 5_000;
 export function usageAggregator(deps: UsageAggregatorDeps): Part {
   const { orgId, usage, quotas, events, clock, logger, intervalMs = INTERVAL_MS } = deps;
   const { watch = new DriftWatch() } = deps;
-  let timer: NodeJS.Timeout | undefined;
-  let looking: Promise<void> | undefined;
   const look = async () => {
     const observedOf = await usage.observer();
     const all = quotas.all().map((kept) => ({ quota: kept.quota, observed: observedOf(kept) }));
@@ -40,21 +38,8 @@ export function usageAggregator(deps: UsageAggregatorDeps): Part {
       });
     }
   };
-  return {
-    name: "usage aggregator",
-    async start() {
-      timer = setInterval(() => {
-        looking ??= look()
-          .catch((err: unknown) => logger.error("replicas were not compared", { err }))
-          .finally(() => {
-            looking = undefined;
-          });
-      }, intervalMs);
-      timer.unref();
-    },
-    async stop() {
-      clearInterval(timer);
-      await looking;
-    },
-  };
+  return new Recurring({
+    ...{ name: "usage aggregator", everyMs: intervalMs, task: look },
+    onFailure: (err) => logger.error("replicas were not compared", { err }),
+  });
 }
