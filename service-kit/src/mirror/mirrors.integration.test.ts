@@ -45,8 +45,8 @@ describe.skipIf(!hasRedis())("mirrors with a real Redis", { timeout: 60_000 }, (
     ends.push(server.stop);
     return server;
   };
-  const open = (url: string, rewriteMs = 60_000) => {
-    const mirror = new RedisMirror({ ...base, url, orgId: "org", rewriteMs });
+  const open = (url: string, rewriteMs = 60_000, orgId = "org") => {
+    const mirror = new RedisMirror({ ...base, url, orgId, rewriteMs });
     ends.push(() => mirror.close());
     return mirror;
   };
@@ -114,6 +114,19 @@ describe.skipIf(!hasRedis())("mirrors with a real Redis", { timeout: 60_000 }, (
     await serve({ port });
     await mirror.settled(patience());
     expect(await mirror.read("")).toHaveLength(1);
+  });
+
+  it("has nothing of an org whose id begins with its own", async () => {
+    const { url } = await serve();
+    const put = async (orgId: string) => {
+      const mirror = open(url, undefined, orgId);
+      mirror.put({ key: `of-${orgId}`, revision: 1, body: 1 });
+      await mirror.settled(patience());
+      return mirror;
+    };
+    const [one, other] = [await put("a"), await put("a:b")];
+    expect((await one.read("")).map(({ key }) => key)).toEqual(["of-a"]);
+    expect((await other.read("")).map(({ key }) => key)).toEqual(["of-a:b"]);
   });
 
   it("keeps the newest revision of two writers", async () => {

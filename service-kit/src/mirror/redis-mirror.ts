@@ -223,8 +223,9 @@ export class RedisMirror implements Mirror {
     return entry === undefined ? [] : [entry];
   }
 
+  /** A colon in an org's id is encoded: no org's keys begin with another one's prefix. */
   get #prefix(): string {
-    return `berth:${this.#options.orgId}:`;
+    return `berth:${encodeURIComponent(this.#options.orgId)}:`;
   }
 
   #up(): void {

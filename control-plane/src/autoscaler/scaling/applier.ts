@@ -19,6 +19,8 @@ export interface ApplyContext {
   readonly signal: AbortSignal;
   /** It is not tried again: what may pass has failed, too. */
   readonly isLast: boolean;
+  /** It may have been sent before, and nobody knows what came of it. */
+  readonly isRepeated: boolean;
   /** Keeps what is about to be sent; undefined when the request is not to be sent any more. */
   readonly keep: (order: BlockOrder) => Promise<ScaleRequest | undefined>;
 }

@@ -93,13 +93,23 @@ async function send(
       : { operation: "scale", instances_count: add };
   const fields = { action: "scale", block_id: blockId, ...what, idempotency_key: key };
   const asked = { clusterId, fields, waitMs: OPERATION_MS, isCharged: true };
-  const answer = await gateway.act(asked, signal);
+  const answer = await sentOrRepeated(() => gateway.act(asked, signal));
   if (answer.status === 202) {
     throw new BerthError("DEADLINE_EXCEEDED", `cluster ${clusterId} is still scaling ${blockId}`);
   }
   const refusal = answer.status === 200 ? undefined : errorOf(answer);
   if (refusal !== undefined && PASSING.includes(refusal.reason)) throw refusal;
   return refusal;
+}
+
+/** Of what an agent died at nobody knows whether it ran (CONFLICT): that may pass, as it is sent again under the same key. */
+async function sentOrRepeated(act: () => Promise<AgentAnswer>): Promise<AgentAnswer> {
+  try {
+    return await act();
+  } catch (thrown) {
+    if (!isBerthError(thrown) || thrown.reason !== "CONFLICT") throw thrown;
+    throw new BerthError("UNAVAILABLE", thrown.message, { cause: thrown });
+  }
 }
 
 /** How many of those that were to be added have room; undefined when none, or when that was not the matter. */

@@ -8,7 +8,13 @@ import {
   sleep,
   toBerthError,
 } from "@berth/service-kit";
-import { type Applied, type Applier, failedResponse, isPassing } from "./applier.ts";
+import {
+  type Applied,
+  type Applier,
+  type ApplyContext,
+  failedResponse,
+  isPassing,
+} from "./applier.ts";
 import type { Fulfilment } from "./fulfilment.ts";
 import type { ScaleBook } from "./scale-book.ts";
 import type { ScaleListeners } from "./scale-listeners.ts";
@@ -23,7 +29,7 @@ export interface DispatcherDeps {
   readonly scale: ScaleBook;
   /** Who applies a request. */
   readonly applierOf: (request: ScaleRequest) => Applier;
-  readonly clock: Pick<Clock, "nowMs">;
+  readonly clock: Pick<Clock, "nowMs" | "timestamp">;
   readonly logger: Logger;
 }
 
@@ -31,6 +37,10 @@ export interface DispatcherDeps {
 const AT_ONCE = 32;
 /** A request that cannot be applied for so long has failed, ms. */
 const GIVE_UP_MS = 600_000;
+/** A request that was accepted and is not confirmed for so long is sent again, ms. */
+const ASK_AGAIN_MS = 300_000;
+/** A request that is not confirmed so long after it was dispatched has failed, ms. */
+const UNCONFIRMED_MS = 3_600_000;
 const REMIND_EVERY_MS = 10_000;
 const BACKOFF = { firstMs: 250, capMs: 15_000 } as const;
 
@@ -44,8 +54,8 @@ export class Dispatcher implements Part {
   readonly #stop = new AbortController();
   /** Quotas whose requests are applied. */
   readonly #lanes = new Map<string, Promise<void>>();
-  /** Requests that this process has brought to their confirmation, or given to somebody who confirms. */
-  readonly #done = new Set<string>();
+  /** Requests that this process has brought to their confirmation, or given to somebody who confirms, and when. */
+  readonly #done = new Map<string, number>();
   readonly #waiting: (() => void)[] = [];
   #running = 0;
   #end: (() => void) | undefined;
@@ -54,7 +64,7 @@ export class Dispatcher implements Part {
   constructor(deps: DispatcherDeps) {
     this.#deps = deps;
     this.#reminders = new Recurring({
-      ...{ name: this.name, everyMs: REMIND_EVERY_MS, task: () => deps.fulfilment.remind() },
+      ...{ name: this.name, everyMs: REMIND_EVERY_MS, task: () => this.#remind() },
       onFailure: (err) => deps.logger.warn("confirmations are sent again later", { err }),
     });
   }
@@ -74,6 +84,24 @@ export class Dispatcher implements Part {
     this.#stop.abort();
     for (const next of this.#waiting.splice(0)) next();
     await Promise.all([this.#reminders.stop(), ...this.#lanes.values()]);
+  }
+
+  /** Has confirmations sent again that the bus has lost, and what was accepted and never confirmed; after an hour it has failed. */
+  async #remind(): Promise<void> {
+    const { orgId, fulfilment, scale, clock } = this.#deps;
+    await fulfilment.remind();
+    for (const [uuid, sinceMs] of this.#done) {
+      const request = scale.planned(uuid);
+      if (request === undefined || request.answer !== undefined) continue;
+      const ageMs = Date.parse(clock.timestamp()) - Date.parse(request.updatedAt);
+      if (ageMs >= UNCONFIRMED_MS) {
+        const response = failedResponse("it was accepted, and not confirmed within an hour");
+        await fulfilment.confirm(uuid, confirmationMessage(orgId, uuid, response), { response });
+      } else if (clock.nowMs() - sinceMs >= ASK_AGAIN_MS) {
+        this.#done.delete(uuid);
+        this.#wake(request.quotaId);
+      }
+    }
   }
 
   #wake(quotaId: string): void {
@@ -106,7 +134,9 @@ export class Dispatcher implements Part {
         if (request === undefined || this.#stop.signal.aborted) return;
         await this.#bring(request);
         const left = this.#deps.scale.planned(request.uuid);
-        if (left !== undefined && isOpen(left)) this.#done.add(request.uuid);
+        if (left !== undefined && isOpen(left)) {
+          this.#done.set(request.uuid, this.#deps.clock.nowMs());
+        }
       }
     } finally {
       this.#giveTurn();
@@ -134,14 +164,18 @@ export class Dispatcher implements Part {
 
   /** Applies a request until there is something to confirm, it is superseded, or it is given up. */
   async #bring({ uuid, quotaId }: ScaleRequest): Promise<void> {
-    const { fulfilment, clock, orgId } = this.#deps;
+    const { fulfilment, scale, clock, orgId } = this.#deps;
+    const isRepeated = scale.planned(uuid)?.state === "dispatched";
     const giveUpAtMs = clock.nowMs() + GIVE_UP_MS;
     for (let attempt = 0; ; attempt += 1) {
       const request = await fulfilment.dispatch(uuid);
       if (request === undefined) return;
       const applied =
         request.answer === undefined
-          ? await this.#try(request, clock.nowMs() >= giveUpAtMs)
+          ? await this.#try(request, {
+              isLast: clock.nowMs() >= giveUpAtMs,
+              isRepeated: isRepeated || attempt > 0,
+            })
           : { response: request.answer };
       if (applied === "again") {
         // Others have their turn meanwhile: what is away may be so for long.
@@ -159,19 +193,25 @@ export class Dispatcher implements Part {
     }
   }
 
-  async #try(request: ScaleRequest, isLast: boolean): Promise<Applied | "again" | undefined> {
+  async #try(
+    request: ScaleRequest,
+    { isLast, isRepeated }: Pick<ApplyContext, "isLast" | "isRepeated">,
+  ): Promise<Applied | "again" | undefined> {
     const { fulfilment, scale, applierOf, logger } = this.#deps;
     const { uuid } = request;
     try {
       return await applierOf(request).apply(request, {
-        ...{ signal: this.#stop.signal, isLast },
+        ...{ signal: this.#stop.signal, isLast, isRepeated },
         keep: (order) => fulfilment.dispatch(uuid, order),
       });
     } catch (thrown) {
       if (this.#stop.signal.aborted) throw thrown;
       const { reason, message } = toBerthError(thrown);
       if (!isBerthError(thrown)) logger.error("a request was not applied", { uuid, err: thrown });
-      if (isPassing(reason) && !isLast) return "again";
+      if (isPassing(reason) && !isLast) {
+        if (!isRepeated) logger.warn("a request is not applied yet", { uuid, why: message });
+        return "again";
+      }
       // What was refused before anything was sent has changed nothing; of what may pass that is not known.
       const isSent = scale.planned(uuid)?.order !== undefined;
       const isUntouched = !isSent && !isPassing(reason);

@@ -5,16 +5,19 @@ import type { ScaleResponse } from "./scale-request.ts";
 
 /** Longest time for an external allocator to accept or refuse, ms. */
 const ANSWER_MS = 15_000;
-const MAX_REPLY_BYTES = 64 * 1024;
+const MAX_REPLY_BYTES = 512 * 1024;
+/** Of a request that is known already: what many answer when they are asked again for what they are doing. */
+const CONFLICT = 409;
 
 /**
- * Leaves requests to an allocator of the org's own: `POST <url>/allocate {uuid, subject_id, replicas}`. It answers `{"success": true}`
- * when it accepts, and confirms later; or with the confirmation at once: `{"uuid", "response": {"status", "replicas"}}`, or the response
- * alone. What it refuses (4xx, `success: false`) has failed; what does not answer is asked again, with the same uuid.
+ * Leaves requests to an allocator of the org's own: `POST <url>/allocate {uuid, subject_id, replicas}`. It answers `{"success": true}`, 202 or
+ * nothing when it accepts, and confirms later; or with the confirmation at once: `{"uuid", "response": {"status", "replicas"}}`, or the
+ * response alone. What it refuses (4xx, `success: false`) has failed; what does not answer, or not readably, is asked again, with the same
+ * uuid. A refusal may then be of the second time alone: nobody knows how many replicas there are, and 409 says that it is being done.
  */
 export function externalApplier(url: string): Applier {
   return {
-    async apply({ uuid, subjectId, replicas, before }, { signal }) {
+    async apply({ uuid, subjectId, replicas, before }, { signal, isRepeated }) {
       const answer = await post(
         `${url.replace(/\/+$/, "")}/allocate`,
         { uuid, subject_id: subjectId, replicas },
@@ -24,7 +27,11 @@ export function externalApplier(url: string): Applier {
         const response = answer.status === 202 ? undefined : responseOf(uuid, answer.body);
         return response === undefined ? undefined : { response };
       }
-      return { response: failedResponse(answer.message, before), isUntouched: true };
+      if (!isRepeated) {
+        return { response: failedResponse(answer.message, before), isUntouched: true };
+      }
+      if (answer.status === CONFLICT) return undefined;
+      return { response: failedResponse(answer.message) };
     },
   };
 }
@@ -51,8 +58,15 @@ async function post(url: string, body: object, signal: AbortSignal): Promise<Ans
       signal: late,
     });
     const { status } = answer;
-    const told = bodyOf((await boundedText(answer, MAX_REPLY_BYTES)).text);
+    const { text, isWhole } = await boundedText(answer, MAX_REPLY_BYTES);
     if (status >= 500 || status === 429) throw silent(`it answered ${status}`);
+    const read = isWhole ? bodyOf(text) : undefined;
+    if (answer.ok && status !== 202 && read === undefined) {
+      throw silent(
+        `it answered ${status} with what is no JSON object of ${MAX_REPLY_BYTES} bytes at most`,
+      );
+    }
+    const told = read ?? {};
     const { success, error, message = error } = told;
     const why = typeof message === "string" ? message : `the allocator answered ${status}`;
     return { status, isAccepted: answer.ok && success !== false, message: why, body: told };
@@ -63,19 +77,22 @@ async function post(url: string, body: object, signal: AbortSignal): Promise<Ans
   }
 }
 
-function bodyOf(text: string): Body {
+/** Nothing at all is an empty object; undefined when it is none. */
+function bodyOf(text: string): Body | undefined {
+  if (text.trim() === "") return {};
   try {
     const body: unknown = JSON.parse(text);
-    return isJsonObject(body) ? body : {};
+    return isJsonObject(body) ? body : undefined;
   } catch {
-    return {};
+    return undefined;
   }
 }
 
-/** What an answer confirms of its request; undefined when that is to come. */
+/** What an answer confirms of its request; undefined when that is to come. UNAVAILABLE when it is of another one. */
 function responseOf(uuid: string, body: Body): ScaleResponse | undefined {
-  const { response = body.replicas === undefined ? undefined : body } = body;
-  if (!isJsonObject(response) || (body.uuid !== undefined && body.uuid !== uuid)) return undefined;
+  const response = body.response ?? (body.replicas === undefined ? undefined : body);
+  if (response === undefined) return undefined;
+  if (body.uuid !== undefined && body.uuid !== uuid) throw silent("it answered of another uuid");
   const confirmation = readConfirmation(JSON.stringify({ uuid, response }));
   return "kind" in confirmation ? undefined : confirmation.response;
 }
