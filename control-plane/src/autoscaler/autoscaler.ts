@@ -24,7 +24,7 @@ import { Dispatcher } from "./scaling/dispatcher.ts";
 import { externalApplier } from "./scaling/external-applier.ts";
 import { Fulfilment } from "./scaling/fulfilment.ts";
 import { Outbox } from "./scaling/outbox.ts";
-import { placeApplier } from "./scaling/place-applier.ts";
+import { placeApplier, placesReplicas } from "./scaling/place-applier.ts";
 import { PlaceKeeper } from "./scaling/place-keeper.ts";
 import type { Placer } from "./scaling/placer.ts";
 import { ReplicaPlaces } from "./scaling/replica-places.ts";
@@ -106,13 +106,13 @@ export async function openAutoscaler(deps: AutoscalerDeps): Promise<Autoscaler> 
   });
   const fulfilment = new Fulfilment({ orgId, books, scale, listeners, clock, isExternal });
   const scaler = new Scaler({ scaling, scale, listeners });
-  books.quotas.keepWhile((quotaId) => {
-    const [open] = scale.open(quotaId);
-    return open === undefined
-      ? undefined
-      : `has a request under way: ${open.uuid} is ${open.state}`;
-  });
+  books.quotas.keepWhile((quotaId) => reasonToKeep(scale.open(quotaId)));
   const places = new ReplicaPlaces(transactions, scale);
+  const keeper = new PlaceKeeper({
+    ...{ scale, places, quotas: books.quotas, placer: deps.placer, logger },
+    isPlaced: (quota) => !isExternal && placesReplicas(profileOf(quota)),
+  });
+  books.quotas.accompany((plan, quotaId, quota) => keeper.follow(plan, quotaId, quota));
   const dispatcher = new Dispatcher({
     ...{ orgId, fulfilment, listeners, scale, clock, logger },
     applierOf: (request) => applierOf(request, places, deps),
@@ -134,7 +134,7 @@ export async function openAutoscaler(deps: AutoscalerDeps): Promise<Autoscaler> 
     confirmationListener({ orgId, bus, fulfilment, logger }),
     new Outbox({ scale, transactions, bus, logger }),
     dispatcher,
-    new PlaceKeeper({ scale, places, quotas: books.quotas, placer: deps.placer, logger }),
+    keeper,
     approvalListener({ orgId, bus, scaling, clock, logger }),
     { name: "evaluation log", start: async () => {}, stop: () => log.settled() },
     timer,
@@ -160,6 +160,11 @@ export async function openAutoscaler(deps: AutoscalerDeps): Promise<Autoscaler> 
       parts,
     },
   };
+}
+
+/** Why a quota cannot be removed now; undefined when nothing of it is under way. */
+function reasonToKeep([open]: readonly ScaleRequest[]): string | undefined {
+  return open && `has a request under way: ${open.uuid} is ${open.state}`;
 }
 
 /** Time since the last evaluation that counted, ms; undefined when there was none. */
@@ -206,7 +211,6 @@ function applierOf(
 ): Applier {
   if (allocatorUrl !== "") return externalApplier(allocatorUrl);
   const profile = profileOf(books.quotas.planned(quotaId).quota);
-  if (profile.blockId !== undefined) return blockApplier(profile, { gateway, victims });
-  if (profile.policyRuleUri === undefined) return plainApplier;
-  return placeApplier(profile, { placer, places, victims });
+  if (placesReplicas(profile)) return placeApplier(profile, { placer, places, victims });
+  return profile.blockId === undefined ? plainApplier : blockApplier(profile, { gateway, victims });
 }

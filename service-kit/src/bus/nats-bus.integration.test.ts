@@ -73,6 +73,18 @@ describe.skipIf(!hasNats())("NatsBus", { timeout: 60_000 }, () => {
     expect(bus.status).toEqual({ driver: "nats", isConnected: true });
   });
 
+  it.each([true, false])(
+    "refuses what is larger than the server takes, with JetStream: %s",
+    async (jetStream) => {
+      const bus = open(await serve({ jetStream, maxPayloadBytes: 4_096 }));
+      const { got } = await collect(bus, "test.flow");
+      const large = { subject: "test.flow", text: "x".repeat(5_000), id: "large" };
+      await expect(bus.publish(large)).rejects.toMatchObject({ reason: "PAYLOAD_TOO_LARGE" });
+      await again(bus, "small");
+      await vi.waitFor(() => expect(got).toEqual(["small"]), PATIENCE);
+    },
+  );
+
   it("loses nothing and keeps the order when the server is killed", async () => {
     const server: ExternalServer = await serve({ jetStream: true });
     const bus = open(server);

@@ -5,7 +5,7 @@ import { atMost, RETRY_RULES, type RetryRules } from "./hand-over.ts";
 import { HandlerQueue, QUEUE_LIMITS, STOP_MS } from "./handler-queue.ts";
 import { NatsLink, type NatsSession, serversOf } from "./nats-connection.ts";
 import { StreamReader } from "./nats-consumer.ts";
-import { type StreamPlan, textOf } from "./nats-stream.ts";
+import { isTooLarge, type StreamPlan, textOf } from "./nats-stream.ts";
 import { withoutSecrets } from "./redact-url.ts";
 import { checkOutgoing, checkSubscription, covers } from "./subjects.ts";
 
@@ -174,6 +174,11 @@ export class NatsBus implements Bus {
       if (!end.aborted) await Promise.race([work(end), calledOff.promise]);
     } catch (thrown) {
       if (isBerthError(thrown)) throw thrown;
+      if (isTooLarge(thrown)) {
+        const message =
+          "text: longer than the NATS server takes, by its max_payload or the stream's";
+        throw new BerthError("PAYLOAD_TOO_LARGE", message);
+      }
       const why = withoutSecrets(textOf(thrown), this.#options.url);
       throw new BerthError("UNAVAILABLE", `NATS must take the message, but did not: ${why}`);
     } finally {

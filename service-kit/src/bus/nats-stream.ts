@@ -1,10 +1,13 @@
 import type { JetStreamClient, JetStreamManager, NatsConnection, StreamConfig } from "nats";
+import { isJsonObject } from "../json.ts";
 import type { Logger } from "../log.ts";
 import { covers } from "./subjects.ts";
 
 const DAY_NS = 24 * 3_600 * 1e9;
 const API_TIMEOUT_MS = 2_000;
 const NOT_FOUND = "404";
+/** What JetStream says of a message that is larger than the stream's max_msg_size (server/errors.json of nats-server). */
+const TOO_LARGE = 10054;
 
 /** Which stream keeps the messages. */
 export interface StreamPlan {
@@ -55,6 +58,16 @@ export async function openStream(
 /** Whether JetStream said that the consumer or stream is not there. */
 export function isNotThere(thrown: unknown): boolean {
   return thrown instanceof Error && "code" in thrown && thrown.code === NOT_FOUND;
+}
+
+/** Whether the server, or the stream, takes no message that is so large. */
+export function isTooLarge(thrown: unknown): boolean {
+  if (!(thrown instanceof Error)) return false;
+  const { code, api_error: api } = thrown as {
+    readonly code?: unknown;
+    readonly api_error?: unknown;
+  };
+  return code === "MAX_PAYLOAD_EXCEEDED" || (isJsonObject(api) && api.err_code === TOO_LARGE);
 }
 
 /** Message of anything thrown. */

@@ -1,6 +1,6 @@
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -43,18 +43,26 @@ export interface NatsServerOptions {
   readonly port?: number;
   /** Password of the user "berth"; none by default. */
   readonly password?: string;
+  /** 1 MiB by default. */
+  readonly maxPayloadBytes?: number;
 }
 
 /** Starts a NATS server; rejects when it does not answer within 15 s. */
 export async function startNatsServer(options: NatsServerOptions = {}): Promise<ExternalServer> {
   const port = options.port ?? (await freePort());
-  const password = options.password;
+  const { password, maxPayloadBytes } = options;
+  const configuration = (directory: string) => {
+    const file = path.join(directory, "nats.conf");
+    writeFileSync(file, `max_payload: ${maxPayloadBytes}\n`);
+    return file;
+  };
   return await startServer({
     file: "nats-server",
     port,
     url: `nats://${password === undefined ? "" : `berth:${password}@`}127.0.0.1:${port}`,
     args: (directory) => [
       ...["-a", "127.0.0.1", "-p", String(port)],
+      ...(maxPayloadBytes === undefined ? [] : ["-c", configuration(directory)]),
       ...(options.jetStream === true ? ["-js", "-sd", directory] : []),
       ...(password === undefined ? [] : ["--user", "berth", "--pass", password]),
     ],

@@ -1,3 +1,4 @@
+import { BerthError, type Bus } from "@berth/service-kit";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { HeardScaling } from "../../testing/heard-scaling.ts";
 import type { TestScaling } from "../../testing/scaling-fixture.ts";
@@ -110,6 +111,30 @@ describe("confirmations", () => {
     const notices = org.heard.filter(({ subject }) => subject.endsWith(".allocation"));
     expect(notices).toHaveLength(2);
     expect(notices[0]?.subject).toMatch(/^berth\.default_org\.subject\.~[0-9a-f]{64}\.allocation$/);
+  });
+
+  it("that are too long for the bus go with what counts alone", async () => {
+    const { url } = await org.allocator(() => [
+      200,
+      { status: "allocated", replicas: 2, detail: "x".repeat(2_000) },
+    ]);
+    const bus: Bus = {
+      status: org.bus.status,
+      publish: (message) => {
+        if (message.text.length <= 1_000) return org.bus.publish(message);
+        return Promise.reject(new BerthError("PAYLOAD_TOO_LARGE", "text: too long"));
+      },
+      subscribe: (options) => org.bus.subscribe(options),
+      close: async () => {},
+    };
+    scaling = await org.open({ allocatorUrl: url, bus });
+    await scaling.books.quotas.create({ subject_id: "s", quota_id: "q" });
+    const { uuid, response } = await scaling.scaled("s", 2);
+    expect(response).toMatchObject({ replicas: 2, detail: expect.any(String) });
+    await vi.waitFor(() => expect(org.heard).toHaveLength(2));
+    const words = { status: "allocated", replicas: 2 };
+    expect(org.heard[0]?.body).toEqual({ uuid, response: words });
+    expect(org.heard[1]?.body).toMatchObject({ uuid, state: "confirmed", response: words });
   });
 
   it("of an allocator that refuses say so, and of one that is away come when it is back", async () => {

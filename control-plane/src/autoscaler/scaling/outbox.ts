@@ -10,7 +10,7 @@ import {
 import type { OrgTransactions } from "../../org/store/org-transactions.ts";
 
 import type { ScaleBook } from "./scale-book.ts";
-import type { BusText } from "./scale-messages.ts";
+import { type BusText, shortened } from "./scale-messages.ts";
 
 /** What {@link Outbox} works with. */
 export interface OutboxDeps {
@@ -61,12 +61,19 @@ export class Outbox implements Part {
     });
   }
 
-  /** What the bus never takes is dropped: nothing behind it would ever leave. */
+  /**
+   * What is too long for the bus goes with what counts alone, and what the bus never takes is dropped: nothing behind it would ever
+   * leave.
+   */
   async #send(message: BusText): Promise<void> {
     try {
       await this.#deps.bus.publish(message, this.#stop.signal);
     } catch (thrown) {
       if (!isBerthError(thrown) || !NEVER_TAKEN.includes(thrown.reason)) throw thrown;
+      const short = shortened(message);
+      if (thrown.reason === "PAYLOAD_TOO_LARGE" && short.text.length < message.text.length) {
+        return this.#send(short);
+      }
       const subject = message.subject.slice(0, 300);
       this.#deps.logger.error("a message cannot be sent, and is dropped", { subject, err: thrown });
     }

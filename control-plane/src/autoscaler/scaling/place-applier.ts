@@ -22,6 +22,11 @@ export interface PlaceApplierDeps {
   readonly victims: Victims;
 }
 
+/** Whether a policy chooses a place for each replica of a quota. */
+export function placesReplicas({ blockId, policyRuleUri }: AllocationProfile): boolean {
+  return blockId === undefined && policyRuleUri !== undefined;
+}
+
 /** Characters of what is told to people. */
 const MAX_MESSAGE = 2_000;
 

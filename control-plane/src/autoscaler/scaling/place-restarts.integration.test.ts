@@ -125,7 +125,7 @@ describe("the leases of places", () => {
   const keeper = () =>
     new PlaceKeeper({
       ...{ scale: org.scaling.scale, quotas: org.scaling.books.quotas },
-      ...{ places: org.book(), placer: org.placer() },
+      ...{ places: org.book(), placer: org.placer(), isPlaced: () => true },
       logger: silentLogger,
     });
 
@@ -158,13 +158,45 @@ describe("the leases of places", () => {
     expect(org.places()).toMatchObject([{ leaseId: expect.any(String) }]);
   });
 
-  it("are given back when their quota is removed", async () => {
+  it("are given back when their quota is removed, and no other one of its name has them", async () => {
     await org.open();
     await org.create({ gpus_per_replica: {} });
     await org.scaling.scaled("s", 2);
     await org.scaling.books.quotas.remove("q");
-    await keeper().look();
-    expect(org.fleet.get("m").heldLeases).toBe(0);
     expect(org.places()).toEqual([]);
+    await vi.waitFor(() => expect(org.fleet.get("m").heldLeases).toBe(0), WAIT);
+    await org.create();
+    const again = await org.scaling.scaled("s", 1);
+    expect(again).toMatchObject({ state: "confirmed", generation: 2 });
+    expect(again.response?.places).toEqual(toldPlaces(["0"]));
+    expect(again.response).not.toHaveProperty("removed_places");
+  });
+
+  it("are given back when their quota's replicas are placed no more", async () => {
+    await org.open();
+    await org.create();
+    await org.scaling.scaled("s", 2);
+    const { quotas } = org.scaling.books;
+    await quotas.change("q", { max_replicas: 5 });
+    expect(org.places()).toHaveLength(2);
+    await quotas.change("q", { allocation_info: "a label" });
+    expect(org.places()).toEqual([]);
+    await vi.waitFor(() => expect(org.fleet.get("m").heldLeases).toBe(0), WAIT);
+    expect(await org.scaling.scaled("s", 0)).toMatchObject({ state: "confirmed" });
+    expect(org.used()).toEqual({});
+  });
+
+  it("that came while the profile was changed are given back a little later", async () => {
+    await org.open();
+    await org.create();
+    await org.scaling.scaled("s", 2);
+    const { scale, books } = org.scaling;
+    const left = new PlaceKeeper({
+      ...{ scale, quotas: books.quotas, places: org.book(), placer: org.placer() },
+      ...{ isPlaced: () => false, logger: silentLogger },
+    });
+    await left.look();
+    expect(org.places()).toEqual([]);
+    expect(org.fleet.get("m").heldLeases).toBe(0);
   });
 });

@@ -119,10 +119,21 @@ export function readConfirmation(
   return { uuid, response: bounded(known), message };
 }
 
+/** A message with nothing but the words that count in its response. */
+export function shortened(message: BusText): BusText {
+  const body: unknown = JSON.parse(message.text);
+  if (!isJsonObject(body) || !isJsonObject(body.response)) return message;
+  const response = wordsOf(body.response as ScaleResponse);
+  return { ...message, text: JSON.stringify({ ...body, response }) };
+}
+
 /** A response as it is kept and told on: of one that is too long the words that count. */
 function bounded(response: ScaleResponse): ScaleResponse {
-  if (Buffer.byteLength(JSON.stringify(response)) <= MAX_RESPONSE_BYTES) return response;
-  const { status, replicas, message } = response;
+  const isFit = Buffer.byteLength(JSON.stringify(response)) <= MAX_RESPONSE_BYTES;
+  return isFit ? response : wordsOf(response);
+}
+
+function wordsOf({ status, replicas, message }: ScaleResponse): ScaleResponse {
   return {
     status: status.slice(0, MAX_WORDS),
     ...(replicas === undefined ? {} : { replicas }),

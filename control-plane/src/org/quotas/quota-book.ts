@@ -14,6 +14,9 @@ export interface QuotaBookDeps {
   readonly clock: Clock;
 }
 
+/** Writes what goes with a change of a quota, in its transaction; `quota` as it will be, undefined when it is removed. */
+export type QuotaCompanion = (plan: Plan, quotaId: string, quota: Quota | undefined) => void;
+
 /** Most quotas of an org. */
 const MAX_QUOTAS = 100_000;
 
@@ -27,6 +30,7 @@ export class QuotaBook {
   #all: { readonly of: unknown; readonly kept: readonly KeptQuota[] } | undefined;
 
   readonly #reasons: ((quotaId: string) => string | undefined)[] = [];
+  readonly #companions: QuotaCompanion[] = [];
 
   constructor(deps: QuotaBookDeps) {
     this.#deps = deps;
@@ -123,6 +127,11 @@ export class QuotaBook {
     this.#reasons.push(reason);
   }
 
+  /** Has something be written together with each change and each removal of a quota. */
+  accompany(companion: QuotaCompanion): void {
+    this.#companions.push(companion);
+  }
+
   /** Removes a quota. NOT_FOUND; STALE_REVISION; CONFLICT while others stand below it, it uses something, or there is a reason. */
   async remove(quotaId: string, ifRevision?: number): Promise<void> {
     const { documents, transactions } = this.#deps;
@@ -139,6 +148,7 @@ export class QuotaBook {
           this.#owners.replace(undefined, quota);
         },
       });
+      for (const companion of this.#companions) companion(plan, quotaId, undefined);
     });
   }
 
@@ -164,6 +174,9 @@ export class QuotaBook {
         else this.#tree.restore(before);
       },
     });
+    if (before !== undefined) {
+      for (const companion of this.#companions) companion(plan, quota.quotaId, quota);
+    }
     return { quota, revision };
   }
 }
