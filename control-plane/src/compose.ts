@@ -127,7 +127,7 @@ function readyCheck({
   readonly decisions: DecisionLog;
   readonly health: SandboxHealth;
   readonly sandbox: Sandbox;
-  readonly status: () => Pick<ReadinessParts, "bus" | "mirror">;
+  readonly status: () => Pick<ReadinessParts, "org" | "bus" | "mirror">;
 }) {
   return () =>
     readiness({

@@ -35,8 +35,8 @@ export interface Workings {
   readonly org: Org;
   readonly deciding: Awaited<ReturnType<typeof openDeciding>>;
   readonly autoscaler: Autoscaler;
-  /** How bus and mirror stand. */
-  readonly status: () => Pick<ReadinessParts, "bus" | "mirror">;
+  /** How the writes of the org, bus and mirror stand. */
+  readonly status: () => Pick<ReadinessParts, "org" | "bus" | "mirror">;
   /** To be started in their order, behind those of `deciding`. */
   readonly parts: readonly Part[];
 }
@@ -57,7 +57,9 @@ export async function composeWorkings(sources: WorkingsSources): Promise<Working
   const scaling = await composeAutoscaler({ ...sources, ...deciding, org });
   return {
     ...{ org, deciding, autoscaler: scaling.autoscaler },
-    status: () => ({ bus: scaling.bus.status, mirror: mirror?.status }),
+    status: () => ({
+      ...{ org: org.transactions, bus: scaling.bus.status, mirror: mirror?.status },
+    }),
     parts: [...scaling.parts, ...parts],
   };
 }

@@ -6,6 +6,7 @@ const sandbox = { snapshot: "ready", workers: 1, running: 0, slow: 0, queued: 0 
 const well: ReadinessParts = {
   store: { storeId: async () => "id" },
   decisions: { failure: undefined },
+  org: { failure: undefined },
   ...{ sandbox, version: "1", mirror: undefined },
   bus: { driver: "in_process", isConnected: true },
 };
@@ -37,10 +38,13 @@ describe("readiness", () => {
     });
   });
 
-  it("does not say of a store that it is ready while decisions cannot be written", async () => {
-    expect(await readiness({ ...well, decisions: { failure: "no space left" } })).toMatchObject({
+  it.each([
+    [{ decisions: { failure: "full" } }, "decisions cannot be written: full"],
+    [{ org: { failure: "full" } }, "the org cannot be written: full"],
+  ])("does not say of a store that it is ready with %j", async (failing, store) => {
+    expect(await readiness({ ...well, ...failing })).toMatchObject({
       ready: true,
-      parts: { store: "decisions cannot be written: no space left" },
+      parts: { store },
     });
   });
 });

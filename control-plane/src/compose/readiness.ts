@@ -5,12 +5,14 @@ import {
   toBerthError,
 } from "@berth/service-kit";
 import type { DecisionLog } from "../allocation/decisions/decision-log.ts";
+import type { OrgTransactions } from "../org/store/org-transactions.ts";
 import type { SandboxReadiness } from "./sandbox-health.ts";
 
 /** What {@link readiness} looks at. */
 export interface ReadinessParts {
   readonly store: Pick<DocumentStore, "storeId">;
   readonly decisions: Pick<DecisionLog, "failure">;
+  readonly org: Pick<OrgTransactions, "failure">;
   readonly sandbox: SandboxReadiness;
   readonly bus: BusStatus;
   /** Absent when there is none. */
@@ -19,22 +21,26 @@ export interface ReadinessParts {
 }
 
 /**
- * What `/readyz` tells. `store` is "ready", or what is wrong with it. Decisions that cannot be written do not
- * keep the control-plane from deciding, so they show there and leave it ready, as a bus or a mirror that is away does; a store that
+ * What `/readyz` tells. `store` is "ready", or what is wrong with it. What cannot be written of decisions, or of the org, does not
+ * keep the control-plane from deciding, so it shows there and leaves it ready, as a bus or a mirror that is away does; a store that
  * does not answer, or is known to be damaged, does not.
  */
 export async function readiness(parts: ReadinessParts) {
-  const { store, decisions, sandbox, bus, mirror, version } = parts;
+  const { store, decisions, org, sandbox, bus, mirror, version } = parts;
   const broken = await store.storeId().then(
     () => undefined,
     (err: unknown) => toBerthError(err).message,
   );
-  const { failure } = decisions;
-  const unwritten = failure === undefined ? "ready" : `decisions cannot be written: ${failure}`;
+  const unwritten = [
+    ...(org.failure === undefined ? [] : [`the org cannot be written: ${org.failure}`]),
+    ...(decisions.failure === undefined
+      ? []
+      : [`decisions cannot be written: ${decisions.failure}`]),
+  ];
   return {
     ready: sandbox.snapshot === "ready" && broken === undefined,
     parts: {
-      ...{ version, store: broken ?? unwritten, sandbox },
+      ...{ version, store: broken ?? (unwritten.join("; ") || "ready"), sandbox },
       bus: connection(bus),
       mirror: mirror === undefined ? "none" : connection(mirror),
     },

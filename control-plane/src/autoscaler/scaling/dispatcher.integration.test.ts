@@ -31,8 +31,10 @@ it("waits longer and longer for a disk that is full, and goes on when it is not"
   await vi.waitFor(() => expect(refusals).toBe(3), 10_000);
   await new Promise((resolve) => setTimeout(resolve, 200));
   expect(refusals).toBeLessThan(5);
+  expect(scaling.books.transactions.failure).toBe("the disk is full");
   isFull = false;
   await vi.waitFor(() => expect(scaling.scale.get(uuid)?.state).toBe("confirmed"), 10_000);
+  expect(scaling.books.transactions.failure).toBeUndefined();
 });
 
 it("sends an order again under the same key when nobody knows whether it ran", async () => {

@@ -1,4 +1,10 @@
-import { BerthError, type DocumentStore, type Logger, type Write } from "@berth/service-kit";
+import {
+  BerthError,
+  type DocumentStore,
+  type Logger,
+  toBerthError,
+  type Write,
+} from "@berth/service-kit";
 import type { StateMirror } from "./state-mirror.ts";
 
 /** One change of a transaction, made in memory already. */
@@ -50,11 +56,17 @@ export class OrgTransactions {
   readonly #states: Reloading[] = [];
   #waiting: Waiting[] = [];
   #isWriting = false;
+  #failure: string | undefined;
   /** Undefined while nothing went wrong. */
   #repairing: Promise<void> | undefined;
 
   constructor(deps: OrgTransactionsDeps) {
     this.#deps = deps;
+  }
+
+  /** What was wrong with the last write, until one goes well; undefined: nothing. */
+  get failure(): string | undefined {
+    return this.#failure;
   }
 
   /** States are read again in the order in which they were added. */
@@ -99,9 +111,11 @@ export class OrgTransactions {
       try {
         await this.#apply(stamp === undefined ? writes : [...writes, stamp.write]);
       } catch (thrown) {
+        this.#failure = toBerthError(thrown).message;
         await this.#giveUp(batch, thrown);
         continue;
       }
+      this.#failure = undefined;
       stamp?.written(writes);
       for (const { steps, written } of batch) {
         for (const { commit } of steps) commit?.();
