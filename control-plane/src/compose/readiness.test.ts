@@ -38,13 +38,15 @@ describe("readiness", () => {
     });
   });
 
-  it.each([
-    [{ decisions: { failure: "full" } }, "decisions cannot be written: full"],
-    [{ org: { failure: "full" } }, "the org cannot be written: full"],
-  ])("does not say of a store that it is ready with %j", async (failing, store) => {
-    expect(await readiness({ ...well, ...failing })).toMatchObject({
+  it("does not say of a store that it is ready while decisions cannot be written", async () => {
+    const decisions = { failure: "full" };
+    expect(await readiness({ ...well, decisions })).toMatchObject({
       ready: true,
-      parts: { store },
+      parts: { store: "decisions cannot be written: full" },
+    });
+    expect(await readiness({ ...well, decisions, org: { failure: "full" } })).toMatchObject({
+      ready: true,
+      parts: { store: "the org cannot be written: full; decisions cannot be written: full" },
     });
   });
 });
