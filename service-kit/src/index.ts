@@ -157,7 +157,8 @@ export {
 } from "./log.ts";
 export { isRawNumber, parseLossless, type RawNumber } from "./lossless-json.ts";
 export { makeDirectory } from "./make-directory.ts";
-export type { Mirror, MirrorEntry, MirrorStatus } from "./mirror/mirror.ts";
+export { newestOf } from "./mirror/entry-table.ts";
+export type { Mirror, MirrorCopies, MirrorEntry, MirrorStatus } from "./mirror/mirror.ts";
 export { type OpenMirrorOptions, openMirror } from "./mirror/open-mirror.ts";
 export { operationWarnings } from "./operation-warnings.ts";
 export { Pacer } from "./pacer.ts";

@@ -93,7 +93,8 @@ const NO_ALLOCATOR =
 export async function openAutoscaler(deps: AutoscalerDeps): Promise<Autoscaler> {
   const { orgId, books, bus, clock, logger } = deps;
   const { transactions } = books;
-  const isExternal = deps.allocatorUrl !== "";
+  const external = deps.allocatorUrl === "" ? undefined : externalApplier(deps.allocatorUrl);
+  const isExternal = external !== undefined;
   const { scale, settings, settingDocuments, workflows, histories } =
     await openAutoscalerBooks(deps);
   const listeners = new ScaleListeners();
@@ -115,7 +116,8 @@ export async function openAutoscaler(deps: AutoscalerDeps): Promise<Autoscaler> 
   books.quotas.accompany((plan, quotaId, quota) => keeper.follow(plan, quotaId, quota));
   const dispatcher = new Dispatcher({
     ...{ orgId, fulfilment, listeners, scale, clock, logger },
-    applierOf: (request) => applierOf(request, places, deps),
+    applierOf:
+      external === undefined ? (request) => applierOf(request, places, deps) : () => external,
   });
   const log = new EvaluationLog({ store: deps.decisionStore, orgId, clock, logger });
   await log.load();
@@ -140,11 +142,7 @@ export async function openAutoscaler(deps: AutoscalerDeps): Promise<Autoscaler> 
     timer,
   ];
   const backtest = new Backtest(runner);
-  const confirm: Autoscaler["confirm"] = async (uuid, response) => {
-    if (!isExternal) throw new BerthError("PRECONDITION_FAILED", NO_ALLOCATOR);
-    const text = JSON.stringify({ uuid, response });
-    await bus.publish({ subject: confirmationSubject(orgId), text });
-  };
+  const confirm = confirmer({ orgId, bus, isExternal });
   return {
     ...{
       scale,
@@ -159,6 +157,21 @@ export async function openAutoscaler(deps: AutoscalerDeps): Promise<Autoscaler> 
       confirm,
       parts,
     },
+  };
+}
+
+/** Says on the bus what became of a request, as its allocator would. */
+function confirmer({
+  orgId,
+  bus,
+  isExternal,
+}: Pick<AutoscalerDeps, "orgId" | "bus"> & {
+  readonly isExternal: boolean;
+}): Autoscaler["confirm"] {
+  return async (uuid, response) => {
+    if (!isExternal) throw new BerthError("PRECONDITION_FAILED", NO_ALLOCATOR);
+    const text = JSON.stringify({ uuid, response });
+    await bus.publish({ subject: confirmationSubject(orgId), text });
   };
 }
 
@@ -207,9 +220,8 @@ async function openAutoscalerBooks({
 function applierOf(
   { quotaId }: ScaleRequest,
   places: ReplicaPlaces,
-  { allocatorUrl, books, gateway, victims, placer }: AutoscalerDeps,
+  { books, gateway, victims, placer }: AutoscalerDeps,
 ): Applier {
-  if (allocatorUrl !== "") return externalApplier(allocatorUrl);
   const profile = profileOf(books.quotas.planned(quotaId).quota);
   if (placesReplicas(profile)) return placeApplier(profile, { placer, places, victims });
   return profile.blockId === undefined ? plainApplier : blockApplier(profile, { gateway, victims });

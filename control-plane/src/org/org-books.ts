@@ -42,5 +42,11 @@ export async function openOrgBooks(deps: {
   // What is used is counted in the tree that the quotas make.
   for (const book of [quotas, charges, subjects]) transactions.add(book);
   await transactions.load();
+  for (const { quota } of quotas.all()) {
+    const { quotaId, parentId: missing } = quota;
+    if (missing === undefined || quotas.tree.has(missing)) continue;
+    const advice = "make that one again, or PUT another parent_id";
+    logger.error("a quota stands below one that is not there", { quotaId, missing, advice });
+  }
   return { quotas, subjects, charges, transactions };
 }

@@ -30,6 +30,8 @@ export class HeardScaling {
   readonly store: DocumentStore = openSqliteDocumentStore(":memory:", systemClock);
   readonly bus: Bus = openBus({ orgId: "default_org", logger: silentLogger, clock: systemClock });
   readonly heard: Heard[] = [];
+  /** `authorization` of those who asked an allocator. */
+  readonly callers: (string | undefined)[] = [];
   readonly #ends: (() => Promise<void>)[] = [];
 
   /** Hears all that is said from now on. */
@@ -64,7 +66,9 @@ export class HeardScaling {
     const server = http.createServer(async (request, response) => {
       const body = JSON.parse(Buffer.concat(await request.toArray()).toString());
       asked.push(body);
-      const [status, reply] = request.url === "/api/allocate" ? answer(body) : [404, {}];
+      this.callers.push(request.headers.authorization);
+      const { pathname } = new URL(request.url ?? "", "http://allocator");
+      const [status, reply] = pathname === "/api/allocate" ? answer(body) : [404, {}];
       response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(reply));
     });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

@@ -7,7 +7,7 @@ import { isJsonObject } from "../json.ts";
 import type { Logger } from "../log.ts";
 import { makeDirectory } from "../make-directory.ts";
 import { EntryTable, entryOf, type KeptEntry, newestOf } from "./entry-table.ts";
-import type { Mirror, MirrorEntry, MirrorStatus } from "./mirror.ts";
+import type { Mirror, MirrorCopies, MirrorEntry, MirrorStatus } from "./mirror.ts";
 
 const COALESCE_MS = 20;
 /** Pause between two writes, in times of how long the last one took. */
@@ -64,6 +64,10 @@ export class FileMirror implements Mirror {
       this.#table.all().flatMap((kept) => entryOf(kept) ?? []),
       prefix,
     );
+  }
+
+  async copies(): Promise<MirrorCopies> {
+    return { copies: [await this.read("")], isWhole: true };
   }
 
   async settled(signal: AbortSignal): Promise<void> {

@@ -8,6 +8,14 @@ export interface MirrorEntry {
   readonly body: unknown;
 }
 
+/** What a mirror has, place by place. */
+export interface MirrorCopies {
+  /** One a place, the shared one first. */
+  readonly copies: readonly (readonly MirrorEntry[])[];
+  /** Every place could be had. */
+  readonly isWhole: boolean;
+}
+
 /** For readiness and doctor. */
 export interface MirrorStatus {
   /** "none" when there is no Redis, only a file of this machine. */
@@ -38,6 +46,11 @@ export interface Mirror {
    * without a body. Rejects UNAVAILABLE when it cannot be had within 2 s.
    */
   read(prefix: string): Promise<readonly MirrorEntry[]>;
+  /**
+   * What each place has that it writes to, by itself: they may be of different histories. A place that cannot be had now is left
+   * out. Rejects UNAVAILABLE when none can.
+   */
+  copies(): Promise<MirrorCopies>;
   readonly status: MirrorStatus;
   /**
    * Has nothing written to what is shared while the guard gives a reason, which is in `status` then: it may be somebody else's. Asked at each

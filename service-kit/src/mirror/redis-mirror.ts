@@ -5,7 +5,7 @@ import { type Clock, sleep } from "../clock.ts";
 import { BerthError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { EntryTable, entryOf, type KeptEntry, newestOf, TOMBSTONE_MS } from "./entry-table.ts";
-import type { Mirror, MirrorEntry, MirrorGuard, MirrorStatus } from "./mirror.ts";
+import type { Mirror, MirrorCopies, MirrorEntry, MirrorGuard, MirrorStatus } from "./mirror.ts";
 
 const DEADLINE_MS = 2_000;
 const REWRITE_MS = 60_000;
@@ -94,6 +94,10 @@ export class RedisMirror implements Mirror {
       done.abort();
     }
     throw new BerthError("UNAVAILABLE", `Redis must answer within ${DEADLINE_MS} ms`);
+  }
+
+  async copies(): Promise<MirrorCopies> {
+    return { copies: [await this.read("")], isWhole: true };
   }
 
   async settled(signal: AbortSignal): Promise<void> {

@@ -1,5 +1,5 @@
 import { newestOf } from "./entry-table.ts";
-import type { Mirror, MirrorEntry, MirrorGuard, MirrorStatus } from "./mirror.ts";
+import type { Mirror, MirrorCopies, MirrorEntry, MirrorGuard, MirrorStatus } from "./mirror.ts";
 
 /** A mirror that many share, with a copy on this machine for the time when it is away. */
 export class TieredMirror implements Mirror {
@@ -31,13 +31,21 @@ export class TieredMirror implements Mirror {
   }
 
   async read(prefix: string): Promise<readonly MirrorEntry[]> {
+    return newestOf((await this.#readBoth(prefix)).copies.flat());
+  }
+
+  copies(): Promise<MirrorCopies> {
+    return this.#readBoth("");
+  }
+
+  async #readBoth(prefix: string): Promise<MirrorCopies> {
     const [shared, local] = await Promise.allSettled([
       this.#shared.read(prefix),
       this.#local.read(prefix),
     ]);
     if (shared.status === "rejected" && local.status === "rejected") throw shared.reason;
-    const found = [shared, local].flatMap((one) => (one.status === "fulfilled" ? one.value : []));
-    return newestOf(found, prefix);
+    const had = [shared, local].flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
+    return { copies: had, isWhole: had.length === 2 };
   }
 
   async settled(signal: AbortSignal): Promise<void> {

@@ -133,4 +133,32 @@ describe("an allocator of the org's own", () => {
     expect(scaling.scale.get(uuid)?.response?.message).toMatch(/not confirmed within an hour/);
     expect(scaling.books.charges.usedBy("q")).toEqual({ F: 5_000 });
   });
+
+  it("is not said to have what it had before when it refuses beside what it accepted", async () => {
+    const { scaling, asked } = await openWith((body) => [
+      (body as { readonly replicas: number }).replicas === 6 ? 400 : 202,
+      {},
+    ]);
+    await scaling.ask("s", 5);
+    await vi.waitFor(() => expect(asked).toHaveLength(1), 10_000);
+    const refused = await scaling.scaled("s", 6);
+    expect(refused).toMatchObject({ state: "failed" });
+    expect(refused.response).not.toHaveProperty("replicas");
+    expect(scaling.books.charges.usedBy("q")).toEqual({ F: 5_000 });
+  });
+
+  it.each(["not a url", "ftp://x/"])("is at a URL, which %j is not", async (allocatorUrl) => {
+    await expect(org.open({ allocatorUrl })).rejects.toMatchObject({
+      message: "BERTH_SUBJECT_ALLOCATOR_URL: expected http://… or https://…",
+    });
+  });
+
+  it("is told who asks, and at its own path, where its URL says so", async () => {
+    const { url } = await org.allocator(() => [200, { replicas: 1 }]);
+    const allocatorUrl = `${url.replace("//", "//me:se%40cret@")}?tenant=7`;
+    const scaling = await org.open({ allocatorUrl });
+    await scaling.books.quotas.create({ subject_id: "s", quota_id: "q" });
+    expect(await scaling.scaled("s", 1)).toMatchObject({ state: "confirmed" });
+    expect(org.callers).toEqual([`Basic ${Buffer.from("me:se@cret").toString("base64")}`]);
+  });
 });

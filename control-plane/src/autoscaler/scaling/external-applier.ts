@@ -1,7 +1,7 @@
 import { BerthError, boundedText, isJsonObject } from "@berth/service-kit";
 import { type Applier, failedResponse } from "./applier.ts";
 import { readConfirmation } from "./scale-messages.ts";
-import type { ScaleResponse } from "./scale-request.ts";
+import type { ScaleRequest, ScaleResponse } from "./scale-request.ts";
 
 /** Longest time for an external allocator to accept or refuse, ms. */
 const ANSWER_MS = 15_000;
@@ -12,28 +12,34 @@ const CONFLICT = 409;
 /**
  * Leaves requests to an allocator of the org's own: `POST <url>/allocate {uuid, subject_id, replicas}`. It answers `{"success": true}`, 202 or
  * nothing when it accepts, and confirms later; or with the confirmation at once: `{"uuid", "response": {"status", "replicas"}}`, or the
- * response alone. What it refuses (4xx, `success: false`) has failed; what does not answer, or not readably, is asked again, with the same
+ * response alone. INVALID_ARGUMENT of a URL that is none. What it refuses (4xx, `success: false`) has failed; what does not answer, or not readably, is asked again, with the same
  * uuid. A refusal may then be of the second time alone: nobody knows how many replicas there are, and 409 says that it is being done.
  */
 export function externalApplier(url: string): Applier {
+  const endpoint = endpointOf(url);
   return {
-    async apply({ uuid, subjectId, replicas, before }, { signal, isRepeated }) {
-      const answer = await post(
-        `${url.replace(/\/+$/, "")}/allocate`,
-        { uuid, subject_id: subjectId, replicas },
-        signal,
-      );
+    async apply(request, { signal, isRepeated }) {
+      const { uuid, subjectId, replicas } = request;
+      const answer = await post(endpoint, { uuid, subject_id: subjectId, replicas }, signal);
       if (answer.isAccepted) {
         const response = answer.status === 202 ? undefined : responseOf(uuid, answer.body);
         return response === undefined ? undefined : { response };
       }
       if (!isRepeated) {
-        return { response: failedResponse(answer.message, before), isUntouched: true };
+        return {
+          response: failedResponse(answer.message, knownBefore(request)),
+          isUntouched: true,
+        };
       }
       if (answer.status === CONFLICT) return undefined;
       return { response: failedResponse(answer.message) };
     },
   };
+}
+
+/** Replicas that there are when nothing comes of a request; undefined when one before it may have made more. */
+function knownBefore({ before, chargedBefore = 0 }: ScaleRequest): number | undefined {
+  return chargedBefore > before ? undefined : before;
 }
 
 type Body = Readonly<Record<string, unknown>>;
@@ -47,19 +53,47 @@ interface Answer {
   readonly body: Body;
 }
 
-async function post(url: string, body: object, signal: AbortSignal): Promise<Answer> {
+interface Endpoint {
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** Where requests are posted. INVALID_ARGUMENT names the setting. User and password go into a header: fetch takes none in a URL. */
+function endpointOf(text: string): Endpoint {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url?.protocol !== "http:" && url?.protocol !== "https:") {
+    const message = "BERTH_SUBJECT_ALLOCATOR_URL: expected http://… or https://…";
+    throw new BerthError("INVALID_ARGUMENT", message);
+  }
+  const user = [url.username, url.password].map(decodeURIComponent).join(":");
+  const secret = `Basic ${Buffer.from(user).toString("base64")}`;
+  Object.assign(url, { username: "", password: "", hash: "" });
+  url.pathname = `${url.pathname.replace(/\/+$/, "")}/allocate`;
+  const headers = {
+    "content-type": "application/json",
+    ...(user === ":" ? {} : { authorization: secret }),
+  };
+  return { url: url.href, headers };
+}
+
+async function post(
+  { url, headers }: Endpoint,
+  body: object,
+  signal: AbortSignal,
+): Promise<Answer> {
   const late = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]);
   try {
     const answer = await fetch(url, {
       method: "POST",
-      headers: { "content-type": "application/json" },
+      headers,
       body: JSON.stringify(body),
-      redirect: "error",
+      redirect: "manual",
       signal: late,
     });
     const { status } = answer;
     const { text, isWhole } = await boundedText(answer, MAX_REPLY_BYTES);
     if (status >= 500 || status === 429) throw silent(`it answered ${status}`);
+    if (status >= 300 && status < 400) throw silent(`it answered ${status}, and is not followed`);
     const read = isWhole ? bodyOf(text) : undefined;
     if (answer.ok && status !== 202 && read === undefined) {
       throw silent(

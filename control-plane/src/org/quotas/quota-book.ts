@@ -181,14 +181,14 @@ export class QuotaBook {
   }
 }
 
-/** The tree of quotas, each put in behind its parent. */
+/** The tree of the quotas that there are, whatever the rules say, each behind its parent. */
 function treeOf(quotas: ReadonlyMap<string, Quota>): QuotaTree {
   const tree = new QuotaTree();
   const putIn = (quota: Quota): void => {
     if (tree.has(quota.quotaId)) return;
     const parent = quota.parentId === undefined ? undefined : quotas.get(quota.parentId);
     if (parent !== undefined) putIn(parent);
-    tree.put(quota);
+    tree.restore(quota);
   };
   for (const quota of quotas.values()) putIn(quota);
   return tree;

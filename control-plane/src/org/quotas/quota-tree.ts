@@ -219,12 +219,15 @@ export class QuotaTree {
     for (const { used } of this.#wayUp(quotaId)) add(used, flavor, milli);
   }
 
-  /** A quota, its parent, and so on to the top. */
+  /** A quota, its parent, and so on to the top; a store that came from a damaged mirror may lack one, and ends there. */
   #wayUp(quotaId: string): readonly Node[] {
     const way: Node[] = [];
     for (let id: string | undefined = quotaId; id !== undefined; ) {
       const node: Node | undefined = this.#nodes.get(id);
-      if (node === undefined) throw new BerthError("NOT_FOUND", `no quota ${quoted(id)}`);
+      if (node === undefined && way.length === 0) {
+        throw new BerthError("NOT_FOUND", `no quota ${quoted(id)}`);
+      }
+      if (node === undefined) break;
       way.push(node);
       id = node.quota.parentId;
     }

@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from "node:crypto";
-import { isJsonObject, type MirrorEntry, type Write } from "@berth/service-kit";
+import { isJsonObject, type MirrorEntry, newestOf, type Write } from "@berth/service-kit";
 
 /** A document of the store. */
 export interface StoredState {
@@ -94,10 +94,16 @@ export function documentsOf({ key, body }: MirrorEntry): readonly StoredState[] 
   const collection = key.slice(0, key.indexOf("/"));
   const told = Array.isArray(body) ? body : [body];
   return told.flatMap((one: unknown) =>
-    isJsonObject(one) && typeof one.id === "string"
+    isJsonObject(one) && typeof one.id === "string" && isJsonObject(one.body)
       ? [{ collection, id: one.id, body: one.body }]
       : [],
   );
+}
+
+/** What a store and its mirror come to at a start, and what the mirror has of that. */
+export interface Comparing {
+  readonly compared: Comparison;
+  readonly entries: readonly MirrorEntry[];
 }
 
 /** What a store and its mirror come to at a start. */
@@ -109,16 +115,59 @@ export type Comparison =
   /** The mirror is newer, or the store is empty: entries above `above` are to be taken. */
   | { readonly kind: "mirror"; readonly mark: StateMark; readonly above: number };
 
-/** Compares the mark of a store, if it has one, with what its mirror has. Pure. */
-export function comparison(
+/**
+ * Compares the mark of a store, if it has one, with the copies that its mirror has, the shared one first. Copies of different histories are
+ * never mixed: what is newer than the store counts, then what it knows, and of equals the copy of this machine. Pure.
+ */
+export function comparing(
+  mark: StateMark | undefined,
+  isEmpty: boolean,
+  copies: readonly (readonly MirrorEntry[])[],
+): Comparing {
+  const all = statesOf(copies).map((entries): Comparing => {
+    return { compared: comparison(mark, isEmpty, entries), entries };
+  });
+  const best = (["mirror", "store", "stranger"] as const)
+    .map((kind) => all.findLast(({ compared }) => compared.kind === kind))
+    .find((one) => one !== undefined);
+  return best ?? { compared: { kind: "store" }, entries: [] };
+}
+
+/** The states that copies have: those of which one includes the other are one, with the newest entry of each key. */
+function statesOf(
+  copies: readonly (readonly MirrorEntry[])[],
+): readonly (readonly MirrorEntry[])[] {
+  const states: (readonly MirrorEntry[])[] = [];
+  for (const copy of copies.filter(({ length }) => length > 0)) {
+    const mark = markOf(copy);
+    const place = states.findIndex((one) => {
+      const other = markOf(one);
+      const isKnown = mark !== undefined && other !== undefined;
+      return isKnown && (includes(mark, other) || includes(other, mark));
+    });
+    if (place < 0) states.push(copy);
+    else states[place] = newestOf([...(states[place] ?? []), ...copy]);
+  }
+  return states;
+}
+
+/** How far a copy has come: its entries may be ahead of what it says of itself. */
+function markOf(entries: readonly MirrorEntry[]): StateMark | undefined {
+  const read = readMark(entries.find(({ key }) => key === STATE_KEY)?.body);
+  return read && { ...read, seq: newestSeq(entries) };
+}
+
+function newestSeq(entries: readonly MirrorEntry[]): number {
+  return entries.reduce((most, { revision }) => Math.max(most, revision), 0);
+}
+
+function comparison(
   mark: StateMark | undefined,
   isEmpty: boolean,
   entries: readonly MirrorEntry[],
 ): Comparison {
-  if (entries.length === 0) return { kind: "store" };
-  const seq = entries.reduce((most, { revision }) => Math.max(most, revision), 0);
-  const read = readMark(entries.find(({ key }) => key === STATE_KEY)?.body);
-  const state = read === undefined ? undefined : { ...read, seq };
+  const seq = newestSeq(entries);
+  const state = markOf(entries);
   if (state !== undefined && mark === undefined && isEmpty) {
     return { kind: "mirror", mark: state, above: 0 };
   }

@@ -144,12 +144,14 @@ describe.skipIf(!hasRedis())("the mirror of an org's state", { timeout: 60_000 }
     const ahead = await lives.live(store, lives.directory, durable.url);
     for (const replicas of [2, 3, 4])
       await ahead.books.quotas.change("q", { replica_count: replicas });
+    await ahead.books.quotas.create(quota("others"));
     await ahead.settled();
     await lives.end(ahead);
     await durable.kill9();
     const folder = lives.newFolder();
     const restored = await lives.live(older, folder, durable.url);
     await restored.books.quotas.change("q", { replica_count: 77 });
+    await restored.books.quotas.create(quota("mine"));
     await durable.restart();
     await vi.waitFor(() => {
       expect(restored.mirror.status.why).toMatch(/^it has the state of another store/);
@@ -158,6 +160,15 @@ describe.skipIf(!hasRedis())("the mirror of an org's state", { timeout: 60_000 }
     const again = await lives.live(older, folder, durable.url);
     expect(replicasIn(again)).toBe(77);
     await lives.end(again);
+    // Two histories are never mixed: of a store that is lost the copy of its machine counts, as a whole.
+    const lost = await lives.live(lives.newStore(), folder, durable.url);
+    const quotas = lost.books.quotas.all().map((kept) => [kept.quota.quotaId, kept.quota.replicas]);
+    expect(quotas).toEqual([
+      ["mine", 0],
+      ["q", 77],
+    ]);
+    await vi.waitFor(() => expect(lost.mirror.status.why).toMatch(/state of another store/), WAIT);
+    await lives.end(lost);
     // What was ahead goes on where it was, and a store that went on without its mirror is that one's still.
     await durable.kill9();
     const unseen = await lives.live(store, lives.directory, durable.url);
@@ -235,6 +246,30 @@ describe.skipIf(!hasRedis())("the mirror of an org's state", { timeout: 60_000 }
     expect(third.books.quotas.all()).toMatchObject([
       ...[{ quota: { quotaId: "a", replicas: 7 } }, { quota: { quotaId: "x" } }],
     ]);
+  });
+
+  it("gives what it has when it lacks something, or has what is none", async () => {
+    const first = await lives.live(lives.newStore());
+    await first.books.quotas.create(quota("org", { nominal: { F: 8 } }));
+    for (const id of ["a", "b"]) {
+      const nominal = { nominal: { F: 4 }, limit: { F: 4 } };
+      await first.books.quotas.create(quota(id, { parent_id: "org", ...nominal }));
+    }
+    await first.settled();
+    await lives.end(first);
+    await lives.client.del("berth:default_org:quotas/org");
+    await lives.client.hset("berth:default_org:quotas/b", "body", '{"id":"b","body":5}');
+    const store = lives.newStore();
+    const left = await lives.live(store, lives.newFolder());
+    const { quotas } = left.books;
+    expect(quotas.all().map((kept) => kept.quota.quotaId)).toEqual(["a"]);
+    await expect(quotas.change("a", { replica_count: 1 })).rejects.toThrow('no quota "org"');
+    await quotas.create(quota("org", { nominal: { F: 8 } }));
+    expect(await quotas.change("a", { replica_count: 1 })).toMatchObject({ revision: 2 });
+    await left.settled();
+    await lives.end(left);
+    const again = await lives.live(store);
+    expect(again.books.quotas.all()).toHaveLength(2);
   });
 
   it("is taken in full when the program is killed while it takes it", async () => {

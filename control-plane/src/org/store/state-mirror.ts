@@ -6,14 +6,15 @@ import {
   isBerthError,
   type Logger,
   type Mirror,
+  type MirrorCopies,
   type MirrorEntry,
   type MirrorStatus,
   type Part,
   type Write,
 } from "@berth/service-kit";
-import { entriesAtStart } from "./entries-at-start.ts";
+import { copiesAtStart } from "./copies-at-start.ts";
 import {
-  comparison,
+  comparing,
   type GroupedCollection,
   includes,
   isMirrored,
@@ -90,16 +91,16 @@ export class StateMirror implements Part {
     const { mirror, logger } = this.#deps;
     const { stored, isEmpty } = await this.#stored();
     await this.reload();
-    let entries: readonly MirrorEntry[];
+    let found: MirrorCopies;
     try {
-      entries = await entriesAtStart(mirror, isEmpty, logger);
+      found = await copiesAtStart(mirror, isEmpty, logger);
     } catch (err) {
       this.#isUnseen = true;
       logger.warn("the mirror cannot be read: what the store has counts", { err });
       return;
     }
-    this.#isUnseen = !mirror.status.isConnected;
-    const compared = comparison(this.#mark, isEmpty, entries);
+    this.#isUnseen = !found.isWhole;
+    const { compared, entries } = comparing(this.#mark, isEmpty, found.copies);
     if (compared.kind === "store" && this.#mark === undefined && !isEmpty) {
       await this.#writeMark({ seq: 1, lineage: randomUUID() });
     }
