@@ -120,7 +120,7 @@ function listRoutes(
     async (request, reply) => {
       const { after, limit } = parse(ListParameters, request.query);
       const documentOf = await documents();
-      return sendListed(reply, behind(after).map(documentOf), limit);
+      return sendListed(reply, behind(after).map(lazily(documentOf)), limit);
     },
   );
   server.post(
@@ -137,12 +137,17 @@ function listRoutes(
       const body = request.body === undefined ? {} : bodyObject(request);
       const documentOf = await documents();
       const found = await queries.select({
-        items: behind(after).map(documentOf),
+        items: behind(after),
         matches: compileFilter(filterOf(body)),
-        documentOf: (document) => document,
+        documentOf,
         field: "query",
       });
-      return sendListed(reply, found, limit);
+      return sendListed(reply, found.map(lazily(documentOf)), limit);
     },
   );
+}
+
+/** A quota whose document is made when it is written: of a long list only those of the page, and others have their turn between them. */
+function lazily(documentOf: (kept: KeptQuota) => Record<string, unknown>) {
+  return (kept: KeptQuota) => ({ toJSON: () => documentOf(kept) });
 }

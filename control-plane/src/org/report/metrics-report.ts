@@ -66,10 +66,11 @@ export class MetricsReport {
    */
   text(): Promise<string> {
     if (this.#making === undefined) return this.#begin();
-    this.#next ??= this.#making.then(() => {
+    const behind = () => {
       this.#next = undefined;
       return this.#making ?? this.#begin();
-    });
+    };
+    this.#next ??= this.#making.then(behind, behind);
     return this.#next;
   }
 
