@@ -92,12 +92,14 @@ export class Dispatcher implements Part {
     await fulfilment.remind();
     for (const [uuid, sinceMs] of this.#done) {
       const request = scale.planned(uuid);
+      // After a restart, too, it is asked once more before it is given up.
+      if (clock.nowMs() - sinceMs < ASK_AGAIN_MS) continue;
       if (request === undefined || request.answer !== undefined) continue;
       const ageMs = Date.parse(clock.timestamp()) - Date.parse(request.updatedAt);
       if (ageMs >= UNCONFIRMED_MS) {
         const response = failedResponse("it was accepted, and not confirmed within an hour");
         await fulfilment.confirm(uuid, confirmationMessage(orgId, uuid, response), { response });
-      } else if (clock.nowMs() - sinceMs >= ASK_AGAIN_MS) {
+      } else {
         this.#done.delete(uuid);
         this.#wake(request.quotaId);
       }
