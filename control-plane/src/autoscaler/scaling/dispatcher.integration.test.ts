@@ -127,8 +127,8 @@ describe("an allocator of the org's own", () => {
     laterMs = 301_000;
     await vi.advanceTimersByTimeAsync(10_000);
     await vi.waitFor(() => expect(asked).toEqual([asked[0], asked[0]]), 10_000);
-    laterMs = 3_601_000;
-    await vi.advanceTimersByTimeAsync(10_000);
+    // It may have noted the second answer before the clock was put on, or after it.
+    for (laterMs of [3_601_000, 4_000_000]) await vi.advanceTimersByTimeAsync(10_000);
     await vi.waitFor(() => expect(state(uuid)).toBe("failed"), 10_000);
     expect(scaling.scale.get(uuid)?.response?.message).toMatch(/not confirmed within an hour/);
     expect(scaling.books.charges.usedBy("q")).toEqual({ F: 5_000 });
