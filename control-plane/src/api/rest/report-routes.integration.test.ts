@@ -184,6 +184,14 @@ describe("what subjects use", () => {
     expect(await ask("GET", "/subject-metrics")).toMatchObject({ body: { data: [metrics] } });
   });
 
+  it("is told once by a request that is captured and sent again", async () => {
+    const body = [{ subject_id: "s", gpu_usage: 2 }];
+    const signature = signatureOf(JSON.stringify(body), "key", Date.now());
+    const send = () => ask("POST", "/metrics/webhook", body, { "x-berth-signature": signature });
+    expect((await send()).body.data).toEqual({ taken: 1, ignored: 0, duplicate: false });
+    expect((await send()).body.data).toEqual({ taken: 0, ignored: 1, duplicate: true });
+  });
+
   it("comes from telemetry until it is reported, and again when the report is old", async () => {
     seeFleet();
     await ask("POST", "/quota", BLOCK_QUOTA);
