@@ -7,6 +7,7 @@ import {
   loopbackAuthenticator,
   silentLogger,
 } from "@berth/service-kit";
+import { freePorts } from "@berth/service-kit/testing/free-ports";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { WebSocket } from "ws";
 import type { Allocator } from "../../allocation/allocator.ts";
@@ -27,9 +28,8 @@ let traffic: HttpTraffic;
 let server: http.Server;
 let client: net.Socket;
 
-beforeEach(async () => {
-  traffic = new HttpTraffic();
-  const endpoints = new WsEndpoints({
+function endpointsOf(more: { readonly pingIntervalMs?: number } = {}): WsEndpoints {
+  return new WsEndpoints({
     allocator: { allocate: async () => ({ text: "x".repeat(40 * MIB) }) } as unknown as Allocator,
     blockMode: { answer: async () => ({ id: "c1" }) },
     authenticate: loopbackAuthenticator("org-a"),
@@ -38,7 +38,13 @@ beforeEach(async () => {
     traffic,
     feed: { subscribe: () => () => undefined },
     autoscaler: {} as Autoscaler,
+    ...more,
   });
+}
+
+beforeEach(async () => {
+  traffic = new HttpTraffic();
+  const endpoints = endpointsOf();
   server = createBoundedServer((_request, response) => response.end());
   const uses = { "/ws": "allocator", "/feed": "feed", "/adhoc": "adhoc" } as const;
   endpoints.attach(server, new Map(Object.entries(uses)));
@@ -117,6 +123,32 @@ it("closes a socket whose URL does not hold with as much of the reason as fits",
   expect(code).toBe(1008);
   expect(message.startsWith(String(reason))).toBe(true);
   expect(Buffer.byteLength(String(reason))).toBeGreaterThan(119);
+});
+
+it("keeps sockets whose pongs take their time, on each of several ports", async () => {
+  const endpoints = endpointsOf({ pingIntervalMs: 300 });
+  const ports = await freePorts(2);
+  const parts = ports.map((port) => endpoints.part({ host: "127.0.0.1", port, setting: "PORT" }));
+  for (const part of parts) await part.start();
+  try {
+    const pings = await Promise.all(
+      ports.map(async (port) => {
+        const socket = new WebSocket(`ws://127.0.0.1:${port}`, { autoPong: false });
+        let count = 0;
+        socket.on("ping", () => {
+          count += 1;
+          setTimeout(() => socket.pong(), 50);
+        });
+        await vi.waitFor(() => expect(count).toBe(4), { timeout: 10_000 });
+        const isOpen = socket.readyState === WebSocket.OPEN;
+        socket.terminate();
+        return isOpen;
+      }),
+    );
+    expect(pings).toEqual([true, true]);
+  } finally {
+    for (const part of parts) await part.stop();
+  }
 });
 
 /** Lets the sockets do their work until it holds. */

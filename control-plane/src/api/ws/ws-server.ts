@@ -45,6 +45,8 @@ export interface WsDeps extends AllocatorSocketDeps {
   readonly origins: OriginRules;
   /** What these endpoints share with the program's other servers. */
   readonly traffic: HttpTraffic;
+  /** Time between two pings, ms; 20 s when absent. */
+  readonly pingIntervalMs?: number;
 }
 
 /**
@@ -59,9 +61,11 @@ export class WsEndpoints {
   readonly #pulse = new SocketPulse();
   readonly #unfinished = new UnfinishedMessages();
   readonly #timers: NodeJS.Timeout[] = [];
+  readonly #pingIntervalMs: number;
 
-  constructor(deps: WsDeps) {
+  constructor({ pingIntervalMs = PING_INTERVAL_MS, ...deps }: WsDeps) {
     this.#deps = deps;
+    this.#pingIntervalMs = pingIntervalMs;
     this.#sockets = new WebSocketServer({
       noServer: true,
       maxPayload: MAX_BODY_BYTES,
@@ -98,15 +102,12 @@ export class WsEndpoints {
         new Promise((resolve, reject) => {
           server.once("error", (cause) => reject(listenError(cause, address)));
           server.listen(address.port, address.host, () => {
-            this.#timers.push(
-              setInterval(() => this.#pulse.ping(this.#sockets.clients), PING_INTERVAL_MS),
-              setInterval(() => this.#unfinished.sweep(performance.now()), SWEEP_INTERVAL_MS),
-            );
+            this.#watch();
             resolve();
           });
         }),
       stop: async () => {
-        for (const timer of this.#timers) clearInterval(timer);
+        for (const timer of this.#timers.splice(0)) clearInterval(timer);
         await this.#closeSockets();
         await new Promise((resolve) => {
           server.close(resolve);
@@ -114,6 +115,15 @@ export class WsEndpoints {
         });
       },
     };
+  }
+
+  /** One watch over the sockets of all ports: a second one, a moment later, would find every socket silent since the first. */
+  #watch(): void {
+    if (this.#timers.length > 0) return;
+    this.#timers.push(
+      setInterval(() => this.#pulse.ping(this.#sockets.clients), this.#pingIntervalMs),
+      setInterval(() => this.#unfinished.sweep(performance.now()), SWEEP_INTERVAL_MS),
+    );
   }
 
   #upgrade(
