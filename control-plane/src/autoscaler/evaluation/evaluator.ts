@@ -205,7 +205,7 @@ export class Evaluator {
       ...{ evaluationId, rules, isShadow: request.isShadow, nowMs },
       quotas: ownersOf(books.quotas.all()).bySubject,
       ageMsOf: (subjectId) => Math.max(report.ageMs, ages.get(subjectId) ?? 0),
-      ...openOf(scale),
+      ...openOf(scale, books),
       refusedOf: (quotaId) => refusals.get(quotaId),
       historyOf: ({ quotaId, subjectId, replicas: current }) => {
         return histories.of(quotaId, { current, rules: guardsOf(rules, subjectId), nowMs });
@@ -262,13 +262,22 @@ function moduleDocument({ module, ms, attempts, skipped, fellBack }: ModuleFacts
   return { module, took_ms: Math.round(ms), attempts, fell_back: fellBack, ...why };
 }
 
-/** What is under way, and what the autoscaler has asked a human for: that gives way to what needs nobody. */
-function openOf(scale: ScaleBook): Pick<JudgingScene, "busy" | "waiting"> {
+/**
+ * What is under way, and what the autoscaler has asked a human for, which gives way to what needs nobody. Where other replicas are desired
+ * by now nobody can agree any more: that waits for nothing.
+ */
+function openOf(scale: ScaleBook, books: OrgBooks): Pick<JudgingScene, "busy" | "waiting"> {
   const busy = new Set<string>();
   const waiting = new Map<string, number>();
   for (const request of scale.open()) {
-    if (givesWay(request)) waiting.set(request.quotaId, request.replicas);
-    else busy.add(request.quotaId);
+    const { quotaId, before, replicas } = request;
+    if (!givesWay(request)) busy.add(quotaId);
+    else if (
+      books.quotas.tree.has(quotaId) &&
+      books.quotas.planned(quotaId).quota.replicas === before
+    ) {
+      waiting.set(quotaId, replicas);
+    }
   }
   return { busy, waiting };
 }

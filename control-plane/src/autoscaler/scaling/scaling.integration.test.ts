@@ -219,6 +219,20 @@ describe("a request that waits for a human", () => {
     expect(quota("q").replicas).toBe(1);
   });
 
+  it("is not approved once other replicas are desired than when it was asked", async () => {
+    scaling = await org.open();
+    await scaling.books.quotas.create({ subject_id: "s", quota_id: "q", replica_count: 1 });
+    const { uuid } = await scaling.ask("s", 7, waiting);
+    await scaling.books.quotas.change("q", { replica_count: 9 });
+    await expect(scaling.scaling.decide(uuid, true, "alice")).rejects.toMatchObject({
+      reason: "CONFLICT",
+      message: expect.stringMatching(/1 replicas were desired when it was judged, 9 now$/),
+    });
+    expect(quota("q").replicas).toBe(9);
+    await scaling.books.quotas.change("q", { replica_count: 1 });
+    expect(await scaling.scaling.decide(uuid, true, "alice")).toMatchObject({ state: "pending" });
+  });
+
   it("is rejected by a human, or by time", async () => {
     scaling = await org.open();
     await scaling.books.quotas.create({ subject_id: "s", quota_id: "q", replica_count: 1 });

@@ -69,8 +69,9 @@ export class Scaling {
   }
 
   /**
-   * A human says whether a request may go on. NOT_FOUND; CONFLICT when nobody waits for that any more, or when it is approved too late;
-   * PRECONDITION_FAILED when the bounds of its quota have changed, and QUOTA_EXCEEDED when there is no room for it.
+   * A human says whether a request may go on. NOT_FOUND; CONFLICT when nobody waits for that any more, when it is approved too late, or
+   * when other replicas are desired than when it was asked; PRECONDITION_FAILED when the bounds of its quota have changed, and
+   * QUOTA_EXCEEDED when there is no room for it.
    */
   async decide(uuid: string, isApproved: boolean, by: string): Promise<ScaleRequest> {
     const { books, scale, clock } = this.#deps;
@@ -132,14 +133,17 @@ export class Scaling {
     }
   }
 
-  /** Nobody may agree when the time is over, or to what may not be asked for any more. */
-  #checkApproval({ uuid, quotaId, replicas, approvalEndsAtMs = 0 }: ScaleRequest): void {
-    const { books, clock } = this.#deps;
+  /** Nobody may agree when the time is over, to what may not be asked for any more, or when it would change something else than was asked. */
+  #checkApproval({ uuid, quotaId, replicas, before, approvalEndsAtMs = 0 }: ScaleRequest): void {
+    const { books, scale, clock } = this.#deps;
     if (approvalEndsAtMs <= Date.parse(clock.timestamp())) {
       const ended = new Date(approvalEndsAtMs).toISOString();
       throw new BerthError("CONFLICT", `request ${uuid} was to be approved until ${ended}`);
     }
-    checkReplicas(books.quotas.planned(quotaId).quota, replicas);
+    const { quota } = books.quotas.planned(quotaId);
+    const others = scale.open(quotaId).filter((other) => other.uuid !== uuid);
+    checkStill(quota, before, others);
+    checkReplicas(quota, replicas);
   }
 
   #plan(plan: Plan, asked: AskedReplicas) {
