@@ -64,6 +64,18 @@ describe("EventHold", () => {
     expect(lines.map(({ why }) => why)).toEqual(["full", "away", undefined]);
   });
 
+  it("wakes who begins to wait after the time has ended, and once only", async () => {
+    const signal = AbortSignal.timeout(10_000);
+    hold.refused("full");
+    expect(hold.isOn).toBe(true);
+    clock.advance(1_000);
+    await hold.changed(signal);
+    expect(signal.aborted).toBe(false);
+    const next = AbortSignal.timeout(50);
+    await hold.changed(next);
+    expect(next.aborted).toBe(true);
+  });
+
   it("wakes who waits at a refusal, and when the time is over", async () => {
     const signal = AbortSignal.timeout(10_000);
     const refused = hold.changed(signal);

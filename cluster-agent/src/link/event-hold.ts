@@ -3,6 +3,7 @@ import { Wakeup } from "./wakeup.ts";
 
 const RETRY: BackoffOptions = { firstMs: 1_000, capMs: 60_000 };
 const MAX_REASON_CHARACTERS = 1_000;
+const NO_TIME = Number.NEGATIVE_INFINITY;
 
 /** What {@link EventHold} needs. */
 export interface EventHoldDeps {
@@ -20,7 +21,8 @@ export class EventHold {
   readonly #deps: EventHoldDeps;
   readonly #changes = new Wakeup();
   #failures = 0;
-  #untilMs = Number.NEGATIVE_INFINITY;
+  /** End of the time; none when it was told. */
+  #untilMs = NO_TIME;
   #told: string | undefined;
   #observing = false;
 
@@ -63,12 +65,12 @@ export class EventHold {
 
   /**
    * Resolves when the time is over, when there is none at the next refusal or change of whom the agent obeys; or when
-   * the signal is aborted.
+   * the signal is aborted. A time that ended between a look at {@link isOn} and the call wakes its caller, too.
    */
   async changed(signal: AbortSignal): Promise<void> {
-    const restMs = this.#restMs();
-    if (restMs > 0) await sleep(Math.ceil(restMs), signal);
-    else await this.#changes.wait(signal);
+    if (this.#untilMs === NO_TIME) return this.#changes.wait(signal);
+    await sleep(Math.max(0, Math.ceil(this.#restMs())), signal);
+    if (this.#restMs() <= 0) this.#untilMs = NO_TIME;
   }
 
   #restMs(): number {
