@@ -33,10 +33,15 @@ async function turnsUntil(promise: Promise<unknown>): Promise<number> {
   return turns;
 }
 
-/** Works for longer than a turn may take, on any machine. */
-function spendStretch(): void {
-  const untilMs = performance.now() + 6;
-  while (performance.now() < untilMs);
+/** A log whose store works for longer than a turn may take at each read, on any machine; told of each before. */
+function slowLog(onRead: () => void = () => undefined) {
+  const list: DocumentStore["list"] = (collection, page) => {
+    onRead();
+    const untilMs = performance.now() + 6;
+    while (performance.now() < untilMs);
+    return fixture.store.list(collection, page);
+  };
+  return fixture.openLog(undefined, { ...bound(fixture.store), list });
 }
 
 describe("a list of decisions", () => {
@@ -104,13 +109,8 @@ describe("a list of decisions", () => {
 
   it("lets others have their turn, also while it looks at what nobody asked for", async () => {
     await fixture.fill(1_000, LARGE);
-    const list: DocumentStore["list"] = (collection, page) => {
-      spendStretch();
-      return fixture.store.list(collection, page);
-    };
-    const slow = fixture.openLog(undefined, { ...bound(fixture.store), list });
     const query = { clusterId: "none", limit: 10 };
-    expect(await turnsUntil(listed(slow, query))).toBeGreaterThan(30);
+    expect(await turnsUntil(listed(slowLog(), query))).toBeGreaterThan(30);
   });
 
   it("lets others have their turn while it looks at what cannot be written", async () => {
@@ -129,13 +129,10 @@ describe("a list of decisions", () => {
     await fixture.fill(1_000, LARGE);
     const gone = new AbortController();
     let reads = 0;
-    const list: DocumentStore["list"] = (collection, page) => {
+    const slow = slowLog(() => {
       reads += 1;
       if (reads === 3) gone.abort(new Error("the client has gone"));
-      spendStretch();
-      return fixture.store.list(collection, page);
-    };
-    const slow = fixture.openLog(undefined, { ...bound(fixture.store), list });
+    });
     const answer = listed(slow, { clusterId: "none", limit: 10 }, gone.signal);
     await expect(answer).rejects.toThrow("the client has gone");
     expect(reads).toBeLessThan(10);
