@@ -98,14 +98,14 @@ export async function openAutoscaler(deps: AutoscalerDeps): Promise<Autoscaler> 
   const { scale, settings, settingDocuments, workflows, histories } =
     await openAutoscalerBooks(deps);
   const listeners = new ScaleListeners();
-  const scaling = new Scaling({
-    ...{ orgId, books, scale, listeners, clock },
-    onAccepted: (plan, request) => {
-      if (request.origin !== "autoscaler") return;
-      histories.note(plan, request, guardsOf(settings.rules.current.value, request.subjectId));
+  const scaling = new Scaling({ orgId, books, scale, listeners, clock });
+  const fulfilment = new Fulfilment({
+    ...{ orgId, books, scale, listeners, clock, isExternal },
+    onChanged: (plan, { origin, quotaId, subjectId }, change) => {
+      if (origin !== "autoscaler") return;
+      histories.note(plan, quotaId, change, guardsOf(settings.rules.current.value, subjectId));
     },
   });
-  const fulfilment = new Fulfilment({ orgId, books, scale, listeners, clock, isExternal });
   const scaler = new Scaler({ scaling, scale, listeners });
   books.quotas.keepWhile((quotaId) => reasonToKeep(scale.open(quotaId)));
   const places = new ReplicaPlaces(transactions, scale);

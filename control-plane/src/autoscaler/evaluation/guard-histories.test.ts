@@ -3,10 +3,9 @@ import { expect, it } from "vitest";
 import { KeptDocuments } from "../../org/store/kept-documents.ts";
 import { OrgTransactions } from "../../org/store/org-transactions.ts";
 import { readGuardRules } from "../guards/read-guard-rules.ts";
-import type { ScaleRequest } from "../scaling/scale-request.ts";
 import { GuardHistories, type StoredHistory } from "./guard-histories.ts";
 
-it("loses no change that was asked for while a verdict was on its way", async () => {
+it("loses no change that was made while a verdict was on its way", async () => {
   const store = openSqliteDocumentStore(":memory:", systemClock);
   const documents = new KeptDocuments<StoredHistory>({
     store,
@@ -24,13 +23,8 @@ it("loses no change that was asked for while a verdict was on its way", async ()
   const verdict = { ...from };
   histories.keep("q", verdict, from);
   expect(histories.isNewest("q", verdict)).toBe(true);
-  const request = {
-    quotaId: "q",
-    before: 2,
-    replicas: 3,
-    updatedAt: new Date(nowMs).toISOString(),
-  };
-  await transactions.run((plan) => histories.note(plan, request as ScaleRequest, rules));
+  const change = { atMs: nowMs, from: 2, to: 3 };
+  await transactions.run((plan) => histories.note(plan, "q", change, rules));
   expect(histories.isNewest("q", verdict)).toBe(false);
   histories.keep("q", { ...verdict }, verdict);
   expect(look().changes).toMatchObject([{ firstMs: nowMs }]);

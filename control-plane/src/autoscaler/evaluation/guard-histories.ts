@@ -1,5 +1,6 @@
 import type { KeptDocuments } from "../../org/store/kept-documents.ts";
 import type { Plan } from "../../org/store/org-transactions.ts";
+import type { AcceptedChange } from "../guards/change-spans.ts";
 import type { GuardRules } from "../guards/guard-rules.ts";
 import { readHistory, showHistory } from "../guards/history-json.ts";
 import {
@@ -8,9 +9,8 @@ import {
   withChange,
   withRecommendation,
 } from "../guards/subject-history.ts";
-import type { ScaleRequest } from "../scaling/scale-request.ts";
 
-/** The changes of a quota that were asked for, as the store has them. */
+/** The changes of a quota that were made, as the store has them. */
 export type StoredHistory = ReturnType<typeof showHistory>;
 
 /**
@@ -55,13 +55,11 @@ export class GuardHistories {
     return this.#known.get(quotaId) === history;
   }
 
-  /** A request of the autoscaler goes on: its change is remembered with it. */
-  note(
-    plan: Plan,
-    { quotaId, before, replicas, updatedAt }: ScaleRequest,
-    rules: GuardRules,
-  ): void {
-    const change = { atMs: Date.parse(updatedAt), from: before, to: replicas };
+  /**
+   * A request of the autoscaler is over: what it has changed is remembered with it. Until then the quota is busy, and nothing is judged; what
+   * came to nothing has changed nothing.
+   */
+  note(plan: Plan, quotaId: string, change: AcceptedChange, rules: GuardRules): void {
     const former = this.#known.get(quotaId);
     const history = withChange(former ?? this.#stored(quotaId), change, rules);
     this.#documents.put(plan, quotaId, showHistory({ ...history, recommendations: [] }));

@@ -3,7 +3,7 @@ import type { Direction } from "./guard-rules.ts";
 /** Most entries for changes of one subject that are remembered. */
 export const MAX_CHANGE_SPANS = 128;
 
-/** A change of desired replicas that was accepted and dispatched. */
+/** A change of desired replicas that was made. */
 export interface AcceptedChange {
   /** Unix time in milliseconds. */
   readonly atMs: number;
@@ -104,6 +104,24 @@ export function netTowards(
     if (firstMs > sinceMs) net -= against;
   }
   return net;
+}
+
+/**
+ * The fewest and the most replicas that there are known to have been since a moment, `current` ones included, also where others than the
+ * autoscaler have changed them in between.
+ */
+export function replicasSince(
+  spans: readonly ChangeSpan[],
+  current: number,
+  sinceMs: number,
+): { readonly least: number; readonly most: number } {
+  let [least, most] = [current, current];
+  for (const { lastMs, from, to } of spans) {
+    if (lastMs <= sinceMs) continue;
+    least = Math.min(least, from, to);
+    most = Math.max(most, from, to);
+  }
+  return { least, most };
 }
 
 /**

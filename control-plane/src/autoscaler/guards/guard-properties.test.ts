@@ -19,6 +19,10 @@ interface Tick {
   readonly isPaused: boolean;
   readonly hasOtherBounds: boolean;
   readonly isApproved: boolean;
+  /** How much of a change comes true, 0 to 1: less than 1 where it fails or is partial. */
+  readonly share: number;
+  /** Replicas that a person sets before the tick. */
+  readonly byHand: number | undefined;
 }
 
 interface Course {
@@ -35,8 +39,10 @@ interface Course {
 interface Turn {
   readonly question: GuardQuestion;
   readonly verdict: Verdict;
-  /** Changes until then. */
+  /** Changes of the autoscaler until then. */
   readonly made: readonly AcceptedChange[];
+  /** Replicas after each change until then, also by hand, and those of the start. */
+  readonly there: readonly { readonly atMs: number; readonly replicas: number }[];
   /** What was wanted until then, this turn included, as far as it could have been acted upon. */
   readonly told: readonly { readonly atMs: number; readonly replicas: number }[];
 }
@@ -80,6 +86,11 @@ const tick: fc.Arbitrary<Tick> = fc.record({
   isPaused: seldom,
   hasOtherBounds: seldom,
   isApproved: fc.boolean(),
+  share: fc.constantFrom(1, 1, 1, 1, 0, 0.5),
+  byHand: fc.oneof(
+    { weight: 9, arbitrary: fc.constant(undefined) },
+    { weight: 1, arbitrary: fc.nat(MOST) },
+  ),
 });
 
 const bounds: fc.Arbitrary<ReplicaBounds> = fc
@@ -107,15 +118,23 @@ function turnsOf({ start, bounds: [usual, other], rules: always, ticks }: Course
   const told: { readonly atMs: number; readonly replicas: number }[] = [];
   let [current, nowMs, history] = [start, 1_000_000_000, NO_HISTORY];
   let pending: { readonly to: number; readonly dueIn: number } | undefined;
-  const accept = (to: number) => {
+  const there = [{ atMs: nowMs, replicas: current }];
+  const accept = (wanted: number, share: number) => {
+    const to = current + Math.trunc((wanted - current) * share);
     const change = { atMs: nowMs, from: current, to };
-    made.push(change);
+    made.push(...[change].filter((one) => one.from !== one.to));
+    there.push({ atMs: nowMs, replicas: to });
     history = withChange(history, change, always);
     [current, pending] = [to, undefined];
   };
+  const setByHand = (replicas = current) => {
+    current = replicas;
+    there.push({ atMs: nowMs, replicas });
+  };
   for (const one of ticks) {
     nowMs += 1_000 * one.gapSeconds;
-    if (pending?.dueIn === 0) accept(pending.to);
+    setByHand(one.byHand);
+    if (pending?.dueIn === 0) accept(pending.to, one.share);
     const isBusy = pending !== undefined;
     const question = questionOf(one, {
       ...{ subjectId: "s", current, isBusy, history, nowMs },
@@ -126,11 +145,11 @@ function turnsOf({ start, bounds: [usual, other], rules: always, ticks }: Course
     if (isHeeded(question)) {
       told.push({ atMs: nowMs, replicas: clamped(one.wanted, question.bounds) });
     }
-    turns.push({ question, verdict, made: [...made], told: [...told] });
+    turns.push({ question, verdict, made: [...made], there: [...there], told: [...told] });
     ({ history } = verdict);
     if (pending !== undefined) pending = { ...pending, dueIn: pending.dueIn - 1 };
     else if (isAsked(one, verdict)) {
-      if (one.delay === 0) accept(verdict.replicas);
+      if (one.delay === 0) accept(verdict.replicas, one.share);
       else pending = { to: verdict.replicas, dueIn: one.delay - 1 };
     }
   }
@@ -177,16 +196,23 @@ function courseOf({ question: { current, rules: all }, verdict }: Turn) {
 }
 
 /**
- * The widest count that a policy lets through, from the replicas that there really were at the
- * start of its period.
+ * The widest count that a policy lets through: from the replicas that there are without what the
+ * autoscaler has really changed in its period, and from none that there never were in it. Fewer than
+ * none there cannot have been.
  */
 function limitOf(
-  { question, made }: Turn,
+  { question: { current, nowMs }, made, there }: Turn,
   { kind, value, periodSeconds }: RatePolicy,
   goesUp: boolean,
 ) {
-  const sinceMs = question.nowMs - toMs(periodSeconds);
-  const start = made.find(({ atMs }) => atMs > sinceMs)?.from ?? question.current;
+  const sinceMs = nowMs - toMs(periodSeconds);
+  const recent = made.filter(({ atMs }) => atMs > sinceMs);
+  const unchanged = recent.reduce((sum, { from, to }) => sum + from - to, current);
+  const first = there.findLastIndex(({ atMs }) => atMs <= sinceMs);
+  const seen = there.slice(Math.max(0, first)).map(({ replicas }) => replicas);
+  const start = goesUp
+    ? Math.max(0, Math.min(unchanged, Math.max(...seen)))
+    : Math.max(unchanged, Math.min(...seen));
   const part = kind === "replicas" ? value : (start * value) / 100;
   if (!goesUp) return Math.floor(start - part + 1e-9);
   return kind === "percent" && start === 0 ? 1 : Math.ceil(start + part - 1e-9);

@@ -1,4 +1,4 @@
-import { type ChangeSpan, netTowards } from "./change-spans.ts";
+import { type ChangeSpan, netTowards, replicasSince } from "./change-spans.ts";
 import type { Direction, DirectionRules, RatePolicy } from "./guard-rules.ts";
 
 const PERCENT = 100;
@@ -15,7 +15,7 @@ export interface RateLimit {
 /**
  * How far the rate policies let a change of a direction go at `nowMs`, as HPA does: each policy
  * counts from the replicas at the start of its period, which are today's without the changes made
- * since. Undefined when there is no policy; what `select: "disabled"` means is up to the caller.
+ * since, and never beyond what there really was in it: others may have changed them, too. Undefined when there is no policy; what `select: "disabled"` means is up to the caller.
  */
 export function rateLimit({
   rules,
@@ -31,8 +31,13 @@ export function rateLimit({
   readonly nowMs: number;
 }): RateLimit | undefined {
   const limits = rules.ratePolicies.map((policy) => {
-    const net = netTowards(changes, direction, nowMs - 1_000 * policy.periodSeconds);
-    const start = Math.max(0, direction === "up" ? current - net : current + net);
+    const sinceMs = nowMs - 1_000 * policy.periodSeconds;
+    const net = netTowards(changes, direction, sinceMs);
+    const { least, most } = replicasSince(changes, current, sinceMs);
+    const start =
+      direction === "up"
+        ? Math.max(0, Math.min(current - net, most))
+        : Math.max(current + net, least);
     const replicas = direction === "up" ? mostAfter(policy, start) : fewestAfter(policy, start);
     return { replicas, policy, start };
   });

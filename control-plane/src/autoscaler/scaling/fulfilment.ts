@@ -1,5 +1,7 @@
 import type { Clock } from "@berth/service-kit";
 import type { OrgBooks } from "../../org/org-books.ts";
+import type { Plan } from "../../org/store/org-transactions.ts";
+import type { AcceptedChange } from "../guards/change-spans.ts";
 import type { Applied } from "./applier.ts";
 import { ReplicaCharges } from "./replica-charges.ts";
 import { keepToldPlaces, removePlaces } from "./replica-places.ts";
@@ -25,6 +27,8 @@ export interface FulfilmentDeps {
   readonly clock: Clock;
   /** An allocator of the org's own applies requests: what it confirms is the only word of them. */
   readonly isExternal: boolean;
+  /** Writes down how the desired replicas of a quota went with a request that is over, in its transaction. */
+  readonly onChanged?: (plan: Plan, request: ScaleRequest, change: AcceptedChange) => void;
 }
 
 /** What came of a confirmation. */
@@ -112,7 +116,7 @@ export class Fulfilment {
    * bus, too. Only the listener of the bus calls it.
    */
   async complete({ uuid, response: told, message }: Confirmation): Promise<Completed> {
-    const { orgId, books, scale, clock } = this.#deps;
+    const { orgId, books, scale, clock, onChanged } = this.#deps;
     let heard = message;
     const completed = await books.transactions.run((plan): Completed => {
       const found = scale.planned(uuid);
@@ -125,7 +129,11 @@ export class Fulfilment {
       if (answer !== undefined) heard = { uuid, response };
       const { state, replicas } = completionOf(before, response);
       const request = { ...before, state, response, updatedAt: clock.timestamp() };
+      const from = this.#desired(request);
       this.#charges.settle(plan, request, replicas);
+      const to = this.#desired(request);
+      const atMs = Date.parse(request.updatedAt);
+      if (from !== undefined && to !== undefined) onChanged?.(plan, request, { atMs, from, to });
       scale.put(plan, request);
       if (answer?.places !== undefined) keepToldPlaces(plan, scale, request);
       scale.send(plan, allocationMessage(orgId, request));
@@ -134,6 +142,12 @@ export class Fulfilment {
     });
     if (completed.kind === "completed") this.#deps.listeners.over(completed.request, heard);
     return completed;
+  }
+
+  /** Replicas that are desired now of a request's quota; undefined when it is gone. */
+  #desired({ quotaId }: ScaleRequest): number | undefined {
+    const { quotas } = this.#deps.books;
+    return quotas.tree.has(quotaId) ? quotas.planned(quotaId).quota.replicas : undefined;
   }
 
   /**

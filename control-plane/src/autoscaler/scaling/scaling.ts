@@ -22,8 +22,6 @@ export interface ScalingDeps {
   readonly scale: ScaleBook;
   readonly clock: Clock;
   readonly listeners: ScaleListeners;
-  /** Writes down what goes with a request that nobody has to approve any more, in its transaction. */
-  readonly onAccepted?: (plan: Plan, request: ScaleRequest) => void;
 }
 
 /** What somebody wants. */
@@ -188,10 +186,9 @@ export class Scaling {
 
   /** QUOTA_EXCEEDED when there is no room for it. */
   #accept(plan: Plan, request: ScaleRequest, chargedBefore: number): ScaleRequest {
-    const { scale, onAccepted } = this.#deps;
+    const { scale } = this.#deps;
     const charged = this.#charges.charge(plan, request, chargedBefore);
     scale.put(plan, charged);
-    onAccepted?.(plan, charged);
     return charged;
   }
 
