@@ -71,5 +71,6 @@ describe("rate policies", () => {
     expect(await after(0)).toBe(9);
     await byHand(10);
     expect(await after(50)).toBe(14);
+    expect(await after(50)).toBe(14);
   });
 });

@@ -107,21 +107,18 @@ export function netTowards(
 }
 
 /**
- * The fewest and the most replicas that there are known to have been since a moment, `current` ones included, also where others than the
- * autoscaler have changed them in between.
+ * The fewest and the most of the replicas since a moment that no change since then has made: those at
+ * its start, and those that others than the autoscaler have set in between.
  */
-export function replicasSince(
+export function givenSince(
   spans: readonly ChangeSpan[],
   current: number,
   sinceMs: number,
 ): { readonly least: number; readonly most: number } {
-  let [least, most] = [current, current];
-  for (const { lastMs, from, to } of spans) {
-    if (lastMs <= sinceMs) continue;
-    least = Math.min(least, from, to);
-    most = Math.max(most, from, to);
-  }
-  return { least, most };
+  const recent = spans.filter(({ lastMs }) => lastMs > sinceMs);
+  const given = recent.map(({ from }) => from).filter((from, at) => from !== recent[at - 1]?.to);
+  if (recent.at(-1)?.to !== current) given.push(current);
+  return { least: Math.min(...given), most: Math.max(...given) };
 }
 
 /**

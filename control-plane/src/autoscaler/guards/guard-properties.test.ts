@@ -32,6 +32,12 @@ interface Course {
   readonly ticks: readonly Tick[];
 }
 
+interface There {
+  readonly atMs: number;
+  readonly replicas: number;
+  readonly isByHand: boolean;
+}
+
 /**
  * One question with its verdict, and what really happened before: told by the course, not by the
  * history.
@@ -41,8 +47,8 @@ interface Turn {
   readonly verdict: Verdict;
   /** Changes of the autoscaler until then. */
   readonly made: readonly AcceptedChange[];
-  /** Replicas after each change until then, also by hand, and those of the start. */
-  readonly there: readonly { readonly atMs: number; readonly replicas: number }[];
+  /** Replicas at the start, and after each change until then, also by hand. */
+  readonly there: readonly There[];
   /** What was wanted until then, this turn included, as far as it could have been acted upon. */
   readonly told: readonly { readonly atMs: number; readonly replicas: number }[];
 }
@@ -118,18 +124,18 @@ function turnsOf({ start, bounds: [usual, other], rules: always, ticks }: Course
   const told: { readonly atMs: number; readonly replicas: number }[] = [];
   let [current, nowMs, history] = [start, 1_000_000_000, NO_HISTORY];
   let pending: { readonly to: number; readonly dueIn: number } | undefined;
-  const there = [{ atMs: nowMs, replicas: current }];
+  const there: There[] = [{ atMs: nowMs, replicas: current, isByHand: false }];
   const accept = (wanted: number, share: number) => {
     const to = current + Math.trunc((wanted - current) * share);
     const change = { atMs: nowMs, from: current, to };
     made.push(...[change].filter((one) => one.from !== one.to));
-    there.push({ atMs: nowMs, replicas: to });
+    there.push({ atMs: nowMs, replicas: to, isByHand: false });
     history = withChange(history, change, always);
     [current, pending] = [to, undefined];
   };
   const setByHand = (replicas = current) => {
+    if (replicas !== current) there.push({ atMs: nowMs, replicas, isByHand: true });
     current = replicas;
-    there.push({ atMs: nowMs, replicas });
   };
   for (const one of ticks) {
     nowMs += 1_000 * one.gapSeconds;
@@ -197,8 +203,8 @@ function courseOf({ question: { current, rules: all }, verdict }: Turn) {
 
 /**
  * The widest count that a policy lets through: from the replicas that there are without what the
- * autoscaler has really changed in its period, and from none that there never were in it. Fewer than
- * none there cannot have been.
+ * autoscaler has really changed in its period, and from none but those of its start and those that
+ * people have set in it. Fewer than none there cannot have been.
  */
 function limitOf(
   { question: { current, nowMs }, made, there }: Turn,
@@ -209,7 +215,9 @@ function limitOf(
   const recent = made.filter(({ atMs }) => atMs > sinceMs);
   const unchanged = recent.reduce((sum, { from, to }) => sum + from - to, current);
   const first = there.findLastIndex(({ atMs }) => atMs <= sinceMs);
-  const seen = there.slice(Math.max(0, first)).map(({ replicas }) => replicas);
+  const since = there.slice(Math.max(0, first));
+  const given = since.filter(({ isByHand }, at) => at === 0 || isByHand);
+  const seen = given.map(({ replicas }) => replicas);
   const start = goesUp
     ? Math.max(0, Math.min(unchanged, Math.max(...seen)))
     : Math.max(unchanged, Math.min(...seen));

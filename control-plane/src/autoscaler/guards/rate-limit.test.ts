@@ -36,6 +36,11 @@ describe("the limit of a rate policy", () => {
 
   it("counts from no more replicas than there were, where a scale-down was undone by hand", () => {
     expect(limitAfter([[10, 2]], "up", 10)).toBe(14);
+    const again = [
+      [10, 2],
+      [10, 14],
+    ] as const;
+    expect(limitAfter(again, "up", 14)).toBe(14);
     expect(
       limitAfter(
         [

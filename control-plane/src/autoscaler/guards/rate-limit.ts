@@ -1,4 +1,4 @@
-import { type ChangeSpan, netTowards, replicasSince } from "./change-spans.ts";
+import { type ChangeSpan, givenSince, netTowards } from "./change-spans.ts";
 import type { Direction, DirectionRules, RatePolicy } from "./guard-rules.ts";
 
 const PERCENT = 100;
@@ -15,7 +15,9 @@ export interface RateLimit {
 /**
  * How far the rate policies let a change of a direction go at `nowMs`, as HPA does: each policy
  * counts from the replicas at the start of its period, which are today's without the changes made
- * since, and never beyond what there really was in it: others may have changed them, too. Undefined when there is no policy; what `select: "disabled"` means is up to the caller.
+ * since. Where people have undone such a change, or set other replicas, it counts from no more (up)
+ * or fewer (down) than there were at the start or were set by them. Undefined when there is no
+ * policy; what `select: "disabled"` means is up to the caller.
  */
 export function rateLimit({
   rules,
@@ -33,7 +35,7 @@ export function rateLimit({
   const limits = rules.ratePolicies.map((policy) => {
     const sinceMs = nowMs - 1_000 * policy.periodSeconds;
     const net = netTowards(changes, direction, sinceMs);
-    const { least, most } = replicasSince(changes, current, sinceMs);
+    const { least, most } = givenSince(changes, current, sinceMs);
     const start =
       direction === "up"
         ? Math.max(0, Math.min(current - net, most))
