@@ -45,9 +45,8 @@ export function subjectRoutes(
     { schema: { tags, querystring: ListParameters, summary: "Metadata of subjects" } },
     async (request, reply) => {
       const { subject_id: ids, after = "", limit } = parse(ListParameters, request.query);
-      const asked = ids === undefined ? undefined : new Set([ids].flat());
-      const found =
-        asked === undefined ? subjects.all() : [...asked].flatMap((id) => subjects.find(id) ?? []);
+      const asked = ids === undefined ? undefined : [...new Set([ids].flat())].sort();
+      const found = asked?.flatMap((id) => subjects.find(id) ?? []) ?? subjects.all();
       const behind = found.filter(({ subjectId }) => subjectId > after);
       const documents = behind.map((subject) => subjectDocument(subject, orgId));
       return sendListed(reply, documents, limit);

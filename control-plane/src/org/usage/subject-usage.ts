@@ -18,6 +18,8 @@ export interface SubjectUsageDeps {
   readonly book: UsageBook;
   readonly quotas: Pick<QuotaBook, "all" | "ofSubject">;
   readonly clusters: Pick<ClusterRegistry, "snapshot">;
+  /** Clusters that had an agent before this program's start, and were not heard since. */
+  readonly unheard: () => Promise<readonly string[]>;
   readonly blocks: FleetBlocks;
   readonly clock: Pick<Clock, "nowMs">;
 }
@@ -58,14 +60,15 @@ export class SubjectUsage {
 
   /** Tells of each quota how many of its replicas are seen now. */
   async observer(): Promise<UsageView["observed"]> {
-    const { orgId, clusters } = this.#deps;
-    return this.#observer(await clusters.snapshot(orgId));
+    const { orgId, clusters, unheard } = this.#deps;
+    return this.#observer(await clusters.snapshot(orgId), await unheard());
   }
 
   /** How it stands now. */
   async view(): Promise<UsageView> {
-    const { orgId, book, quotas, clusters, blocks, clock } = this.#deps;
+    const { orgId, book, quotas, clusters, unheard, blocks, clock } = this.#deps;
     const snapshot = await clusters.snapshot(orgId);
+    const away = await unheard();
     const nowMs = clock.nowMs();
     const owners = ownersOf(quotas.all());
     const scenes = blocks.all().map((one) => ({
@@ -76,7 +79,7 @@ export class SubjectUsage {
       scenes,
       (clusterId, blockId) => owners.quotaOfBlock(clusterId, blockId)?.quota.subjectId || undefined,
     );
-    const observed = this.#observer(snapshot);
+    const observed = this.#observer(snapshot, away);
     const ids = new Set([...book.ids(nowMs), ...attributed.keys()]);
     const seenOf = (subjectId: string) => {
       const seen = (owners.bySubject.get(subjectId) ?? []).flatMap((kept) => observed(kept) ?? []);
@@ -89,9 +92,10 @@ export class SubjectUsage {
     return { subjects: new Map(metrics), observed };
   }
 
-  #observer(snapshot: FleetSnapshot): UsageView["observed"] {
+  #observer(snapshot: FleetSnapshot, unheard: readonly string[]): UsageView["observed"] {
     const { book, quotas, blocks, clock } = this.#deps;
     const nowMs = clock.nowMs();
+    const isWhole = unheard.length === 0;
     const reportedAtMs = (clusterId: string) => reportedAt(snapshot, clusterId);
     // What a subject reports is of its quota where it has this one alone; most report no replicas at all.
     const reportedOf = (subjectId: string) => {
@@ -101,7 +105,7 @@ export class SubjectUsage {
     };
     return ({ quota }) => {
       const reported = reportedOf(quota.subjectId);
-      return observedReplicas(quota, { blocks, reportedAtMs, reported, nowMs });
+      return observedReplicas(quota, { blocks, isWhole, reportedAtMs, reported, nowMs });
     };
   }
 }
