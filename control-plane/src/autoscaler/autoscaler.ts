@@ -113,7 +113,7 @@ export async function openAutoscaler(deps: AutoscalerDeps): Promise<Autoscaler> 
     ...{ scale, places, quotas: books.quotas, placer: deps.placer, logger },
     isPlaced: (quota) => !isExternal && placesReplicas(profileOf(quota)),
   });
-  books.quotas.accompany((plan, quotaId, quota) => keeper.follow(plan, quotaId, quota));
+  books.quotas.accompany((plan, change) => keeper.follow(plan, change));
   const dispatcher = new Dispatcher({
     ...{ orgId, fulfilment, listeners, scale, clock, logger },
     applierOf:

@@ -1,5 +1,5 @@
-import { silentLogger } from "@berth/service-kit";
-import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { BerthError, silentLogger } from "@berth/service-kit";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { BlockCharges } from "../org/charges/block-charges.ts";
 import type { OrgBooks } from "../org/org-books.ts";
 import { clusterBlocks } from "../testing/org-fixture.ts";
@@ -111,26 +111,125 @@ it("that is made by an action of its cluster is charged, too", async () => {
   await vi.waitFor(() => expect(used()).toBe(2));
 });
 
-it("takes leases of its quota over without their room twice", async () => {
-  await harness.place({ block_data: anEntry("b", 1, 2) });
-  has(2);
-  const { charges, transactions } = books();
-  const lease = {
-    ...{ chargeId: "lease/m:l", quotaId: "q", kind: "lease" as const, clusterId: "m" },
-    ...{ gpus: { [FLAVOR]: 2_000 }, operationId: "m:l", createdAt: new Date().toISOString() },
-  };
-  await transactions.run((plan) => charges.planAdoption(plan, lease));
-  expect(used()).toBe(4);
-  await expect(scale(2)).rejects.toMatchObject({ reason: "QUOTA_EXCEEDED" });
+describe("instances that take leases over", () => {
   const fields = { action: "scale", operation: "scale", block_id: "b", instances_count: 2 };
   const withLease = { ...fields, lease_ids: ["m:l", "m:unknown"] };
-  const cluster = harness.fleet.get("m");
-  cluster.denies = { reason: "CONFLICT", message: "no room" };
   const act = () =>
     harness.placing.gateway.act({ clusterId: "m", fields: withLease, waitMs: 5_000 }, never);
-  expect((await act()).status).toBe(409);
-  expect(charges.get("lease/m:l")).toMatchObject(lease);
-  expect(used()).toBe(4);
+
+  async function holds(gpus: number): Promise<void> {
+    const { charges, transactions } = books();
+    const lease = {
+      ...{ chargeId: "lease/m:l", quotaId: "q", kind: "lease" as const, clusterId: "m" },
+      ...{ gpus: { [FLAVOR]: gpus * 1_000 }, operationId: "m:l" },
+      createdAt: new Date().toISOString(),
+    };
+    await transactions.run((plan) => charges.planAdoption(plan, lease));
+  }
+
+  it("are charged once, and the lease again when they do not come", async () => {
+    await harness.place({ block_data: anEntry("b", 1, 2) });
+    has(2);
+    await holds(2);
+    expect(used()).toBe(4);
+    await expect(scale(2)).rejects.toMatchObject({ reason: "QUOTA_EXCEEDED" });
+    harness.fleet.get("m").denies = { reason: "CONFLICT", message: "no room" };
+    expect((await act()).status).toBe(409);
+    expect(books().charges.get("lease/m:l")?.gpus).toEqual({ [FLAVOR]: 2_000 });
+    expect(books().charges.get("lease/m:l")).not.toHaveProperty("given");
+    expect(used()).toBe(4);
+  });
+
+  it("free nothing of the lease for others before their cluster has answered", async () => {
+    await harness.place({ block_data: anEntry("b", 1, 1) });
+    has(0);
+    laterMs = 60_000;
+    await look();
+    await holds(4);
+    const answered = Promise.withResolvers<void>();
+    harness.fleet.before = () => answered.promise;
+    const acted = act();
+    await vi.waitFor(() => expect(books().charges.get("lease/m:l")).toHaveProperty("given"));
+    expect(used()).toBe(4);
+    harness.fleet.get("m").denies = { reason: "CONFLICT", message: "no room" };
+    answered.resolve();
+    expect((await acted).status).toBe(409);
+    expect(books().charges.get("lease/m:l")?.gpus).toEqual({ [FLAVOR]: 4_000 });
+    expect(used()).toBe(4);
+  });
+
+  it.each([
+    { isHeld: true, left: 4 },
+    { isHeld: false, left: 0 },
+  ])("and of which nothing was heard leave what its ledger says: %j", async ({ isHeld, left }) => {
+    await harness.place({ block_data: anEntry("b", 1, 1) });
+    has(0);
+    laterMs = 60_000;
+    await look();
+    await holds(4);
+    harness.fleet.before = () => Promise.reject(new BerthError("UNAVAILABLE", "cut off"));
+    await expect(act()).rejects.toMatchObject({ reason: "UNAVAILABLE" });
+    expect(used()).toBe(4);
+    const lease = { nodeId: "m-node-0", slots: ["0"], subject: "s", endsAtMs: 9e15 };
+    if (isHeld) harness.fleet.get("m").leases.set("m:l", lease);
+    harness.fleet.get("m").touch();
+    await look();
+    expect(used()).toBe(left);
+  });
+});
+
+describe("a block that is there already", () => {
+  const allocation_info = (gpus: number) => ({
+    allocation_info: { block_id: "other", gpus_per_replica: { [FLAVOR]: gpus } },
+  });
+  beforeEach(async () => {
+    await harness.place({ block_data: anEntry("other", 1, 6) });
+    const told = clusterBlocks("m", { other: { ready: 6, instances: 6 } }).blocks.get("other");
+    if (told !== undefined) harness.fleet.get("m").blocks.set("other", told);
+    harness.fleet.get("m").touch();
+  });
+
+  it("is charged to a quota that comes to name it, or the quota is refused", async () => {
+    const { quotas } = books();
+    const refused = {
+      reason: "PRECONDITION_FAILED",
+      message: `allocation_info: block "other" has 6 instances: quota "team" has a nominal of 4 GPUs of ${FLAVOR}, others use 0 GPUs, and 6 GPUs were asked for: 4 GPUs would fit`,
+    };
+    const quota = { quota_id: "q2", subject_id: "s2", parent_id: "team" };
+    await expect(quotas.create({ ...quota, ...allocation_info(1) })).rejects.toMatchObject(refused);
+    expect(() => quotas.get("q2")).toThrow('no quota "q2"');
+    await quotas.create(quota);
+    await expect(quotas.change("q2", allocation_info(1))).rejects.toMatchObject(refused);
+    await quotas.change("q2", allocation_info(0.5));
+    expect(used()).toBe(3);
+    await expect(quotas.change("q2", allocation_info(1))).rejects.toMatchObject({
+      reason: "PRECONDITION_FAILED",
+    });
+    await quotas.change("q2", { allocation_info: "nothing" });
+    expect(used()).toBe(0);
+  });
+
+  it("is not named while instances are being added that nobody has charged", async () => {
+    const { quotas } = books();
+    const answered = Promise.withResolvers<void>();
+    harness.fleet.before = () => answered.promise;
+    const fields = { action: "scale", operation: "scale", instances_count: 2 };
+    const more = { ...fields, block_id: "other" };
+    const acted = harness.placing.gateway.act(
+      { clusterId: "m", fields: more, waitMs: 5_000 },
+      never,
+    );
+    const quota = { quota_id: "q2", subject_id: "s2", ...allocation_info(1) };
+    await expect(quotas.create(quota)).rejects.toMatchObject({
+      reason: "CONFLICT",
+      message:
+        'allocation_info: instances of block "other" are being added; try again when they are there',
+    });
+    answered.resolve();
+    await acted;
+    await quotas.create(quota);
+    expect(quotas.get("q2").revision).toBe(1);
+  });
 });
 
 it("is charged for what its cluster tells in the end, whatever the rules say", async () => {

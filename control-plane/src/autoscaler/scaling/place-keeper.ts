@@ -1,6 +1,6 @@
 import { type Logger, type Part, Recurring } from "@berth/service-kit";
 import type { Quota } from "../../org/quotas/quota.ts";
-import type { QuotaBook } from "../../org/quotas/quota-book.ts";
+import type { QuotaBook, QuotaChange } from "../../org/quotas/quota-book.ts";
 import type { Plan } from "../../org/store/org-transactions.ts";
 import type { Placer } from "./placer.ts";
 import type { ReplicaPlaces } from "./replica-places.ts";
@@ -50,7 +50,7 @@ export class PlaceKeeper implements Part {
    * Goes with each change of a quota, and its removal: whose replicas are placed no more gives their places back, and of one that is gone only
    * the generation is remembered.
    */
-  follow(plan: Plan, quotaId: string, quota: Quota | undefined): void {
+  follow(plan: Plan, { quotaId, quota }: QuotaChange): void {
     const { scale, placer, isPlaced } = this.#deps;
     const { places = [], ...scaled } = scale.quota(quotaId);
     const { generation } = scaled;

@@ -10,8 +10,14 @@ import {
 import { obstacleDocument } from "../../org/charges/preview.ts";
 import type { OrgBooks } from "../../org/org-books.ts";
 import { profileOf } from "../../org/profiles/quota-owners.ts";
-import type { GpuAmounts } from "../../org/quotas/gpu-amounts.ts";
-import type { Quota } from "../../org/quotas/quota.ts";
+import {
+  type GpuAmounts,
+  greater,
+  isMore,
+  lesser,
+  sumOf,
+  without,
+} from "../../org/quotas/gpu-amounts.ts";
 import { MAX_REPLICAS } from "../../org/quotas/replica-count.ts";
 import type { Plan } from "../../org/store/org-transactions.ts";
 import type { ScaleBook } from "./scale-book.ts";
@@ -31,58 +37,65 @@ export class ReplicaCharges {
     this.#deps = deps;
   }
 
-  /** Charges what there may come to be beside `chargedBefore` replicas; QUOTA_EXCEEDED when it does not fit. */
-  charge(plan: Plan, request: ScaleRequest, chargedBefore: number): ScaleRequest {
+  /**
+   * Charges what there may come to be beside the replicas that are charged already: where an older request was never sent, those before it.
+   * QUOTA_EXCEEDED when it does not fit.
+   */
+  charge(plan: Plan, request: ScaleRequest, unsent?: ScaleRequest): ScaleRequest {
+    const { books, scale } = this.#deps;
+    const { quotaId } = request;
+    const row = books.charges.planned(replicasCharge(quotaId))?.gpus ?? {};
+    const { chargedBefore = scale.quota(quotaId).charged, gpusBefore = row } = unsent ?? {};
+    const { gpusPerReplica } = profileOf(books.quotas.planned(quotaId).quota);
+    // Replicas that are there keep their price when that of new ones has changed.
+    const gpus = greater(gpusBefore, times(gpusPerReplica, request.replicas));
     const charged = Math.max(chargedBefore, request.replicas);
-    const refusal = this.#put(plan, request, charged);
-    if (refusal === undefined) return { ...request, chargedBefore };
+    const refusal = this.#put(plan, request, { charged, gpus, isKnown: !isMore(gpus, row) });
+    if (refusal === undefined) return { ...request, chargedBefore, gpusBefore };
     const details = { obstacle: obstacleDocument(refusal.obstacle) };
     throw new BerthError("QUOTA_EXCEEDED", refusal.message, { details });
   }
 
   /**
-   * The quota has the replicas that were confirmed, and is charged for them. What was never sent has changed nothing; of an
-   * unknown number what was charged stays.
+   * The quota has the replicas that were confirmed, and is charged for them: no more than the request has charged for as many. What was never
+   * sent has changed nothing; of an unknown number what was charged stays.
    */
   settle(plan: Plan, request: ScaleRequest, replicas: number | undefined): void {
     const { books, scale } = this.#deps;
-    const { quotaId, isUntouched, chargedBefore } = request;
+    const { quotaId, isUntouched } = request;
     // Nothing is charged of a quota that was removed in the meantime.
     if (!books.quotas.tree.has(quotaId)) return;
+    const row = books.charges.planned(replicasCharge(quotaId))?.gpus ?? {};
+    const { charged } = scale.quota(quotaId);
     if (isUntouched) {
-      this.#put(plan, request, chargedBefore ?? scale.quota(quotaId).charged, true);
+      const { chargedBefore = charged, gpusBefore = row } = request;
+      this.#put(plan, request, { charged: chargedBefore, gpus: gpusBefore, isKnown: true });
       return;
     }
     if (replicas === undefined) return;
-    const { minReplicas = 0, maxReplicas = MAX_REPLICAS } = books.quotas.planned(quotaId).quota;
+    const { quota } = books.quotas.planned(quotaId);
+    const { minReplicas = 0, maxReplicas = MAX_REPLICAS } = quota;
     const desired = Math.min(Math.max(replicas, minReplicas), maxReplicas);
     books.quotas.planChange(plan, quotaId, { replica_count: desired });
-    this.#put(plan, request, replicas, true);
+    const price = times(profileOf(quota).gpusPerReplica, replicas);
+    const gpus = replicas <= charged ? lesser(price, row) : price;
+    this.#put(plan, request, { charged: replicas, gpus, isKnown: true });
     scale.putQuota(plan, quotaId, { ...scale.quota(quotaId), confirmed: replicas });
   }
 
   /** Has a quota charged for so many replicas; `isKnown`: they are there, whatever the rules say. */
   #put(
     plan: Plan,
-    { quotaId, uuid, createdAt, replicas: asked }: ScaleRequest,
-    charged: number,
-    isKnown = false,
+    { quotaId, uuid, createdAt }: ScaleRequest,
+    { charged, gpus, isKnown }: ChargedReplicas,
   ): ChargeRefusal | undefined {
     const { books, scale } = this.#deps;
-    const { quota } = books.quotas.planned(quotaId);
     const chargeId = replicasCharge(quotaId);
-    const before = books.charges.planned(chargeId)?.gpus ?? {};
-    const { gpusPerReplica } = profileOf(quota);
-    // Replicas that are there keep their price when that of new ones has changed.
-    const gpus = isKnown
-      ? times(gpusPerReplica, charged)
-      : greater(before, times(gpusPerReplica, asked));
-    const isRise = Object.entries(gpus).some(([flavor, milli]) => milli > (before[flavor] ?? 0));
+    this.#giveWay(plan, quotaId, { charged, gpus });
     const about = { chargeId, quotaId, operationId: uuid, createdAt, gpus };
-    const charge: Charge = { ...about, kind: "replicas" };
-    this.#giveWay(plan, quota, charged);
+    const charge: Charge = { ...about, kind: "replicas", instances: charged };
     if (Object.keys(gpus).length === 0) books.charges.planRemoval(plan, chargeId);
-    else if (isKnown || !isRise) books.charges.planAdoption(plan, charge);
+    else if (isKnown) books.charges.planAdoption(plan, charge);
     else {
       const put = books.charges.plan(plan, charge);
       if (put.kind === "refused") return put;
@@ -91,19 +104,29 @@ export class ReplicaCharges {
     return undefined;
   }
 
-  /** The charge of the quota's block is for what it has beside so many replicas. */
-  #giveWay(plan: Plan, quota: Quota, charged: number): void {
-    const { charges } = this.#deps.books;
-    const before = charges.planned(blockCharge(quota.quotaId));
+  /**
+   * The charge of the quota's block is for what it has beside so many replicas. What is charged for these no more may go over to it, but costs no
+   * more there than it did.
+   */
+  #giveWay(
+    plan: Plan,
+    quotaId: string,
+    { charged, gpus }: Pick<ChargedReplicas, "charged" | "gpus">,
+  ): void {
+    const { charges, quotas } = this.#deps.books;
+    const before = charges.planned(blockCharge(quotaId));
     if (before === undefined) return;
-    charges.planAdoption(plan, { ...before, gpus: surplusGpus({ quota }, before, charged) });
+    const row = charges.planned(replicasCharge(quotaId))?.gpus ?? {};
+    const most = sumOf(before.gpus, without(row, gpus));
+    const surplus = surplusGpus(quotas.planned(quotaId), before, charged);
+    charges.planAdoption(plan, { ...before, gpus: lesser(surplus, most) });
   }
 }
 
-/** The greater amount of each flavor. */
-function greater(one: GpuAmounts, other: GpuAmounts): GpuAmounts {
-  const flavors = new Set([...Object.keys(one), ...Object.keys(other)]);
-  return Object.fromEntries(
-    [...flavors].map((flavor) => [flavor, Math.max(one[flavor] ?? 0, other[flavor] ?? 0)]),
-  );
+/** What a quota is charged for its replicas. */
+interface ChargedReplicas {
+  readonly charged: number;
+  readonly gpus: GpuAmounts;
+  /** They are there, whatever the rules say. */
+  readonly isKnown: boolean;
 }

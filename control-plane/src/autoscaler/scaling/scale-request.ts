@@ -1,3 +1,5 @@
+import type { GpuAmounts } from "../../org/quotas/gpu-amounts.ts";
+
 /** How far a request has come. The last six are ends. */
 export type ScaleState =
   | "awaiting_approval"
@@ -56,6 +58,8 @@ export interface ScaleRequest {
   readonly order?: BlockOrder;
   /** Replicas that its quota was charged for before; absent while it is not charged. */
   readonly chargedBefore?: number;
+  /** What it was charged for these, thousandths of GPUs by flavor. */
+  readonly gpusBefore?: GpuAmounts;
   /** It came to nothing before anything was sent: its charge is taken back. */
   readonly isUntouched?: true;
   /** What its applier has confirmed, which counts: the same is confirmed again after a restart. Absent when it is over. */

@@ -147,6 +147,50 @@ describe("a quota whose replicas cost more than those that it has", () => {
   });
 });
 
+describe("a price that changes while a request is under way", () => {
+  const profile = (gpus: number) => ({ allocation_info: { gpus_per_replica: { F: gpus } } });
+  const under = async (asked: number) => {
+    const { uuid } = await scaling.ask("s", asked);
+    await vi.waitFor(() => expect(scaling.scale.get(uuid)?.state).toBe("dispatched"));
+    return async (response: { status: string; replicas?: number }) => {
+      await org.confirm(uuid, response);
+      await vi.waitFor(() => expect(scaling.scale.get(uuid)?.state).not.toBe("dispatched"));
+    };
+  };
+  const usedGpus = () => (scaling.books.charges.usedBy("q").F ?? 0) / 1_000;
+
+  it("is not that of the replicas that it has charged", async () => {
+    const { url } = await org.allocator();
+    scaling = await org.open({ allocatorUrl: url });
+    const { quotas } = scaling.books;
+    await quotas.create({ subject_id: "s", quota_id: "q", limit: { F: 4 }, ...profile(1) });
+    const up = await under(4);
+    await quotas.change("q", profile(2));
+    await up({ status: "allocated", replicas: 4 });
+    expect(usedGpus()).toBe(4);
+    const down = await under(2);
+    await down({ status: "allocated", replicas: 3 });
+    expect(usedGpus()).toBe(4);
+    await expect(scaling.ask("s", 4)).rejects.toMatchObject({ reason: "QUOTA_EXCEEDED" });
+    await (await under(2))({ status: "allocated", replicas: 2 });
+    expect(usedGpus()).toBe(4);
+  });
+
+  it("leaves what was charged before a request that was never sent", async () => {
+    let status = 200;
+    const { url } = await org.allocator(() => [status, { success: status === 200, data: {} }]);
+    scaling = await org.open({ allocatorUrl: url });
+    const { quotas } = scaling.books;
+    await quotas.create({ subject_id: "s", quota_id: "q", limit: { F: 6 }, ...profile(1) });
+    await (await under(4))({ status: "allocated", replicas: 4 });
+    await quotas.change("q", profile(2));
+    status = 400;
+    const { uuid } = await scaling.ask("s", 3);
+    await vi.waitFor(() => expect(scaling.scale.get(uuid)?.state).toBe("failed"));
+    expect(usedGpus()).toBe(4);
+  });
+});
+
 describe("a quota that uses more than it may", () => {
   it("is previewed without a trace, and scaled back", async () => {
     const { url } = await org.allocator();

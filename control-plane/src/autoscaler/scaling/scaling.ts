@@ -93,7 +93,7 @@ export class Scaling {
         scale.send(plan, allocationMessage(this.#deps.orgId, after));
         return after;
       }
-      return this.#accept(plan, after, scale.quota(after.quotaId).charged);
+      return this.#accept(plan, after);
     });
     if (isApproved) this.#deps.listeners.pending(request);
     else this.#deps.listeners.over(request);
@@ -180,14 +180,13 @@ export class Scaling {
     }
     // What was not sent yet is charged no more.
     const unsent = superseded.find((_, place) => open[place]?.state === "pending");
-    const chargedBefore = unsent?.chargedBefore ?? scaled.charged;
-    return { request: this.#accept(plan, request, chargedBefore), superseded };
+    return { request: this.#accept(plan, request, unsent), superseded };
   }
 
   /** QUOTA_EXCEEDED when there is no room for it. */
-  #accept(plan: Plan, request: ScaleRequest, chargedBefore: number): ScaleRequest {
+  #accept(plan: Plan, request: ScaleRequest, unsent?: ScaleRequest): ScaleRequest {
     const { scale } = this.#deps;
-    const charged = this.#charges.charge(plan, request, chargedBefore);
+    const charged = this.#charges.charge(plan, request, unsent);
     scale.put(plan, charged);
     return charged;
   }

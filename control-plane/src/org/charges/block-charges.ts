@@ -1,22 +1,16 @@
-import { BerthError, type Clock, type Logger, type Part, Recurring } from "@berth/service-kit";
-import type { FleetBlocks } from "../../fleet/agent-api.ts";
-import type { OrgBooks } from "../org-books.ts";
-import { ownersOf, profileOf } from "../profiles/quota-owners.ts";
+import { BerthError, type Logger, type Part, Recurring } from "@berth/service-kit";
+import { without } from "../quotas/gpu-amounts.ts";
 import type { KeptQuota } from "../quotas/quota.ts";
 import type { Plan, Step } from "../store/org-transactions.ts";
-import { putInstances } from "./block-row.ts";
-import { blockCharge, type Charge, leaseCharge } from "./charge.ts";
+import { BlockNaming, type BlockNamingDeps } from "./block-naming.ts";
+import { blockGpus, putInstances } from "./block-row.ts";
+import { blockCharge, type Charge } from "./charge.ts";
+import { giveWay, type LeaseRoom, takeBack } from "./lease-room.ts";
 import { obstacleDocument } from "./preview.ts";
+import { instancesOf, SEEN, toldInstances } from "./told-instances.ts";
 
 /** What {@link BlockCharges} work with. */
-export interface BlockChargesDeps {
-  readonly books: OrgBooks;
-  readonly blocks: FleetBlocks;
-  /** Clusters that had the block and were not heard since the start. */
-  readonly unheard: (blockId: string) => readonly string[];
-  /** Whether the block is on its way to a cluster. */
-  readonly isUnderway: (blockId: string) => boolean;
-  readonly clock: Pick<Clock, "timestamp">;
+export interface BlockChargesDeps extends BlockNamingDeps {
   readonly logger: Logger;
 }
 
@@ -29,7 +23,7 @@ export interface ChargedBlock {
   readonly instances?: number;
   /** So many more. */
   readonly added?: number;
-  /** Leases that they take over: what these charge to the quota makes room. */
+  /** Leases that they take over: what these charge to the quota gives way. */
   readonly leaseIds?: readonly string[];
   /** What makes them: a placement, an action. */
   readonly operationId: string;
@@ -39,11 +33,7 @@ export interface ChargedBlock {
 export type ChargedEnd = "made" | "failed" | "unknown";
 
 const LOOK_EVERY_MS = 5_000;
-/** What was charged a moment ago may not be there yet, ms. */
-const UNDER_WAY_MS = 30_000;
-/** In place of the operation of a row that follows what clusters tell. */
-const SEEN = "seen";
-const NOTHING = { instances: 0, adding: 0 };
+const BUSY = { operationId: "not known" };
 
 /**
  * What instances of blocks charge to the quotas whose replicas they are, beyond what requests to scale have charged for these: when the
@@ -54,10 +44,13 @@ export class BlockCharges implements Part {
   readonly name = "charges of blocks";
   readonly #deps: BlockChargesDeps;
   readonly #looks: Recurring;
+  readonly #naming: BlockNaming;
   #unsubscribe: (() => void) | undefined;
 
   constructor(deps: BlockChargesDeps) {
     this.#deps = deps;
+    this.#naming = new BlockNaming(deps);
+    deps.books.quotas.accompany((plan, change) => this.#naming.follow(plan, change));
     this.#looks = new Recurring({
       ...{ name: this.name, everyMs: LOOK_EVERY_MS, task: () => this.look() },
       onFailure: (err) => deps.logger.warn("charges of blocks are settled later", { err }),
@@ -76,55 +69,56 @@ export class BlockCharges implements Part {
 
   /**
    * Charges a block for instances that are about to come, and makes a further step, if there is one, in the same transaction; durable when it
-   * resolves. Gives the charges of leases that made room, for {@link settle}. QUOTA_EXCEEDED says which quota has no room, and
-   * what would fit.
+   * resolves. Gives what leases gave, for {@link settle}. QUOTA_EXCEEDED says which quota has no room, and what would fit.
    */
-  async charge(block: ChargedBlock, step?: Step): Promise<readonly Charge[]> {
-    const { books } = this.#deps;
-    const kept = this.#quotaOf(block);
-    if (kept === undefined && step === undefined) return [];
-    return books.transactions.run((plan) => {
-      const leases = kept === undefined ? [] : this.#plan(plan, block, kept);
+  async charge(block: ChargedBlock, step?: Step): Promise<readonly LeaseRoom[]> {
+    return this.#deps.books.transactions.run((plan) => {
+      const kept = this.#quotaOf(block);
+      const rooms = kept === undefined ? [] : this.#plan(plan, block, kept);
+      if (kept === undefined) this.#naming.noteUnowned(plan, block, step !== undefined);
       if (step !== undefined) plan.add(step);
-      return leases;
+      return rooms;
     });
   }
 
-  #plan(plan: Plan, block: ChargedBlock, kept: KeptQuota): readonly Charge[] {
+  #plan(plan: Plan, block: ChargedBlock, kept: KeptQuota): readonly LeaseRoom[] {
     const { books, clock } = this.#deps;
     const { quotaId } = kept.quota;
-    const leases = (block.leaseIds ?? [])
-      .flatMap((leaseId) => books.charges.planned(leaseCharge(leaseId)) ?? [])
-      .filter((lease) => lease.quotaId === quotaId);
-    for (const { chargeId } of leases) books.charges.planRemoval(plan, chargeId);
     const row = books.charges.planned(blockCharge(quotaId));
-    const there = Math.max(row?.instances ?? 0, this.#count(kept, block.blockId));
-    const refusal = putInstances(plan, books.charges, {
-      ...{ kept, operationId: block.operationId, createdAt: clock.timestamp() },
+    const there = Math.max(row?.instances ?? 0, instancesOf(this.#deps, kept.quota));
+    const counts = {
       instances: Math.max(there, block.instances ?? 0),
       adding: (row?.adding ?? 0) + (block.added ?? 0),
-    });
-    if (refusal === undefined) return leases;
+    };
+    const needed = without(blockGpus(books.charges, { kept, ...counts }), row?.gpus ?? {});
+    const { leaseIds = [] } = block;
+    const rooms = giveWay(plan, books.charges, { quotaId, leaseIds, needed });
+    const about = { kept, operationId: block.operationId, createdAt: clock.timestamp() };
+    const refusal = putInstances(plan, books.charges, { ...about, ...counts });
+    if (refusal === undefined) return rooms;
     const details = { obstacle: obstacleDocument(refusal.obstacle) };
     throw new BerthError("QUOTA_EXCEEDED", refusal.message, { details });
   }
 
   /**
-   * Instances that were charged are there, or do not come. Unless they are there, leases that made room are charged again. What clusters tell
-   * counts as soon as nothing else is on its way. Never rejects: what is not written is settled by what clusters tell.
+   * Instances that were charged are there, and the leases that they took over are gone; or they do not come, and what leases gave is theirs
+   * again. What clusters tell counts as soon as nothing else is on its way. Never rejects: what is not written is settled by what clusters tell.
    */
   async settle(
     block: ChargedBlock,
     end: ChargedEnd,
-    leases: readonly Charge[] = [],
+    rooms: readonly LeaseRoom[] = [],
   ): Promise<void> {
     const { books, logger } = this.#deps;
-    const kept = this.#quotaOf(block);
-    if (kept === undefined) return;
+    if (end === "unknown") return this.#looks.wake();
+    this.#naming.ended(block.operationId);
     try {
       await books.transactions.run((plan) => {
-        for (const lease of end === "made" ? [] : leases) books.charges.planAdoption(plan, lease);
-        if (end !== "unknown") this.#planEnd(plan, { block, kept, end });
+        const kept = this.#quotaOf(block);
+        if (kept === undefined) return;
+        this.#planEnd(plan, { block, kept, end });
+        if (end === "failed") takeBack(plan, books.charges, rooms);
+        else for (const { chargeId } of rooms) books.charges.planRemoval(plan, chargeId);
       });
     } catch (err) {
       logger.warn("charges of blocks are settled later", { err });
@@ -153,60 +147,46 @@ export class BlockCharges implements Part {
   /** Brings what is charged to what the clusters tell of the blocks of all quotas. */
   async look(): Promise<void> {
     const { books, clock } = this.#deps;
-    const due = books.quotas.all().flatMap((kept) => {
-      const { blockId, gpusPerReplica } = profileOf(kept.quota);
-      const isCharged = blockId !== undefined && Object.keys(gpusPerReplica).length > 0;
-      const told = isCharged ? this.#told(kept, blockId) : NOTHING;
+    const all = books.quotas
+      .all()
+      .map((kept) => ({ kept, told: toldInstances(this.#deps, books.charges, kept) }));
+    const due = all.flatMap(({ kept, told }) => {
       const row = books.charges.planned(blockCharge(kept.quota.quotaId));
       const { instances = 0, adding = 0 } = row ?? {};
       const isSame = told?.instances === instances && told.adding === adding;
       return told === undefined || isSame ? [] : [{ kept, ...told }];
     });
     const { tree } = books.quotas;
-    const left = books.charges
-      .all()
-      .filter((one) => one.kind === "block" && !tree.has(one.quotaId));
-    if (due.length === 0 && left.length === 0) return;
+    const charges = books.charges.all();
+    const left = charges.filter((one) => one.kind === "block" && !tree.has(one.quotaId));
+    const given = charges.filter((one) => one.given !== undefined);
+    const quiet = new Set(
+      given.length === 0
+        ? []
+        : all.flatMap(({ kept, told = BUSY }) =>
+            told.operationId === undefined ? [kept.quota.quotaId] : [],
+          ),
+    );
+    const back = given.filter(({ quotaId }) => quiet.has(quotaId));
+    if (due.length + left.length + back.length === 0) return;
     const about = { operationId: SEEN, createdAt: clock.timestamp(), isKnown: true };
     await books.transactions.run((plan) => {
       for (const one of due) putInstances(plan, books.charges, { ...about, ...one });
       for (const { chargeId } of left) books.charges.planRemoval(plan, chargeId);
+      for (const lease of back) this.#endRoom(plan, lease);
     });
   }
 
-  /** What clusters tell of a quota's block; undefined while that is not known, or about to change. */
-  #told(kept: KeptQuota, blockId: string) {
-    const { books, unheard, isUnderway, clock } = this.#deps;
-    if (isUnderway(blockId) || unheard(blockId).length > 0) return undefined;
-    const homes = this.#homesOf(kept, blockId);
-    if (homes.some(({ isLive, isBehind }) => !isLive || isBehind)) return undefined;
-    const count = this.#count(kept, blockId);
-    const row = books.charges.planned(blockCharge(kept.quota.quotaId));
-    const { instances = 0, adding = 0, operationId = SEEN, createdAt = "" } = row ?? {};
-    const ageMs = Date.parse(clock.timestamp()) - Date.parse(createdAt);
-    if (operationId === SEEN || ageMs >= UNDER_WAY_MS) return { instances: count, adding: 0 };
-    // More than what is on its way explains: somebody has added to it elsewhere.
-    if (count <= instances + adding) return undefined;
-    return { instances: count - adding, adding, operationId, createdAt };
-  }
-
-  /** Instances of a quota's block that its clusters told of last. */
-  #count(kept: KeptQuota, blockId: string): number {
-    const counts = this.#homesOf(kept, blockId).map(
-      ({ blocks }) => blocks.get(blockId)?.instances.length ?? 0,
-    );
-    return counts.reduce((sum, count) => sum + count, 0);
-  }
-
-  #homesOf({ quota }: KeptQuota, blockId: string) {
-    const { clusterId } = profileOf(quota);
-    const homes = this.#deps.blocks.withBlock(blockId);
-    return homes.filter((told) => (clusterId ?? told.clusterId) === told.clusterId);
+  /** Nothing is heard any more of instances that were to take a lease over: it is charged as long as its ledger has it. */
+  #endRoom(plan: Plan, { chargeId, clusterId = "", operationId, given = {} }: Charge): void {
+    const { charges } = this.#deps.books;
+    const told = this.#deps.blocks.of(clusterId);
+    const isHeld = told?.leases.some(({ lease_id }) => lease_id === operationId) ?? true;
+    if (isHeld) takeBack(plan, charges, [{ chargeId, gpus: given }]);
+    else charges.planRemoval(plan, chargeId);
   }
 
   #quotaOf({ blockId, clusterId }: ChargedBlock): KeptQuota | undefined {
-    const all = this.#deps.books.quotas.all();
-    if (clusterId !== undefined) return ownersOf(all).quotaOfBlock(clusterId, blockId);
-    return all.find(({ quota }) => profileOf(quota).blockId === blockId);
+    return this.#deps.books.quotas.plannedOfBlock(blockId, clusterId);
   }
 }

@@ -29,6 +29,14 @@ export function surplusGpus(
   return times(profileOf(quota).gpusPerReplica, adding + beyond);
 }
 
+/** What a quota is charged for the instances of its block, beside what requests to scale have charged for its replicas. */
+export function blockGpus(
+  charges: ChargeBook,
+  { kept, ...counts }: Pick<BlockInstances, "kept" | "instances" | "adding">,
+): GpuAmounts {
+  return surplusGpus(kept, counts, chargedReplicas(charges, kept));
+}
+
 /** Has a quota charged for the instances of its block; the refusal when they do not fit. */
 export function putInstances(
   plan: Plan,
@@ -41,7 +49,7 @@ export function putInstances(
     charges.planRemoval(plan, chargeId);
     return undefined;
   }
-  const gpus = surplusGpus(kept, { instances, adding }, chargedReplicas(charges, kept));
+  const gpus = blockGpus(charges, { kept, instances, adding });
   const counts = adding === 0 ? { instances } : { instances, adding };
   const charge: Charge = { chargeId, quotaId, kind: "block", gpus, ...counts, ...about };
   if (isKnown) {
@@ -52,9 +60,10 @@ export function putInstances(
   return put.kind === "refused" ? put : undefined;
 }
 
-/** Replicas that requests to scale have charged for. */
+/** Replicas that requests to scale have charged for; a row of an older store tells what they cost alone. */
 function chargedReplicas(charges: ChargeBook, { quota }: Pick<KeptQuota, "quota">): number {
   const row = charges.planned(replicasCharge(quota.quotaId));
+  if (row?.instances !== undefined) return row.instances;
   const counts = Object.entries(profileOf(quota).gpusPerReplica).flatMap(([flavor, milli]) =>
     milli === 0 ? [] : [(row?.gpus[flavor] ?? 0) / milli],
   );

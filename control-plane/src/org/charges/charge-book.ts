@@ -49,6 +49,11 @@ export class ChargeBook {
     return this.#deps.documents.planned(chargeId)?.body;
   }
 
+  /** Those of a quota itself, as they will be when everything is written. */
+  plannedOf(quotaId: string): readonly Charge[] {
+    return this.#deps.documents.plannedOfGroup(quotaId).map(({ body }) => body);
+  }
+
   /**
    * Charges a quota, in place of the charge of that id, where it fits; the refusal otherwise, and nothing has changed then.
    * NOT_FOUND without the quota.

@@ -11,7 +11,12 @@ export interface Charge {
   readonly gpus: GpuAmounts;
   /** Of a lease: where it is. */
   readonly clusterId?: string;
-  /** Of a block: instances that there are or that a placement makes, those that requests to scale have charged for too. */
+  /** Of a lease: what it gave way with to instances that are to take it over, until their cluster has answered; absent: nothing. */
+  readonly given?: GpuAmounts;
+  /**
+   * Of a block: instances that there are or that a placement makes, those that requests to scale have charged for too. Of replicas: how many
+   * these are.
+   */
   readonly instances?: number;
   /** Of a block: instances beside those, which are being added; absent: none. */
   readonly adding?: number;

@@ -25,6 +25,15 @@ export class BlockOwners {
     }
   }
 
+  /** The quota that names a block, on that cluster where one is asked for; the first where an older store has several. */
+  ownerOf(blockId: string, clusterId: string | undefined): Quota | undefined {
+    const all = this.#byBlock.get(blockId)?.values() ?? [];
+    return [...all].find((quota) => {
+      const { clusterId: named = clusterId } = profileOf(quota);
+      return clusterId === undefined || named === clusterId;
+    });
+  }
+
   /** The quota is so now. */
   replace(before: Quota | undefined, after: Quota | undefined): void {
     if (before !== undefined) this.#remove(before);

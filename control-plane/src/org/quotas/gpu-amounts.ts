@@ -48,6 +48,45 @@ export function showGpuAmounts(amounts: GpuAmounts): Record<string, number> {
   );
 }
 
+/** The greater amount of each flavor that one of them names. */
+export function greater(one: GpuAmounts, other: GpuAmounts): GpuAmounts {
+  return combined(one, other, Math.max);
+}
+
+/** The lesser amount of each flavor; those of which one has none are left out. */
+export function lesser(one: GpuAmounts, other: GpuAmounts): GpuAmounts {
+  return combined(one, other, Math.min);
+}
+
+/** Both together. */
+export function sumOf(one: GpuAmounts, other: GpuAmounts): GpuAmounts {
+  return combined(one, other, (milli, more) => milli + more);
+}
+
+/** What is left of one when the other is taken away. */
+export function without(one: GpuAmounts, other: GpuAmounts): GpuAmounts {
+  return combined(one, other, (milli, less) => milli - less);
+}
+
+/** Whether there is more of any flavor than before. */
+export function isMore(gpus: GpuAmounts, before: GpuAmounts): boolean {
+  return Object.entries(gpus).some(([flavor, milli]) => milli > (before[flavor] ?? 0));
+}
+
+function combined(
+  one: GpuAmounts,
+  other: GpuAmounts,
+  join: (milli: number, otherMilli: number) => number,
+): GpuAmounts {
+  const flavors = new Set([...Object.keys(one), ...Object.keys(other)]);
+  return Object.fromEntries(
+    [...flavors].flatMap((flavor) => {
+      const milli = join(one[flavor] ?? 0, other[flavor] ?? 0);
+      return milli > 0 ? [[flavor, milli] as const] : [];
+    }),
+  );
+}
+
 /** An amount for people: "4 GPUs", "0.5 GPUs", "1 GPU". */
 export function gpusText(milli: number): string {
   return milli === MILLI ? "1 GPU" : `${milli / MILLI} GPUs`;

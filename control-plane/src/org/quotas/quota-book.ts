@@ -14,8 +14,17 @@ export interface QuotaBookDeps {
   readonly clock: Clock;
 }
 
-/** Writes what goes with a change of a quota, in its transaction; `quota` as it will be, undefined when it is removed. */
-export type QuotaCompanion = (plan: Plan, quotaId: string, quota: Quota | undefined) => void;
+/** A quota that is written. */
+export interface QuotaChange {
+  readonly quotaId: string;
+  /** As it will be; undefined when it is removed. */
+  readonly quota: Quota | undefined;
+  /** Undefined when it is new. */
+  readonly before: Quota | undefined;
+}
+
+/** Writes what goes with a change of a quota, in its transaction; what it throws refuses the change. */
+export type QuotaCompanion = (plan: Plan, change: QuotaChange) => void;
 
 /** Most quotas of an org. */
 const MAX_QUOTAS = 100_000;
@@ -69,6 +78,12 @@ export class QuotaBook {
   /** One quota as it will be when everything is written; NOT_FOUND. */
   planned(quotaId: string): KeptQuota {
     return this.#current(quotaId, undefined);
+  }
+
+  /** The quota whose replicas are the instances of a block, on a cluster or on any, as it will be when everything is written. */
+  plannedOfBlock(blockId: string, clusterId: string | undefined): KeptQuota | undefined {
+    const owner = this.#owners.ownerOf(blockId, clusterId);
+    return owner === undefined ? undefined : this.planned(owner.quotaId);
   }
 
   /** The quotas of a subject as the store has them, in the order of their ids. */
@@ -127,7 +142,7 @@ export class QuotaBook {
     this.#reasons.push(reason);
   }
 
-  /** Has something be written together with each change and each removal of a quota. */
+  /** Has something be written together with each quota that is written or removed. */
   accompany(companion: QuotaCompanion): void {
     this.#companions.push(companion);
   }
@@ -148,7 +163,7 @@ export class QuotaBook {
           this.#owners.replace(undefined, quota);
         },
       });
-      for (const companion of this.#companions) companion(plan, quotaId, undefined);
+      this.#accompany(plan, { quotaId, quota: undefined, before: quota });
     });
   }
 
@@ -174,10 +189,12 @@ export class QuotaBook {
         else this.#tree.restore(before);
       },
     });
-    if (before !== undefined) {
-      for (const companion of this.#companions) companion(plan, quota.quotaId, quota);
-    }
+    this.#accompany(plan, { quotaId: quota.quotaId, quota, before });
     return { quota, revision };
+  }
+
+  #accompany(plan: Plan, change: QuotaChange): void {
+    for (const companion of this.#companions) companion(plan, change);
   }
 }
 

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { BerthError, isJsonObject, typeName } from "@berth/service-kit";
 import { readProfile } from "../profiles/allocation-profile.ts";
 import { type GpuAmounts, readGpuAmounts, showGpuAmounts } from "./gpu-amounts.ts";
@@ -74,7 +75,7 @@ export function changedQuota(before: Quota, body: Body, now: string): Quota {
     Object.hasOwn(body, field) ? read(field, body[field]) : former;
   const after = defined({
     quotaId: before.quotaId,
-    subjectId: told("subject_id", before.subjectId, readId),
+    subjectId: told("subject_id", before.subjectId, readSubjectId),
     parentId: told("parent_id", before.parentId, readParent),
     allocationInfo: told("allocation_info", before.allocationInfo, readInfo),
     replicas: told("replica_count", before.replicas, readReplicas),
@@ -102,8 +103,8 @@ function defined<T extends object>(fields: T): Defined<T> {
 
 /** Whether two quotas say the same, whenever they were written. */
 export function isSameQuota(one: Quota, other: Quota): boolean {
-  const told = ({ createdAt, updatedAt, ...rest }: Quota) => JSON.stringify(rest);
-  return told(one) === told(other);
+  const told = ({ createdAt, updatedAt, ...rest }: Quota) => rest;
+  return isDeepStrictEqual(told(one), told(other));
 }
 
 /** A quota as clients read it: `replica_count` is the text of the seed. */
@@ -137,6 +138,10 @@ export function quotaDocument(
   };
 }
 
+function readSubjectId(field: string, value: unknown): string {
+  return readId(field, value ?? "");
+}
+
 function readParent(field: string, value: unknown): string | undefined {
   return readId(field, value ?? "") || undefined;
 }
@@ -161,7 +166,7 @@ function readId(field: string, value: unknown = ""): string {
 
 /** A label as it is; a profile may be written as JSON, too. */
 function readInfo(field: string, value: unknown): string {
-  const text = isJsonObject(value) ? JSON.stringify(value) : value;
+  const text = isJsonObject(value) ? JSON.stringify(value) : (value ?? "");
   if (typeof text !== "string") {
     throw invalid(`${field}: expected text or an object, got ${typeName(value)}`);
   }
