@@ -98,7 +98,10 @@ export async function openAutoscaler(deps: AutoscalerDeps): Promise<Autoscaler> 
   const { scale, settings, settingDocuments, workflows, histories } =
     await openAutoscalerBooks(deps);
   const listeners = new ScaleListeners();
-  const scaling = new Scaling({ orgId, books, scale, listeners, clock });
+  const scaling = new Scaling({
+    ...{ orgId, books, scale, listeners, clock },
+    reasonAgainst: (subjectId) => reasonAgainst(subjectId, { settings, workflows }),
+  });
   const fulfilment = new Fulfilment({
     ...{ orgId, books, scale, listeners, clock, isExternal },
     onChanged: (plan, { origin, quotaId, subjectId }, change) => {
@@ -173,6 +176,21 @@ function confirmer({
     const text = JSON.stringify({ uuid, response });
     await bus.publish({ subject: confirmationSubject(orgId), text });
   };
+}
+
+/** Why nothing comes of what the autoscaler wants for a subject; undefined: nothing is against it. */
+function reasonAgainst(
+  subjectId: string,
+  { settings, workflows }: Pick<Autoscaler, "settings" | "workflows">,
+): string | undefined {
+  const rules = settings.rules.current.value;
+  const { isPaused, isShadow } = guardsOf(rules, subjectId);
+  if (isPaused) return "it is paused";
+  if (isShadow) return "it is in shadow mode";
+  const { workflowId } = rules;
+  if (workflowId === undefined) return "no workflow is set";
+  const name = JSON.stringify(workflowId.slice(0, 100));
+  return workflows.find(workflowId) === undefined ? `there is no workflow ${name}` : undefined;
 }
 
 /** Why a quota cannot be removed now; undefined when nothing of it is under way. */

@@ -45,7 +45,7 @@ export class Simulation {
     return {
       ...{ evaluationId: "", quotas, rules: this.#rules, isShadow: false, nowMs },
       ageMsOf: (subjectId) => Math.max(ageMs, ages.get(subjectId) ?? 0),
-      ...{ busy: new Set(), waiting: new Map(), refusedOf: () => undefined },
+      ...{ busy: new Set(), waiting: new Map(), isRefused: () => false },
       historyOf: (quota) => this.#historyOf(quota, nowMs),
     };
   }

@@ -34,7 +34,7 @@ export async function askReplicas(
   return {
     ...decision,
     replicas: fitting,
-    why: `${decision.why}; ${first.why}`,
+    why: `${decision.why}; ${first.why}, so that ${fitting} are asked for`,
     uuid: second.uuid,
   };
 }

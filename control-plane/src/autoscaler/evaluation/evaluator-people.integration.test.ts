@@ -34,6 +34,71 @@ describe("an evaluation beside people", () => {
     expect(scaling.scale.open()).toEqual([]);
   });
 
+  it.each([
+    ["is paused", { guards: { paused: true } }, /it is paused$/],
+    ["is in shadow mode", { subjects: { a: { shadow: true } } }, /it is in shadow mode$/],
+    ["has no workflow", { workflow_id: null }, /no workflow is set$/],
+    ["has a workflow that is not there", { workflow_id: "gone" }, /there is no workflow "gone"$/],
+  ])(
+    "lets nobody agree while the autoscaler %s, and withdraws the question",
+    async (_, rules, why) => {
+      const guards = { approval: { replicas_above: 2 } };
+      const scaling = await org.ready(() => ({ a: 4 }), { guards });
+      const uuid = (await evaluate(scaling)).decisions[0]?.uuid ?? "";
+      expect(scaling.scale.get(uuid)?.state).toBe("awaiting_approval");
+      await scaling.settings.rules.merge(rules);
+      await expect(scaling.scaling.decide(uuid, true, "ops")).rejects.toMatchObject({
+        reason: "CONFLICT",
+        message: expect.stringMatching(why),
+      });
+      await scaling.scaling.reviewApprovals(Date.now());
+      expect(scaling.scale.get(uuid)).toMatchObject({
+        state: "superseded",
+        reason: expect.stringMatching(why),
+      });
+      const late = scaling.ask("a", 3, { origin: "autoscaler", judgedAt: 1 });
+      await expect(late).rejects.toMatchObject({ reason: "CONFLICT" });
+      expect(replicasOf(scaling)).toBe(1);
+    },
+  );
+
+  it.each([
+    ["is not named", {}],
+    ["is refused", { a: -1 }],
+  ])("withdraws what waits for a human when its subject %s any more", async (_, then) => {
+    let output: Record<string, number> = { a: 4 };
+    const guards = { approval: { replicas_above: 2 } };
+    const scaling = await org.ready(() => output, { guards });
+    const uuid = (await evaluate(scaling)).decisions[0]?.uuid ?? "";
+    output = then;
+    await evaluate(scaling, true);
+    expect(scaling.scale.get(uuid)?.state).toBe("awaiting_approval");
+    await evaluate(scaling);
+    expect(scaling.scale.get(uuid)?.state).toBe("superseded");
+  });
+
+  it("remembers each refusal, whatever was asked for in between", async () => {
+    let wanted = 6;
+    const guards = { approval: { replicas_above: 4 } };
+    const scaling = await org.ready(() => ({ a: wanted }), { guards });
+    const refuse = async () => {
+      const uuid = (await evaluate(scaling)).decisions[0]?.uuid ?? "";
+      await scaling.scaling.decide(uuid, false, "ops");
+    };
+    await refuse();
+    wanted = 7;
+    await refuse();
+    wanted = 2;
+    await settled(scaling, (await evaluate(scaling)).decisions[0]?.uuid);
+    for (const again of [6, 7]) {
+      wanted = again;
+      expect((await evaluate(scaling)).decisions[0]).toMatchObject({
+        kind: "keep",
+        why: `${again} replicas were not approved a moment ago`,
+      });
+    }
+  });
+
   it("leaves a request of somebody else alone that came while it was made", async () => {
     const scaling = await org.ready(() => ({}), { subjects: ["a", "b"] });
     const { uuid } = await scaling.ask("b", 2, { approvalWithinMs: 60_000 });

@@ -26,7 +26,7 @@ import { metricAges, type ReportSource, type TakenReport, workflowInput } from "
 export interface EvaluatorDeps {
   readonly books: OrgBooks;
   readonly scale: ScaleBook;
-  readonly scaling: Pick<Scaling, "request" | "withdraw">;
+  readonly scaling: Pick<Scaling, "request" | "withdraw" | "reviewApprovals">;
   readonly settings: AutoscaleSettings;
   readonly workflows: WorkflowBook;
   readonly runner: WorkflowRunner;
@@ -100,6 +100,8 @@ export class Evaluator {
     workflow: KeptWorkflow | undefined,
   ): Promise<Course> {
     try {
+      if (!request.isShadow)
+        await this.#deps.scaling.reviewApprovals(Date.parse(this.#deps.clock.timestamp()));
       const held = await this.#reasonToHold(workflow);
       if (held !== undefined || workflow === undefined) {
         return { state: "held", reason: held ?? "there is no workflow" };
@@ -195,18 +197,17 @@ export class Evaluator {
     const rules = settings.rules.current.value;
     const nowMs = Date.parse(clock.timestamp());
     const ages = metricAges(report);
-    const refusals = new Map<string, number | undefined>();
+    const refusals = new Map<string, Set<number>>();
     for (const { quotaId, state, replicas, updatedAt } of scale.all()) {
-      if (refusals.has(quotaId)) continue;
-      const isFresh = nowMs - Date.parse(updatedAt) < rules.approvalMs;
-      refusals.set(quotaId, state === "rejected" && isFresh ? replicas : undefined);
+      if (state !== "rejected" || nowMs - Date.parse(updatedAt) >= rules.approvalMs) continue;
+      refusals.getOrInsertComputed(quotaId, () => new Set()).add(replicas);
     }
     return {
       ...{ evaluationId, rules, isShadow: request.isShadow, nowMs },
       quotas: ownersOf(books.quotas.all()).bySubject,
       ageMsOf: (subjectId) => Math.max(report.ageMs, ages.get(subjectId) ?? 0),
-      ...openOf(scale, books),
-      refusedOf: (quotaId) => refusals.get(quotaId),
+      ...openOf(scale),
+      isRefused: (quotaId, replicas) => refusals.get(quotaId)?.has(replicas) === true,
       historyOf: ({ quotaId, subjectId, replicas: current }) => {
         return histories.of(quotaId, { current, rules: guardsOf(rules, subjectId), nowMs });
       },
@@ -228,10 +229,9 @@ export class Evaluator {
   /** Nobody is to approve what the workflow or the guards do not want any more. */
   async #withdraw(judged: readonly Judged[]): Promise<void> {
     const { scale, scaling } = this.#deps;
-    for (const { withdrawn, decision } of judged) {
-      if (withdrawn === undefined) continue;
+    for (const { withdrawn = [], decision } of judged) {
       const why = `withdrawn: ${decision.why}`.slice(0, 500);
-      for (const { uuid } of scale.open(withdrawn).filter(givesWay)) {
+      for (const { uuid } of withdrawn.flatMap((quotaId) => scale.open(quotaId)).filter(givesWay)) {
         await scaling.withdraw(uuid, why);
       }
     }
@@ -262,22 +262,13 @@ function moduleDocument({ module, ms, attempts, skipped, fellBack }: ModuleFacts
   return { module, took_ms: Math.round(ms), attempts, fell_back: fellBack, ...why };
 }
 
-/**
- * What is under way, and what the autoscaler has asked a human for, which gives way to what needs nobody. Where other replicas are desired
- * by now nobody can agree any more: that waits for nothing.
- */
-function openOf(scale: ScaleBook, books: OrgBooks): Pick<JudgingScene, "busy" | "waiting"> {
+/** What is under way, and what the autoscaler has asked a human for, which gives way to what needs nobody. */
+function openOf(scale: ScaleBook): Pick<JudgingScene, "busy" | "waiting"> {
   const busy = new Set<string>();
   const waiting = new Map<string, number>();
   for (const request of scale.open()) {
-    const { quotaId, before, replicas } = request;
-    if (!givesWay(request)) busy.add(quotaId);
-    else if (
-      books.quotas.tree.has(quotaId) &&
-      books.quotas.planned(quotaId).quota.replicas === before
-    ) {
-      waiting.set(quotaId, replicas);
-    }
+    if (givesWay(request)) waiting.set(request.quotaId, request.replicas);
+    else busy.add(request.quotaId);
   }
   return { busy, waiting };
 }

@@ -22,8 +22,8 @@ export interface JudgingScene {
   readonly busy: ReadonlySet<string>;
   /** Replicas that the autoscaler has asked a human for, by quota. */
   readonly waiting: ReadonlyMap<string, number>;
-  /** What a human has just refused of a quota, or did not approve in time. */
-  readonly refusedOf: (quotaId: string) => number | undefined;
+  /** Whether a human has just refused so many replicas of a quota, or did not approve them in time. */
+  readonly isRefused: (quotaId: string, replicas: number) => boolean;
   readonly historyOf: (quota: Quota) => SubjectHistory;
   /** Unix time, ms. */
   readonly nowMs: number;
@@ -33,8 +33,8 @@ export interface JudgingScene {
 export interface Judged {
   readonly decision: SubjectDecision;
   readonly asked?: AskedReplicas;
-  /** The quota whose request that waits for a human is wanted no more. */
-  readonly withdrawn?: string;
+  /** Quotas whose requests that wait for a human are wanted no more. */
+  readonly withdrawn?: readonly string[];
   readonly remember?: {
     readonly quotaId: string;
     readonly history: SubjectHistory;
@@ -62,11 +62,12 @@ export function* judgeSubjects(
     named.add(subjectId);
     const [kept, ...others] = scene.quotas.get(subjectId) ?? [];
     const quota = others.length === 0 ? kept?.quota : undefined;
-    judged.push({ decision: refused({ subjectId }, reason, quota) });
+    judged.push({ decision: refused({ subjectId }, reason, quota), ...moot(subjectId, scene) });
   }
   for (const [subjectId, quotas] of scene.quotas) {
     if (!named.has(subjectId)) {
-      judged.push({ decision: left(subjectId, quotas, "the workflow did not name it") });
+      const decision = left(subjectId, quotas, "the workflow did not name it");
+      judged.push({ decision, ...moot(subjectId, scene) });
     }
     yield;
   }
@@ -98,7 +99,7 @@ function judgeChange(change: ReplicaChange, scene: JudgingScene): Judged {
   if (kept === undefined) return { decision: refused(change, "it has no quota") };
   if (others.length > 0) {
     const why = `it has ${others.length + 1} quotas: which one is meant is not said`;
-    return { decision: refused(change, why) };
+    return { decision: refused(change, why), ...moot(subjectId, scene) };
   }
   try {
     return judgeQuota(change, kept.quota, scene);
@@ -129,10 +130,20 @@ function judgeQuota(change: ReplicaChange, quota: Quota, scene: JudgingScene): J
   const decision = decisionOf(change, quota, verdict);
   if (verdict.kind !== "change" && verdict.kind !== "needs_approval") {
     const asked = scene.isShadow ? undefined : scene.waiting.get(quotaId);
-    const isMoot = asked !== undefined && (rules.isPaused || !isSameWay(current, wanted, asked));
-    return { decision, ...remember, ...(isMoot ? { withdrawn: quotaId } : {}) };
+    const isMoot = asked !== undefined && !isSameWay(current, wanted, asked);
+    return { decision, ...remember, ...(isMoot ? { withdrawn: [quotaId] } : {}) };
   }
   return { decision, ...remember, asked: askedFor(verdict, { change, quota, scene }) };
+}
+
+/** Of a subject that the workflow does not want to change: what it has asked a human for before. */
+function moot(
+  subjectId: string,
+  { isShadow, quotas, waiting }: JudgingScene,
+): Pick<Judged, "withdrawn"> {
+  const ids = (quotas.get(subjectId) ?? []).map(({ quota }) => quota.quotaId);
+  const withdrawn = isShadow ? [] : ids.filter((quotaId) => waiting.has(quotaId));
+  return withdrawn.length === 0 ? {} : { withdrawn };
 }
 
 function isSameWay(from: number, one: number, other: number): boolean {
@@ -143,11 +154,11 @@ function isSameWay(from: number, one: number, other: number): boolean {
 function reasonToWait(
   { replicas }: Verdict,
   quotaId: string,
-  { waiting, refusedOf }: JudgingScene,
+  { waiting, isRefused }: JudgingScene,
 ): string | undefined {
   const asked = waiting.get(quotaId);
   if (asked !== undefined) return `${asked} replicas wait for approval`;
-  if (refusedOf(quotaId) !== replicas) return undefined;
+  if (!isRefused(quotaId, replicas)) return undefined;
   return `${replicas} replicas were not approved a moment ago`;
 }
 

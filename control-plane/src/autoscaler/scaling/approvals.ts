@@ -20,7 +20,7 @@ export interface ApprovalAnswer {
   readonly by: string;
 }
 
-const EXPIRED_EVERY_MS = 1_000;
+const REVIEW_EVERY_MS = 1_000;
 const MAX_NAME_CHARACTERS = 253;
 
 /** Reads `{"uuid", "approve": true|false, "by"}`; `by` is who sent it where it does not say. INVALID_ARGUMENT names the field. */
@@ -43,12 +43,12 @@ export function readName(field: string, value: unknown): string {
 export interface ApprovalDeps {
   readonly orgId: string;
   readonly bus: Pick<Bus, "subscribe">;
-  readonly scaling: Pick<Scaling, "decide" | "expireApprovals">;
+  readonly scaling: Pick<Scaling, "decide" | "reviewApprovals">;
   readonly clock: Pick<Clock, "timestamp">;
   readonly logger: Logger;
 }
 
-/** Hears answers on the bus, and rejects what nobody has answered in time. An answer that changes nothing is told in the log. */
+/** Hears answers on the bus, and rejects or withdraws what nobody has answered in time, or can agree to any more. An answer that changes nothing is told in the log. */
 export function approvalListener(deps: ApprovalDeps): Part {
   const { orgId, bus, scaling, clock, logger } = deps;
   let subscription: { stop(): Promise<void> } | undefined;
@@ -63,24 +63,24 @@ export function approvalListener(deps: ApprovalDeps): Part {
       logger.warn("an answer to an approval changed nothing", { why: thrown.message });
     }
   };
-  const expiry = new Recurring({
-    ...{ name: "approvals", everyMs: EXPIRED_EVERY_MS },
-    task: () => scaling.expireApprovals(Date.parse(clock.timestamp())),
+  const review = new Recurring({
+    ...{ name: "approvals", everyMs: REVIEW_EVERY_MS },
+    task: () => scaling.reviewApprovals(Date.parse(clock.timestamp())),
     onFailure: (err) => logger.error("approvals were not looked at", { err }),
   });
   return {
-    name: expiry.name,
+    name: review.name,
     async start() {
       subscription = await bus.subscribe({
         subject: approvalAnswerSubject(orgId),
         name: "berth-approvals",
         handler: ({ text }) => hear(text),
       });
-      await expiry.start();
+      await review.start();
     },
     async stop() {
       await subscription?.stop();
-      await expiry.stop();
+      await review.stop();
     },
   };
 }

@@ -285,9 +285,9 @@ describe("a request that waits for a human", () => {
       state: "rejected",
     });
     const two = await scaling.ask("s", 8, waiting);
-    await scaling.scaling.expireApprovals(Date.now() + 59_000);
+    await scaling.scaling.reviewApprovals(Date.now() + 59_000);
     expect(scaling.scale.get(two.uuid)?.state).toBe("awaiting_approval");
-    await scaling.scaling.expireApprovals(Date.now() + 61_000);
+    await scaling.scaling.reviewApprovals(Date.now() + 61_000);
     expect(scaling.scale.get(two.uuid)).toMatchObject({
       ...{ state: "rejected", reason: "test; rejected by nobody in time" },
     });

@@ -22,6 +22,8 @@ export interface ScalingDeps {
   readonly scale: ScaleBook;
   readonly clock: Clock;
   readonly listeners: ScaleListeners;
+  /** Why nothing comes of requests of the autoscaler for a subject now: it is paused; undefined: nothing is against them. */
+  readonly reasonAgainst: (subjectId: string) => string | undefined;
 }
 
 /** What somebody wants. */
@@ -67,8 +69,8 @@ export class Scaling {
   }
 
   /**
-   * A human says whether a request may go on. NOT_FOUND; CONFLICT when nobody waits for that any more, when it is approved too late, or
-   * when other replicas are desired than when it was asked; PRECONDITION_FAILED when the bounds of its quota have changed, and
+   * A human says whether a request may go on. NOT_FOUND; CONFLICT when nobody waits for that any more, when it is approved too late,
+   * when other replicas are desired than when it was asked, or while the autoscaler is to change nothing; PRECONDITION_FAILED when the bounds of its quota have changed, and
    * QUOTA_EXCEEDED when there is no room for it.
    */
   async decide(uuid: string, isApproved: boolean, by: string): Promise<ScaleRequest> {
@@ -118,35 +120,66 @@ export class Scaling {
     if (request !== undefined) this.#deps.listeners.over(request);
   }
 
-  /** Rejects requests whose approval has not come in time; `nowMs` is the time of day. */
-  async expireApprovals(nowMs: number): Promise<void> {
-    for (const { uuid, approvalEndsAtMs } of this.#deps.scale.open()) {
-      if (approvalEndsAtMs === undefined || approvalEndsAtMs > nowMs) continue;
-      try {
-        await this.decide(uuid, false, "nobody in time");
-      } catch (thrown) {
-        // Somebody has decided in the meantime.
-        if (!(thrown instanceof BerthError && thrown.reason === "CONFLICT")) throw thrown;
+  /**
+   * Looks at what waits for a human: what nobody has approved in time is rejected, what nobody can approve any more is withdrawn. `nowMs` is the
+   * time of day.
+   */
+  async reviewApprovals(nowMs: number): Promise<void> {
+    for (const request of this.#deps.scale.open()) {
+      const { uuid, approvalEndsAtMs } = request;
+      if (approvalEndsAtMs === undefined) continue;
+      if (approvalEndsAtMs <= nowMs) await this.#expire(uuid);
+      else {
+        const why = this.#reasonToWithdraw(request);
+        if (why !== undefined) await this.withdraw(uuid, `withdrawn: ${why}`);
       }
     }
   }
 
+  async #expire(uuid: string): Promise<void> {
+    try {
+      await this.decide(uuid, false, "nobody in time");
+    } catch (thrown) {
+      // Somebody has decided in the meantime.
+      if (!(thrown instanceof BerthError && thrown.reason === "CONFLICT")) throw thrown;
+    }
+  }
+
+  /** Why nobody can agree to what the autoscaler has asked a human for; undefined: somebody can, or it is a person's own request. */
+  #reasonToWithdraw(request: ScaleRequest): string | undefined {
+    const { books, reasonAgainst } = this.#deps;
+    const { quotaId, subjectId, before } = request;
+    if (!givesWay(request) || !books.quotas.tree.has(quotaId)) return undefined;
+    const { replicas } = books.quotas.planned(quotaId).quota;
+    const changed = `${before} replicas were desired when it was asked, ${replicas} now`;
+    return reasonAgainst(subjectId) ?? (replicas === before ? undefined : changed);
+  }
+
   /** Nobody may agree when the time is over, to what may not be asked for any more, or when it would change something else than was asked. */
-  #checkApproval({ uuid, quotaId, replicas, before, approvalEndsAtMs = 0 }: ScaleRequest): void {
+  #checkApproval(request: ScaleRequest): void {
     const { books, scale, clock } = this.#deps;
+    const { uuid, quotaId, replicas, before, approvalEndsAtMs = 0 } = request;
     if (approvalEndsAtMs <= Date.parse(clock.timestamp())) {
       const ended = new Date(approvalEndsAtMs).toISOString();
       throw new BerthError("CONFLICT", `request ${uuid} was to be approved until ${ended}`);
     }
+    this.#checkOrigin(request);
     const { quota } = books.quotas.planned(quotaId);
     const others = scale.open(quotaId).filter((other) => other.uuid !== uuid);
     checkStill(quota, before, others);
     checkReplicas(quota, replicas);
   }
 
+  #checkOrigin({ origin, subjectId }: Pick<ScaleRequest, "origin" | "subjectId">): void {
+    const why = origin === "autoscaler" ? this.#deps.reasonAgainst(subjectId) : undefined;
+    if (why !== undefined)
+      throw new BerthError("CONFLICT", `the autoscaler changes nothing: ${why}`);
+  }
+
   #plan(plan: Plan, asked: AskedReplicas) {
     const { orgId, scale, clock } = this.#deps;
     const quota = this.#quotaOf(asked);
+    this.#checkOrigin(asked);
     checkReplicas(quota, asked.replicas);
     if (asked.judgedAt !== undefined) checkStill(quota, asked.judgedAt, scale.open(quota.quotaId));
     const { quotaId, replicas: before } = quota;

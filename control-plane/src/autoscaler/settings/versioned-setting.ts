@@ -57,6 +57,8 @@ const MAX_DEPTH = 48;
 export class VersionedSetting<T> {
   readonly #deps: VersionedSettingDeps<T>;
   #current: { readonly of: SettingVersion | undefined; readonly setting: CurrentSetting<T> };
+  /** Versions that were looked through: the same list until one changes. */
+  #seen: unknown;
 
   constructor(deps: VersionedSettingDeps<T>) {
     this.#deps = deps;
@@ -66,10 +68,13 @@ export class VersionedSetting<T> {
 
   /** As the store has it. */
   get current(): CurrentSetting<T> {
-    const newest = this.#newest(this.#deps.documents.all());
+    const all = this.#deps.documents.all();
+    if (all === this.#seen) return this.#current.setting;
+    const newest = this.#newest(all);
     if (newest !== undefined && newest !== this.#current.of) {
       this.#current = { of: newest, setting: this.#settingOf(newest) };
     }
+    this.#seen = all;
     return this.#current.setting;
   }
 
