@@ -15,7 +15,7 @@ BERTH_CLUSTER_ID, BERTH_NODE_ID; with --sim also BERTH_SIM_NAME, BERTH_SIM_PROFI
 BERTH_SIM_SEED, BERTH_SIM_INTERVAL_MS, BERTH_SIM_FAULTS, BERTH_SIM_PORT, BERTH_SIM_CLUSTER_PORTS.
 
 A fleet with another --http-port than 8000 leaves the ports that the machine has once to others: the alias ports
-3000, 6789, 8888, 8891 and 8892 (BERTH_ALIAS_PORTS=on opens them) and the node-agent's metrics (BERTH_METRICS_PORT says where).`;
+3000, 5000, 6789, 8888, 8891 and 8892 (BERTH_ALIAS_PORTS=on opens them) and the node-agent's metrics (BERTH_METRICS_PORT says where).`;
 
 /** A simulated fleet has a state of its own below the machine's, and the control-plane with it. */
 const SIM_DATA_DIR = ".berth/sim";
@@ -49,7 +49,7 @@ export function upCommand(program: Command, parts: CommandParts): void {
     .option("--node-port <port>", "cluster-agent: node-agents (default: 32001)")
     .option(
       "--no-alias-ports",
-      "leave the ports 3000, 6789, 8888, 8891 and 8892 of existing clients closed",
+      "leave the ports 3000, 5000, 6789, 8888, 8891 and 8892 of existing clients closed",
     )
     .option("--agent-host <address>", "take cluster-agents of other machines there, with TLS")
     .option("--node-host <address>", "take node-agents of other machines there, with TLS")

@@ -185,6 +185,10 @@ describe("POST /autoscale/backtest", () => {
       [{ workflow_id: "low", since: "soon" }, /since/],
       [{ workflow_id: "low", limit: 2_001 }, /limit/],
       [{ workflow_id: "low", reports: [{}] }, /reports\[0\]/],
+      [
+        { workflow_id: "low", reports: [{ at: 5, data: {} }] },
+        /reports\[0\]: expected .*an ISO 8601 time/,
+      ],
       [{ workflow_id: "low", guards: {} }, /guards/],
       [{ workflow_id: "none" }, /none/],
     ];

@@ -99,9 +99,15 @@ function readMoment(field: string, value: unknown, nowMs: number): number | unde
   const text = String(value);
   const [, count, unit] = /^(\d{1,9})([smhd])$/.exec(text) ?? [];
   if (unit !== undefined) return nowMs - Number(count) * UNIT_MS[unit as keyof typeof UNIT_MS];
-  const atMs = /^\d{4}-/.test(text) ? Date.parse(text) : Number.NaN;
-  if (!Number.isNaN(atMs)) return atMs;
+  const atMs = timeMs(text);
+  if (atMs !== undefined) return atMs;
   throw invalid(`${field}: expected an ISO 8601 time, or a time ago such as "2h"`);
+}
+
+/** Unix time, ms, of an ISO 8601 time; undefined of anything else. */
+function timeMs(value: unknown): number | undefined {
+  const atMs = typeof value === "string" && /^\d{4}-/.test(value) ? Date.parse(value) : Number.NaN;
+  return Number.isNaN(atMs) ? undefined : atMs;
 }
 
 function readReports(value: unknown): readonly RecordedReport[] | undefined {
@@ -110,8 +116,8 @@ function readReports(value: unknown): readonly RecordedReport[] | undefined {
     throw invalid(`reports: expected a list of at most ${MAX_LIMIT} {"at", "data"}`);
   }
   const reports = value.map((one: unknown, index): RecordedReport => {
-    const atMs = isJsonObject(one) ? Date.parse(String(one.at)) : Number.NaN;
-    if (!isJsonObject(one) || Number.isNaN(atMs)) {
+    const atMs = isJsonObject(one) ? timeMs(one.at) : undefined;
+    if (!isJsonObject(one) || atMs === undefined) {
       throw invalid(`reports[${index}]: expected {"at": an ISO 8601 time, "data": a report}`);
     }
     return { atMs, ageMs: 0, dataJson: reportData(JSON.stringify(one.data ?? null)) };

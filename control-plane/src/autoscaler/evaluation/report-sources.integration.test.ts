@@ -127,3 +127,11 @@ it.each(["", "http://127.0.0.1:8765", "x"])("refuses the URL %j", (url) => {
   const make = () => new FeedReports({ url, clock: systemClock, logger: silentLogger });
   expect(make).toThrow("BERTH_METRICS_URL: expected ws://… or wss://…");
 });
+
+it.each(["abc", "0", "3601", "1.5", "1e3"])("refuses the interval %s of a feed", (interval) => {
+  const url = `ws://127.0.0.1:8765/ws/metrics?interval=${interval}`;
+  const make = () => new FeedReports({ url, clock: systemClock, logger: silentLogger });
+  expect(make).toThrow(
+    `BERTH_METRICS_URL: expected an interval of 1 to 3600 seconds, got "${interval}"`,
+  );
+});

@@ -27,8 +27,8 @@ const MAX_FRAME_BYTES = 16 * 1024 * 1024;
 const CONNECT_MS = 10_000;
 const FETCH_MS = 10_000;
 const BACKOFF = { firstMs: 500, capMs: 30_000 };
-/** Of a feed that does not say how often it sends, seconds. */
-const DEFAULT_INTERVAL_SECONDS = 30;
+/** How often a feed can be asked to send, and how often it does where it was not asked. */
+const FEED_INTERVAL_SECONDS = { least: 1, most: 3_600, byDefault: 30 } as const;
 const GRACE_MS = 5_000;
 /** The seed's port of the feed, and that of its REST. */
 const FEED_PORT = "8765";
@@ -50,8 +50,7 @@ export class FeedReports implements ReportSource, Part {
   constructor(options: FeedReportsOptions) {
     this.#options = options;
     const url = feedUrl(options.url);
-    const interval = Number(url.searchParams.get("interval") || DEFAULT_INTERVAL_SECONDS);
-    this.#freshMs = 2_000 * interval + GRACE_MS;
+    this.#freshMs = 2_000 * intervalOf(url) + GRACE_MS;
     this.#restUrl = restUrlOf(url);
   }
 
@@ -157,6 +156,16 @@ function feedUrl(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url?.protocol === "ws:" || url?.protocol === "wss:") return url;
   throw new BerthError("INVALID_ARGUMENT", "BERTH_METRICS_URL: expected ws://… or wss://…");
+}
+
+/** Seconds between two frames of a feed, by its URL. INVALID_ARGUMENT names the setting. */
+function intervalOf({ searchParams }: URL): number {
+  const { least, most, byDefault } = FEED_INTERVAL_SECONDS;
+  const text = searchParams.get("interval") || String(byDefault);
+  const seconds = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (seconds >= least && seconds <= most) return seconds;
+  const message = `BERTH_METRICS_URL: expected an interval of ${least} to ${most} seconds, got ${JSON.stringify(text.slice(0, 100))}`;
+  throw new BerthError("INVALID_ARGUMENT", message);
 }
 
 function restUrlOf(feed: URL): URL {

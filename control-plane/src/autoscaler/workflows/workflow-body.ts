@@ -6,7 +6,7 @@ import {
   toNumber,
   typeName,
 } from "@berth/service-kit";
-import { isScalar, parseDocument, Scalar, visit } from "yaml";
+import { isScalar, parseDocument, visit } from "yaml";
 
 /** A JSON object of a client; numbers may be kept as they were written. */
 export type Body = Readonly<Record<string, unknown>>;
@@ -106,10 +106,9 @@ function parseYaml(text: string): unknown {
     },
     Scalar: (_, node) => {
       const { source } = node;
-      if (typeof node.value !== "number" || source === undefined) return undefined;
-      if (!JSON_NUMBER.test(source)) return undefined;
-      // In YAML, too, 10.0 stays a float.
-      return new Scalar(parseLossless(source));
+      const isNumber = typeof node.value === "number" && source !== undefined;
+      // In YAML, too, 10.0 stays a float. The node stays: aliases may mean it.
+      if (isNumber && JSON_NUMBER.test(source)) node.value = parseLossless(source);
     },
   });
   return document.toJS();

@@ -69,6 +69,12 @@ describe("a workflow", () => {
     expect(problemOf(broken)).toMatch(/^workflow_metadata\.graph\.check\[0\]: .*mean decide\?$/);
   });
 
+  it("may say a number once and mean it again, in YAML", () => {
+    const lines = ["globalParameters: {low: &low 10.0, also: *low}", "modules: {m: {code: x}}"];
+    const { globalParameters } = readWorkflow([...lines, "graph: {m: []}"].join("\n"));
+    expect(JSON.stringify(globalParameters)).toBe('{"low":10.0,"also":10.0}');
+  });
+
   it("means the same as JSON and as YAML text, and keeps its numbers", () => {
     expect(readWorkflow(JSON.stringify(REGISTRY))).toEqual(readWorkflow(REGISTRY));
     const yaml = [
