@@ -78,7 +78,12 @@ export class ReplicaCharges {
     const desired = Math.min(Math.max(replicas, minReplicas), maxReplicas);
     books.quotas.planChange(plan, quotaId, { replica_count: desired });
     const price = times(profileOf(quota).gpusPerReplica, replicas);
-    const gpus = replicas <= charged ? lesser(price, row) : price;
+    const block = books.charges.planned(blockCharge(quotaId));
+    const { instances = 0, adding = 0, gpus: beside = {} } = block ?? {};
+    // Instances that were added by hand may be among them, and were charged when they were.
+    const most = replicas <= charged ? row : sumOf(row, beside);
+    const isPaid = replicas <= Math.max(charged, instances + adding);
+    const gpus = isPaid ? lesser(price, most) : price;
     this.#put(plan, request, { charged: replicas, gpus, isKnown: true });
     scale.putQuota(plan, quotaId, { ...scale.quota(quotaId), confirmed: replicas });
   }
@@ -87,11 +92,12 @@ export class ReplicaCharges {
   #put(
     plan: Plan,
     { quotaId, uuid, createdAt }: ScaleRequest,
-    { charged, gpus, isKnown }: ChargedReplicas,
+    replicas: ChargedReplicas,
   ): ChargeRefusal | undefined {
     const { books, scale } = this.#deps;
+    const { charged, gpus, isKnown } = replicas;
     const chargeId = replicasCharge(quotaId);
-    this.#giveWay(plan, quotaId, { charged, gpus });
+    this.#giveWay(plan, quotaId, replicas);
     const about = { chargeId, quotaId, operationId: uuid, createdAt, gpus };
     const charge: Charge = { ...about, kind: "replicas", instances: charged };
     if (Object.keys(gpus).length === 0) books.charges.planRemoval(plan, chargeId);
@@ -106,18 +112,15 @@ export class ReplicaCharges {
 
   /**
    * The charge of the quota's block is for what it has beside so many replicas. What is charged for these no more may go over to it, but costs no
-   * more there than it did.
+   * more there than it did; and replicas that were confirmed beyond those that were charged are instances that are being added by hand.
    */
-  #giveWay(
-    plan: Plan,
-    quotaId: string,
-    { charged, gpus }: Pick<ChargedReplicas, "charged" | "gpus">,
-  ): void {
+  #giveWay(plan: Plan, quotaId: string, { charged, gpus, isKnown }: ChargedReplicas): void {
     const { charges, quotas } = this.#deps.books;
     const before = charges.planned(blockCharge(quotaId));
     if (before === undefined) return;
     const row = charges.planned(replicasCharge(quotaId))?.gpus ?? {};
-    const most = sumOf(before.gpus, without(row, gpus));
+    const all = sumOf(before.gpus, row);
+    const most = isKnown ? without(all, gpus) : sumOf(before.gpus, without(row, gpus));
     const surplus = surplusGpus(quotas.planned(quotaId), before, charged);
     charges.planAdoption(plan, { ...before, gpus: lesser(surplus, most) });
   }

@@ -1,13 +1,13 @@
 import { BerthError, type Logger, type Part, Recurring } from "@berth/service-kit";
-import { without } from "../quotas/gpu-amounts.ts";
-import type { KeptQuota } from "../quotas/quota.ts";
+import { type GpuAmounts, without } from "../quotas/gpu-amounts.ts";
+import type { KeptQuota, Quota } from "../quotas/quota.ts";
 import type { Plan, Step } from "../store/org-transactions.ts";
 import { BlockNaming, type BlockNamingDeps } from "./block-naming.ts";
-import { blockGpus, putInstances } from "./block-row.ts";
+import { blockGpus, chargedReplicas, putInstances } from "./block-row.ts";
 import { blockCharge, type Charge } from "./charge.ts";
 import { giveWay, type LeaseRoom, takeBack } from "./lease-room.ts";
 import { obstacleDocument } from "./preview.ts";
-import { instancesOf, SEEN, toldInstances } from "./told-instances.ts";
+import { instancesOf, SEEN, type ToldInstances, toldInstances } from "./told-instances.ts";
 
 /** What {@link BlockCharges} work with. */
 export interface BlockChargesDeps extends BlockNamingDeps {
@@ -33,7 +33,6 @@ export interface ChargedBlock {
 export type ChargedEnd = "made" | "failed" | "unknown";
 
 const LOOK_EVERY_MS = 5_000;
-const BUSY = { operationId: "not known" };
 
 /**
  * What instances of blocks charge to the quotas whose replicas they are, beyond what requests to scale have charged for these: when the
@@ -116,8 +115,8 @@ export class BlockCharges implements Part {
       await books.transactions.run((plan) => {
         const kept = this.#quotaOf(block);
         if (kept === undefined) return;
-        this.#planEnd(plan, { block, kept, end });
-        if (end === "failed") takeBack(plan, books.charges, rooms);
+        const free = this.#planEnd(plan, { block, kept, end });
+        if (end === "failed") takeBack(plan, books.charges, { rooms, free });
         else for (const { chargeId } of rooms) books.charges.planRemoval(plan, chargeId);
       });
     } catch (err) {
@@ -126,67 +125,86 @@ export class BlockCharges implements Part {
     this.#looks.wake();
   }
 
+  /** Gives what is charged no more. */
   #planEnd(
     plan: Plan,
     { block, kept, end }: { block: ChargedBlock; kept: KeptQuota; end: ChargedEnd },
-  ): void {
+  ): GpuAmounts {
     const { charges } = this.#deps.books;
-    const row = charges.planned(blockCharge(kept.quota.quotaId));
-    if (row === undefined) return;
+    const chargeId = blockCharge(kept.quota.quotaId);
+    const row = charges.planned(chargeId);
+    if (row === undefined) return {};
     const { instances = 0, adding = 0, operationId, createdAt } = row;
     const added = Math.min(block.added ?? 0, adding);
     const left = adding - added;
     const isLast = left === 0 && (added > 0 || operationId === block.operationId);
+    // Beside the replicas that requests have charged for: they were charged while they came, and cost no more now.
+    const made = Math.max(instances, chargedReplicas(charges, kept)) + added;
     putInstances(plan, charges, {
-      ...{ kept, createdAt, isKnown: true, adding: left },
-      instances: end === "made" ? instances + added : instances,
+      ...{ kept, createdAt, isKnown: true, adding: left, most: row.gpus },
+      instances: end === "made" ? made : instances,
       operationId: isLast ? SEEN : operationId,
     });
+    return without(row.gpus, charges.planned(chargeId)?.gpus ?? {});
   }
 
   /** Brings what is charged to what the clusters tell of the blocks of all quotas. */
   async look(): Promise<void> {
-    const { books, clock } = this.#deps;
-    const all = books.quotas
-      .all()
-      .map((kept) => ({ kept, told: toldInstances(this.#deps, books.charges, kept) }));
-    const due = all.flatMap(({ kept, told }) => {
-      const row = books.charges.planned(blockCharge(kept.quota.quotaId));
-      const { instances = 0, adding = 0 } = row ?? {};
-      const isSame = told?.instances === instances && told.adding === adding;
-      return told === undefined || isSame ? [] : [{ kept, ...told }];
+    const { quotas, charges, transactions } = this.#deps.books;
+    const given = charges.all().filter((one) => one.given !== undefined);
+    const lending = new Set(given.map(({ quotaId }) => quotaId));
+    const due = quotas.all().filter((kept) => {
+      const told = toldInstances(this.#deps, charges, kept);
+      const isBack = lending.has(kept.quota.quotaId) && isQuiet(told);
+      return isBack || !this.#isCharged(kept, told);
     });
-    const { tree } = books.quotas;
-    const charges = books.charges.all();
-    const left = charges.filter((one) => one.kind === "block" && !tree.has(one.quotaId));
-    const given = charges.filter((one) => one.given !== undefined);
-    const quiet = new Set(
-      given.length === 0
-        ? []
-        : all.flatMap(({ kept, told = BUSY }) =>
-            told.operationId === undefined ? [kept.quota.quotaId] : [],
-          ),
-    );
-    const back = given.filter(({ quotaId }) => quiet.has(quotaId));
-    if (due.length + left.length + back.length === 0) return;
-    const about = { operationId: SEEN, createdAt: clock.timestamp(), isKnown: true };
-    await books.transactions.run((plan) => {
-      for (const one of due) putInstances(plan, books.charges, { ...about, ...one });
-      for (const { chargeId } of left) books.charges.planRemoval(plan, chargeId);
-      for (const lease of back) this.#endRoom(plan, lease);
+    const left = charges.all().filter((one) => {
+      return one.kind === "block" && !quotas.tree.has(one.quotaId);
+    });
+    if (due.length + left.length === 0) return;
+    await transactions.run((plan) => {
+      for (const { quota } of due) if (quotas.tree.has(quota.quotaId)) this.#follow(plan, quota);
+      for (const { chargeId } of left) charges.planRemoval(plan, chargeId);
     });
   }
 
+  /** Has a quota, as it will be, charged for what clusters tell of its block. */
+  #follow(plan: Plan, { quotaId }: Pick<Quota, "quotaId">): void {
+    const { books, clock } = this.#deps;
+    const kept = books.quotas.planned(quotaId);
+    const told = toldInstances(this.#deps, books.charges, kept);
+    if (told === undefined) return;
+    const about = { operationId: SEEN, createdAt: clock.timestamp(), isKnown: true };
+    if (!this.#isCharged(kept, told)) {
+      putInstances(plan, books.charges, { kept, ...about, ...told });
+    }
+    if (!isQuiet(told)) return;
+    for (const lease of books.charges.plannedOf(quotaId)) this.#endRoom(plan, lease);
+  }
+
+  /** Whether a quota is charged for what is told, or nothing is. */
+  #isCharged({ quota }: KeptQuota, told: ToldInstances | undefined): boolean {
+    const row = this.#deps.books.charges.planned(blockCharge(quota.quotaId));
+    const { instances = 0, adding = 0 } = row ?? {};
+    return told === undefined || (told.instances === instances && told.adding === adding);
+  }
+
   /** Nothing is heard any more of instances that were to take a lease over: it is charged as long as its ledger has it. */
-  #endRoom(plan: Plan, { chargeId, clusterId = "", operationId, given = {} }: Charge): void {
+  #endRoom(plan: Plan, { chargeId, clusterId = "", operationId, given }: Charge): void {
+    if (given === undefined) return;
     const { charges } = this.#deps.books;
     const told = this.#deps.blocks.of(clusterId);
     const isHeld = told?.leases.some(({ lease_id }) => lease_id === operationId) ?? true;
-    if (isHeld) takeBack(plan, charges, [{ chargeId, gpus: given }]);
+    if (isHeld) takeBack(plan, charges, { rooms: [{ chargeId, gpus: given }], free: given });
     else charges.planRemoval(plan, chargeId);
   }
 
   #quotaOf({ blockId, clusterId }: ChargedBlock): KeptQuota | undefined {
     return this.#deps.books.quotas.plannedOfBlock(blockId, clusterId);
   }
+}
+
+/** Whether it is known what there is, and nothing is on its way. */
+function isQuiet(told: ToldInstances | undefined): boolean {
+  return told !== undefined && told.operationId === undefined;
 }

@@ -10,7 +10,14 @@ import type { Plan } from "../store/org-transactions.ts";
 import { blockGpus, putInstances } from "./block-row.ts";
 import { blockCharge, type Charge } from "./charge.ts";
 import { obstacleDocument } from "./preview.ts";
-import { type BlocksToldDeps, instancesOf, isCharged, isYoung, SEEN } from "./told-instances.ts";
+import {
+  type BlocksToldDeps,
+  instancesOf,
+  isBusy,
+  isCharged,
+  isYoung,
+  SEEN,
+} from "./told-instances.ts";
 
 /** What {@link BlockNaming} looks at. */
 export interface BlockNamingDeps extends BlocksToldDeps {
@@ -80,10 +87,9 @@ export class BlockNaming {
 
   /** CONFLICT while instances are being added to a block. */
   #checkQuiet(row: Charge | undefined, blockId: string | undefined): void {
-    const { isUnderway } = this.#deps;
     const isAdding =
       (row !== undefined && row.operationId !== SEEN && isYoung(this.#deps, row)) ||
-      (blockId !== undefined && isUnderway(blockId)) ||
+      (blockId !== undefined && isBusy(this.#deps, blockId)) ||
       [...this.#unowned.values()].some(
         (one) => one.blockId === blockId && isYoung(this.#deps, one),
       );

@@ -1,5 +1,5 @@
 import { profileOf } from "../profiles/quota-owners.ts";
-import type { GpuAmounts } from "../quotas/gpu-amounts.ts";
+import { type GpuAmounts, lesser } from "../quotas/gpu-amounts.ts";
 import type { KeptQuota } from "../quotas/quota.ts";
 import type { Plan } from "../store/org-transactions.ts";
 import { blockCharge, type Charge, type ChargeRefusal, replicasCharge, times } from "./charge.ts";
@@ -14,6 +14,8 @@ export interface BlockInstances extends Pick<Charge, "operationId" | "createdAt"
   readonly adding: number;
   /** They are there: they are counted whatever the rules say. */
   readonly isKnown?: boolean;
+  /** They cost no more than this, whatever their price; absent: their price. */
+  readonly most?: GpuAmounts;
 }
 
 /**
@@ -41,7 +43,7 @@ export function blockGpus(
 export function putInstances(
   plan: Plan,
   charges: ChargeBook,
-  { kept, instances, adding, isKnown = false, ...about }: BlockInstances,
+  { kept, instances, adding, isKnown = false, most, ...about }: BlockInstances,
 ): ChargeRefusal | undefined {
   const { quotaId } = kept.quota;
   const chargeId = blockCharge(quotaId);
@@ -49,7 +51,8 @@ export function putInstances(
     charges.planRemoval(plan, chargeId);
     return undefined;
   }
-  const gpus = blockGpus(charges, { kept, instances, adding });
+  const cost = blockGpus(charges, { kept, instances, adding });
+  const gpus = most === undefined ? cost : lesser(cost, most);
   const counts = adding === 0 ? { instances } : { instances, adding };
   const charge: Charge = { chargeId, quotaId, kind: "block", gpus, ...counts, ...about };
   if (isKnown) {
@@ -61,7 +64,7 @@ export function putInstances(
 }
 
 /** Replicas that requests to scale have charged for; a row of an older store tells what they cost alone. */
-function chargedReplicas(charges: ChargeBook, { quota }: Pick<KeptQuota, "quota">): number {
+export function chargedReplicas(charges: ChargeBook, { quota }: Pick<KeptQuota, "quota">): number {
   const row = charges.planned(replicasCharge(quota.quotaId));
   if (row?.instances !== undefined) return row.instances;
   const counts = Object.entries(profileOf(quota).gpusPerReplica).flatMap(([flavor, milli]) =>

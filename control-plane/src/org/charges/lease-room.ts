@@ -36,13 +36,19 @@ export function giveWay(
   return rooms;
 }
 
-/** What leases gave is theirs again; those that are gone stay so. */
-export function takeBack(plan: Plan, charges: ChargeBook, rooms: readonly LeaseRoom[]): void {
+/** What leases gave is theirs again, as far as `free` has room for it; those that are gone stay so. */
+export function takeBack(
+  plan: Plan,
+  charges: ChargeBook,
+  { rooms, free }: { readonly rooms: readonly LeaseRoom[]; readonly free: GpuAmounts },
+): void {
+  let room = free;
   for (const { chargeId, gpus } of rooms) {
     const lease = charges.planned(chargeId);
     if (lease === undefined) continue;
     const { given = {}, ...rest } = lease;
-    const back = lesser(gpus, given);
+    const back = lesser(lesser(gpus, given), room);
+    room = without(room, back);
     const left = without(given, back);
     const isWhole = Object.keys(left).length === 0;
     const more = isWhole ? {} : { given: left };

@@ -1,5 +1,6 @@
+import type { OperationDocument } from "@berth/proto";
 import type { Clock } from "@berth/service-kit";
-import type { FleetBlocks } from "../../fleet/agent-api.ts";
+import type { ClusterBlocks, FleetBlocks } from "../../fleet/agent-api.ts";
 import { profileOf } from "../profiles/quota-owners.ts";
 import type { KeptQuota, Quota } from "../quotas/quota.ts";
 import { blockCharge, type Charge } from "./charge.ts";
@@ -42,10 +43,31 @@ export function toldInstances(
   const row = charges.planned(blockCharge(quota.quotaId));
   const { instances = 0, adding = 0, operationId = SEEN, createdAt = "" } = row ?? {};
   const isOver = operationId === SEEN || !isYoung(deps, { createdAt });
-  if (isOver) return { instances: count, adding: 0 };
+  if (isOver && !isBusy(deps, blockId)) return { instances: count, adding: 0 };
   // More than what is on its way explains: somebody has added to it elsewhere.
   if (count <= instances + adding) return undefined;
   return { instances: count - adding, adding, operationId, createdAt };
+}
+
+/** Whether a block is on its way to a cluster, or a cluster is at work on it: what it has will change. */
+export function isBusy(
+  { blocks, isUnderway }: Pick<BlocksToldDeps, "blocks" | "isUnderway">,
+  blockId: string,
+): boolean {
+  return isUnderway(blockId) || blocks.all().some((told) => busyBlocks(told).has(blockId));
+}
+
+/** By what a cluster told, which is another object once it tells anything else. */
+const busy = new WeakMap<ClusterBlocks["operations"], ReadonlySet<string>>();
+
+function busyBlocks({ operations }: ClusterBlocks): ReadonlySet<string> {
+  const known = busy.get(operations);
+  if (known !== undefined) return known;
+  const found = new Set(
+    [...operations.values()].flatMap((one) => (isAtWork(one) ? [one.block_id] : [])),
+  );
+  busy.set(operations, found);
+  return found;
 }
 
 /** Instances of a quota's block that its clusters told of last. */
@@ -55,6 +77,10 @@ export function instancesOf(deps: Pick<BlocksToldDeps, "blocks">, quota: Quota):
     ({ blocks }) => blocks.get(blockId)?.instances.length ?? 0,
   );
   return counts.reduce((sum, count) => sum + count, 0);
+}
+
+function isAtWork({ state }: OperationDocument): boolean {
+  return state === "running" || state === "undoing";
 }
 
 function homesOf({ blocks }: Pick<BlocksToldDeps, "blocks">, quota: Quota) {
