@@ -172,7 +172,9 @@ describe("what subjects use", () => {
     const bad = await tell({ subjects: [{ subject_id: "s", gpu_usage: "much" }] });
     expect(bad).toMatchObject({
       status: 400,
-      body: { message: "subjects.0.gpu_usage: expected a number from 0, got string" },
+      body: {
+        message: "subjects.0.gpu_usage: expected a number from 0 to 1000000000000, got string",
+      },
     });
     const metrics = {
       subject_id: "s",

@@ -79,8 +79,18 @@ describe("a report of usage", () => {
     [{ subjects: {} }, "subjects: expected a list of subjects, got object"],
     [{ subjects: [7] }, "subjects.0: expected an object, got number"],
     [{ subjects: [{}] }, "subjects.0.subject_id: expected text, got undefined"],
-    [[{ subject_id: "s", cpu_usage: -1 }], "0.cpu_usage: expected a number from 0, got -1"],
-    [[{ subject_id: "s", gpu_usage: "2" }], "0.gpu_usage: expected a number from 0, got string"],
+    [
+      [{ subject_id: "s", cpu_usage: -1 }],
+      "0.cpu_usage: expected a number from 0 to 1000000000000, got -1",
+    ],
+    [
+      [{ subject_id: "s", gpu_usage: "2" }],
+      "0.gpu_usage: expected a number from 0 to 1000000000000, got string",
+    ],
+    [
+      [{ subject_id: "s", cpu_usage: 1e308 }],
+      "0.cpu_usage: expected a number from 0 to 1000000000000",
+    ],
     [{ subject_id: "s", replicas_reported: 1.5 }, "replicas_reported: expected a whole number"],
     [{ subjects: [], node: 1 }, "node: expected one of event_id, source, reported_at, subjects"],
     [{ subjects: [], reported_at: "noon" }, "reported_at: expected a time"],

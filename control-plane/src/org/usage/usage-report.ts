@@ -29,6 +29,8 @@ export interface UsageReport {
   readonly subjects: readonly SubjectReport[];
 }
 
+/** Cores, MB or GPUs of one subject: above all that can be measured, and sums of it are exact enough. */
+const MAX_AMOUNT = 1_000_000_000_000;
 const MAX_SUBJECTS = 10_000;
 const MAX_TEXT_CHARACTERS = 253;
 const AMOUNTS = {
@@ -93,9 +95,9 @@ function subjectOf(field: string, value: unknown): SubjectReport {
 }
 
 function amountOf(field: string, value: unknown): number {
-  if (typeof value === "number" && Number.isFinite(value) && value >= 0) return value;
+  if (typeof value === "number" && value >= 0 && value <= MAX_AMOUNT) return value;
   const got = typeof value === "number" ? String(value) : typeName(value);
-  throw invalid(`${field}: expected a number from 0, got ${got}`);
+  throw invalid(`${field}: expected a number from 0 to ${MAX_AMOUNT}, got ${got}`);
 }
 
 /** ISO 8601, or seconds or milliseconds since 1970. */
